@@ -1,0 +1,147 @@
+//! What the judge reports: plain data, for people and for programs.
+
+use alloc::vec::Vec;
+
+use congruent_geometry::{PhysAddr, VirtAddr};
+use congruent_trace::{Maintenance, Site};
+
+/// The way in which old bytes could be seen (the design's `oracle.md` states each as a rule).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum HazardClass {
+    /// A load while the newest bytes sit dirty in another colour: memory, and so this load, may be old.
+    ReadDirtyElsewhere,
+    /// A load that may hit a copy older than the newest bytes.
+    ReadStaleCopy,
+    /// A load of bytes whose only copy was discarded.
+    ReadLost,
+    /// A load of bytes that an older copy of the line, written back for its neighbours' sake, may have overwritten.
+    ClobberedNeighbour,
+    /// A store to bytes that are dirty in another colour: whichever is written back last wins.
+    WriteUnderDirtyAlias,
+    /// A device reads memory that is older than a cached copy.
+    DmaReadStale,
+    /// A device writes memory under a dirty copy, whose later write-back destroys what the device wrote.
+    DmaWriteUnderDirty,
+    /// An uncached load of bytes that are newer in the cache.
+    MixedAttributesRead,
+    /// An uncached store to bytes that are dirty in the cache.
+    MixedAttributesWrite,
+}
+
+/// What kind of access a party of a finding made.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum PartyKind {
+    /// A load through a cacheable mapping.
+    Load,
+    /// A store through a cacheable mapping.
+    Store,
+    /// A load through an uncached mapping.
+    UncachedLoad,
+    /// A store through an uncached mapping.
+    UncachedStore,
+    /// A device.
+    Dma,
+}
+
+/// One of the two accesses of a finding.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Party {
+    /// What it was.
+    pub kind: PartyKind,
+    /// Where in the guest's code.
+    pub site: Site,
+    /// Through which colour; `None` for devices and uncached accesses.
+    pub colour: Option<u16>,
+}
+
+/// The first occurrence of a finding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Example {
+    /// The virtual address of the consumer's access; `None` for devices and uncached accesses.
+    pub vaddr: Option<VirtAddr>,
+    /// The physical address of the first byte that may be old.
+    pub paddr: PhysAddr,
+    /// How many bytes of the access may be old.
+    pub bytes: u32,
+}
+
+/// What a past maintenance operation did to the line of a finding.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+#[non_exhaustive]
+pub enum Effect {
+    /// It covered a colour in which nothing of this line could be held: the wrong colour, or an empty one.
+    Nothing,
+    /// It wrote dirty bytes of the line to memory and left the copy.
+    WroteBack,
+    /// It dropped a clean copy of the line, or dropped dirty bytes.
+    Dropped,
+    /// It wrote dirty bytes to memory and dropped the copy.
+    WroteBackAndDropped,
+}
+
+/// One maintenance operation on the line of a finding, before the finding.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct PastMaintenance {
+    /// What was asked for.
+    #[cfg_attr(feature = "serde", serde(with = "maintenance_name"))]
+    pub op: Maintenance,
+    /// The colour it was aimed at; `None` for operations on the whole cache or swept by index.
+    pub colour: Option<u16>,
+    /// Where in the guest's code.
+    pub site: Site,
+    /// What it did to this line.
+    pub effect: Effect,
+    /// Whether `--mute` made it do nothing.
+    pub muted: bool,
+}
+
+/// A place where stale data can be seen. Hazards that share class, consumer and producer are one finding with a count.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Finding {
+    /// How.
+    pub class: HazardClass,
+    /// How often in this run.
+    pub count: u64,
+    /// The access that could see old bytes (for the write classes: the one that endangers newer ones).
+    pub consumer: Party,
+    /// The last access known to have made newer bytes of the line; `None` if no store to it was seen.
+    pub producer: Option<Party>,
+    /// The first occurrence.
+    pub example: Example,
+    /// Maintenance on the line between producer and consumer of the example, oldest first; the last few only.
+    pub maintenance_between: Vec<PastMaintenance>,
+}
+
+#[cfg(feature = "serde")]
+mod maintenance_name {
+    //! [`Maintenance`] under the names of the JSON report.
+
+    use congruent_trace::Maintenance;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(op: &Maintenance, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(match op {
+            Maintenance::WriteBack => "write-back",
+            Maintenance::Invalidate => "invalidate",
+            Maintenance::WriteBackInvalidate => "write-back-invalidate",
+        })
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Maintenance, D::Error> {
+        match <&str>::deserialize(from)? {
+            "write-back" => Ok(Maintenance::WriteBack),
+            "invalidate" => Ok(Maintenance::Invalidate),
+            "write-back-invalidate" => Ok(Maintenance::WriteBackInvalidate),
+            other => Err(D::Error::custom(format_args!("unknown maintenance {other:?}"))),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The judge: cache events in, stale-data findings out.
+#![no_std]
+#![forbid(unsafe_code)]
+extern crate alloc;
+
+mod finding;
+pub use finding::{Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance};
+
+/// What the judge has seen, in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+pub struct Stats {
+    /// Cacheable loads and stores.
+    pub accesses: u64,
+    /// Uncached accesses to memory.
+    pub uncached: u64,
+    /// Maintenance operations: one per line for operations by address, one per operation otherwise.
+    pub maintenance: u64,
+    /// Of these, how many `--mute` made to do nothing.
+    pub muted: u64,
+    /// Frames the guest has touched.
+    pub frames: u64,
+    /// Bytes of shadow memory in use.
+    pub shadow_bytes: u64,
+    /// Hazards before they were folded into findings.
+    pub hazards: u64,
+}

@@ -1,0 +1,153 @@
+//! What the QEMU plugin and the program `congruent` say to one another.
+//!
+//! The program writes a [`Config`] as JSON into a file and names that file in the plugin's arguments (`config=FILE`). The
+//! plugin connects to the Unix socket named there and sends [`Message`]s, one JSON text per line. Findings are sent as they are
+//! first seen, so that a crash of QEMU loses none; the counts of the last message, [`Message::Final`], are the valid ones.
+
+#![forbid(unsafe_code)]
+
+use std::io::{self, BufRead, Write};
+use std::path::PathBuf;
+
+use congruent_geometry::{CacheGeometry, GeometryError};
+use congruent_shadow::{Finding, Stats};
+use serde::{Deserialize, Serialize};
+
+/// The version of this protocol; both sides must have the same.
+pub const PROTOCOL: u32 = 1;
+
+/// A cache geometry in numbers: bytes, except `ways`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Geometry {
+    /// The whole cache.
+    pub size: u32,
+    /// Ways of each set.
+    pub ways: u32,
+    /// One line.
+    pub line: u32,
+    /// One page.
+    pub page: u32,
+    /// What is written back together.
+    pub write_back_unit: u32,
+}
+
+impl From<CacheGeometry> for Geometry {
+    fn from(cache: CacheGeometry) -> Self {
+        Self {
+            size: cache.size(),
+            ways: cache.ways(),
+            line: cache.line(),
+            page: cache.page(),
+            write_back_unit: cache.write_back_unit(),
+        }
+    }
+}
+
+impl TryFrom<Geometry> for CacheGeometry {
+    type Error = GeometryError;
+
+    fn try_from(shape: Geometry) -> Result<Self, GeometryError> {
+        Self::with_page(shape.size, shape.ways, shape.line, shape.page)?.with_write_back_unit(shape.write_back_unit)
+    }
+}
+
+/// Code whose maintenance is to be treated as if it did nothing: while an instruction of `start..end` runs, and, where `start` is
+/// the entry of a function, while anything that the function calls runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct MuteRange {
+    /// The first address.
+    pub start: u64,
+    /// One past the last address.
+    pub end: u64,
+}
+
+/// What the plugin needs to know.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Config {
+    /// [`PROTOCOL`] of the program.
+    pub protocol: u32,
+    /// The Unix socket that the program listens on.
+    pub socket: PathBuf,
+    /// The modelled level-1 data cache.
+    pub geometry: Geometry,
+    /// Code whose maintenance is muted.
+    #[serde(default)]
+    pub mute: Vec<MuteRange>,
+}
+
+/// Why the plugin cannot judge, or no longer can.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The environment is not supported: nothing was judged (exit status 2).
+    Environment,
+    /// The plugin has a defect or lost its footing: what was judged so far stands, the run is incomplete (exit status 3).
+    Internal,
+}
+
+/// One message from the plugin to the program.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(tag = "message", rename_all = "kebab-case")]
+pub enum Message {
+    /// The first message.
+    Hello {
+        /// [`PROTOCOL`] of the plugin.
+        protocol: u32,
+        /// The guest architecture as QEMU names it: `mipsel`, `arm`, …
+        target: String,
+        /// The highest plugin API version that this QEMU offers.
+        qemu_api: i32,
+    },
+    /// Progress, a few times a second.
+    Status {
+        /// The judge's counters so far.
+        stats: Stats,
+        /// Distinct findings so far.
+        findings: u64,
+    },
+    /// A finding, when it is first seen (`count` is 1).
+    Finding {
+        /// The finding.
+        finding: Finding,
+    },
+    /// The check cannot go on. No further message but [`Message::Final`] follows.
+    Failure {
+        /// Whose fault.
+        kind: FailureKind,
+        /// What is wrong, and the remedy, in one line.
+        reason: String,
+    },
+    /// QEMU is leaving: the whole result.
+    Final {
+        /// The judge's counters.
+        stats: Stats,
+        /// Every finding, with its final count.
+        findings: Vec<Finding>,
+        /// What this run could not observe, in sentences.
+        limits: Vec<String>,
+    },
+}
+
+impl Message {
+    /// Writes the message and a newline.
+    ///
+    /// # Errors
+    /// Whatever `to` reports.
+    pub fn write(&self, mut to: impl Write) -> io::Result<()> {
+        let mut line = serde_json::to_vec(self).map_err(io::Error::from)?;
+        line.push(b'\n');
+        to.write_all(&line)
+    }
+
+    /// Reads the next message, `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// Whatever `from` reports; [`io::ErrorKind::InvalidData`] for a line that is no message.
+    pub fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
+        let mut line = String::new();
+        if from.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        serde_json::from_str(&line).map(Some).map_err(io::Error::from)
+    }
+}
