@@ -1,0 +1,163 @@
+//! Each hazard class in words: what may happen, why, and which step is missing, for readers who do not know the judge.
+//!
+//! The judge's rules are stated once, in `congruent-shadow`; these are sentences about their results, and decide nothing.
+
+use congruent_shadow::{Effect, HazardClass};
+use congruent_trace::Maintenance;
+
+use crate::group::function;
+use crate::report::{Entry, PartyKindName, PastMaintenanceEntry};
+
+/// A finding in sentences.
+pub(crate) struct Explanation {
+    /// Who may see what.
+    pub(crate) headline: String,
+    /// How that can be.
+    pub(crate) why: String,
+    /// What would have prevented it.
+    pub(crate) missing: String,
+}
+
+/// The class as the JSON report names it.
+pub(crate) fn class_name(class: HazardClass) -> String {
+    match serde_json::to_value(class) {
+        Ok(serde_json::Value::String(name)) => name,
+        _ => unreachable!("a class is serialised as its name"),
+    }
+}
+
+/// `colour 1`, or what stands for it where no colour was involved.
+fn colour(colour: Option<u16>, otherwise: &str) -> String {
+    colour.map_or_else(|| otherwise.to_owned(), |colour| format!("colour {colour}"))
+}
+
+pub(crate) fn explain(entry: &Entry) -> Explanation {
+    let reader = function(&entry.consumer);
+    let writer = entry.producer.as_ref().map_or_else(|| "an access that was not seen".to_owned(), function);
+    let here = colour(entry.consumer_colour, "this mapping");
+    let there = colour(entry.producer_colour, "another colour");
+    let by_device = entry.producer.as_ref().is_some_and(|producer| producer.kind == PartyKindName::Dma);
+    let uncached_writer = entry.producer.as_ref().is_some_and(|producer| !producer.cached);
+    let (headline, why, missing) = match entry.class {
+        HazardClass::ReadDirtyElsewhere => (
+            format!("{reader} may read old bytes; {writer} wrote newer ones through another colour"),
+            format!(
+                "the newer bytes were still dirty in the cache under {there}; the read went through {here}, which is filled from \
+                 memory, and memory may still hold the older bytes"
+            ),
+            format!("write back {there} of the frame before reading it through {here}"),
+        ),
+        HazardClass::ReadStaleCopy => (
+            format!("{reader} may read old bytes from a stale copy; {writer} wrote newer ones"),
+            format!(
+                "{here} may still hold a copy of the line from before the newer bytes were written {}",
+                match (by_device, uncached_writer) {
+                    (true, _) => "to memory by the device".to_owned(),
+                    (_, true) => "to memory past the cache".to_owned(),
+                    _ => format!("through {there}"),
+                }
+            ),
+            if uncached_writer {
+                format!("invalidate {here} of the frame after the newer bytes reach memory, before reading them")
+            } else {
+                format!("write back {there} and invalidate {here} of the frame before reading it through {here}")
+            },
+        ),
+        HazardClass::ReadLost => (
+            format!("{reader} reads bytes whose newest value was thrown away; {writer} wrote it"),
+            "the newest bytes existed only as dirty bytes of a cache line, and that line was invalidated without being written back"
+                .to_owned(),
+            format!("write back {there} before invalidating it, or use an operation that does both"),
+        ),
+        HazardClass::ClobberedNeighbour => (
+            format!("{reader} may read old bytes; a write-back of their neighbours may have destroyed what {writer} wrote"),
+            "the line was also dirty in a copy that holds older values of these bytes. Lines are written back whole, so evicting \
+             that copy puts the old values over the newer ones in memory"
+                .to_owned(),
+            "write back and invalidate the other copy of the line before storing next to its bytes, or keep data of different \
+             owners in different lines"
+                .to_owned(),
+        ),
+        HazardClass::WriteUnderDirtyAlias => (
+            format!("{reader} stores to bytes that {writer} left dirty under another colour"),
+            format!(
+                "the same bytes are now dirty under {there} and under {here}; whichever line is evicted last decides what memory \
+                 holds, so the older store can win"
+            ),
+            format!("write back and invalidate {there} of the frame before storing through {here}"),
+        ),
+        HazardClass::DmaReadStale => (
+            format!("{reader} may read old bytes from memory; {writer} wrote newer ones that are still in the cache"),
+            format!("devices read memory, and the newer bytes were still dirty in the cache under {there}"),
+            format!("write back {there} of the buffer before starting the transfer"),
+        ),
+        HazardClass::DmaWriteUnderDirty => (
+            format!("{reader} writes memory that the cache may overwrite later; {writer} left the line dirty"),
+            format!("the line was dirty under {there} when the device wrote; evicting it afterwards destroys what the device wrote"),
+            format!("write back and invalidate {there} of the buffer before handing it to the device"),
+        ),
+        HazardClass::MixedAttributesRead => (
+            format!("{reader} may read old bytes past the cache; {writer} wrote newer ones into the cache"),
+            format!("the read went to memory directly, and the newer bytes were still dirty in the cache under {there}"),
+            format!("write back {there} of the frame before reading it through an uncached mapping"),
+        ),
+        HazardClass::MixedAttributesWrite => (
+            format!("{reader} stores past the cache to bytes that {writer} left dirty in it"),
+            format!("the line was dirty under {there}; evicting it later puts the older bytes over those stored to memory directly"),
+            format!("write back and invalidate {there} of the frame before storing to it through an uncached mapping"),
+        ),
+        _ => (
+            format!("{reader} may see old bytes; {writer} wrote newer ones"),
+            "this kind of hazard is newer than this program's explanations".to_owned(),
+            "the class name says which rule was broken".to_owned(),
+        ),
+    };
+    Explanation { headline, why, missing }
+}
+
+/// What a past operation was, what it did, and why that did not help, without its site.
+pub(crate) fn past(entry: &Entry, past: &PastMaintenanceEntry) -> String {
+    let operation = match past.op {
+        Maintenance::WriteBack => "write back",
+        Maintenance::Invalidate => "invalidate",
+        Maintenance::WriteBackInvalidate => "write back and invalidate",
+    };
+    let aim = colour(past.colour, "by index or the whole cache");
+    format!("{operation}, {aim}: {}", effect(entry, past))
+}
+
+fn effect(entry: &Entry, past: &PastMaintenanceEntry) -> String {
+    if past.muted {
+        return "muted, so it did nothing".to_owned();
+    }
+    let reader_colour = past.colour.is_some() && past.colour == entry.consumer_colour;
+    let writer_colour = past.colour.is_some() && past.colour == entry.producer_colour;
+    let did = match past.effect {
+        Effect::Nothing if past.colour.is_some() => "nothing of the line was held there",
+        Effect::Nothing => "nothing of the line was held where it looked, or not every way was covered",
+        Effect::WroteBack => "dirty bytes went to memory and the copy stayed",
+        Effect::Dropped => "the copy was dropped without being written back",
+        Effect::WroteBackAndDropped => "dirty bytes went to memory and the copy was dropped",
+        _ => "its effect has no name yet",
+    };
+    let but = match entry.class {
+        HazardClass::ReadDirtyElsewhere | HazardClass::DmaReadStale | HazardClass::MixedAttributesRead => match past.effect {
+            Effect::Nothing if writer_colour => Some("the bytes became dirty after that".to_owned()),
+            _ if writer_colour => Some("the line was dirtied again after that".to_owned()),
+            _ => entry.producer_colour.map(|colour| format!("the newer bytes were in colour {colour}")),
+        },
+        HazardClass::ReadStaleCopy => match past.effect {
+            Effect::WroteBack if reader_colour => Some("the copy that stayed was the old one".to_owned()),
+            _ if reader_colour => {
+                Some("the old bytes were fetched again after that, before the newer ones reached memory".to_owned())
+            }
+            _ => entry.consumer_colour.map(|colour| format!("the old copy was in colour {colour}")),
+        },
+        HazardClass::ReadLost if past.effect == Effect::Dropped => Some("dirty bytes in it were lost".to_owned()),
+        _ => None,
+    };
+    match but {
+        Some(but) => format!("{did}; {but}"),
+        None => did.to_owned(),
+    }
+}

@@ -1,0 +1,393 @@
+//! The report `congruent.report/1`: what one run showed, in the form that other programs read.
+//!
+//! It holds every finding by site. Fields may be added to the schema; none is renamed or removed without a new schema name.
+
+use congruent_geometry::{CacheGeometry, VirtAddr};
+use congruent_shadow::{Effect, Finding, HazardClass, Party, PartyKind, PastMaintenance, Stats};
+use congruent_trace::{Maintenance, Site};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::group::importance;
+use crate::{Mode, Symbols};
+
+/// The name of the schema.
+pub const SCHEMA: &str = "congruent.report/1";
+
+/// How a run ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Outcome {
+    /// As it was meant to: everything that the user asked for was judged.
+    Finished,
+    /// Otherwise, and why, in a clause such as `QEMU was killed by SIGSEGV`.
+    Incomplete(String),
+}
+
+/// Everything that a report is made from, besides names.
+#[derive(Clone, Debug)]
+pub struct Run<'a> {
+    /// The guest's architecture as QEMU names it.
+    pub target: &'a str,
+    /// The modelled cache.
+    pub geometry: CacheGeometry,
+    /// The judge's counters.
+    pub stats: Stats,
+    /// The judge's findings.
+    pub findings: &'a [Finding],
+    /// What the run could not observe, in sentences.
+    pub limits: Vec<String>,
+    /// The sites given to `--mute`, as the user wrote them.
+    pub muted: Vec<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// What the run proves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Nothing in the run could have met stale data.
+    Clean,
+    /// Something could.
+    Findings,
+    /// The run did not finish, so the absence of findings proves nothing; findings there are stand.
+    Incomplete,
+}
+
+/// The whole report. `serde_json` turns it into the schema and back.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// What the run proves.
+    pub verdict: Verdict,
+    /// Why the verdict is `incomplete`; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incomplete_because: Option<String>,
+    /// The guest's architecture as QEMU names it.
+    pub target: String,
+    /// The modelled cache.
+    pub geometry: GeometryEntry,
+    /// What `--mute` was given.
+    pub muted: Vec<String>,
+    /// Whether symbols were given.
+    pub symbols: bool,
+    /// What was seen, in numbers.
+    pub stats: StatsEntry,
+    /// Every finding, the most important first.
+    pub findings: Vec<Entry>,
+    /// What is not modelled or was not observed.
+    pub limits: Vec<String>,
+}
+
+/// The modelled cache, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct GeometryEntry {
+    /// The whole cache.
+    pub size: u32,
+    /// Ways of each set.
+    pub ways: u32,
+    /// One line.
+    pub line: u32,
+    /// One page.
+    pub page: u32,
+    /// How many colours a frame can be cached under.
+    pub colours: u32,
+    /// What is written back together.
+    pub write_back_unit: u32,
+}
+
+/// What was seen, in numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StatsEntry {
+    /// Cacheable loads and stores.
+    pub accesses: u64,
+    /// Uncached accesses to memory.
+    pub uncached: u64,
+    /// Maintenance operations.
+    pub maintenance_ops: u64,
+    /// Of these, how many `--mute` made to do nothing.
+    pub maintenance_muted: u64,
+    /// Frames of memory that the guest touched.
+    pub frames: u64,
+    /// Bytes that the judge needed to follow them.
+    pub shadow_bytes: u64,
+    /// Hazards, before those of one class and one pair of sites were counted as one finding.
+    pub hazards: u64,
+}
+
+/// An address; in JSON a string such as `"0x80123456"`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Address(pub u64);
+
+/// One finding: all hazards of one class between one consumer site and one producer site.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Entry {
+    /// The way in which old bytes could be seen.
+    pub class: HazardClass,
+    /// How often.
+    pub count: u64,
+    /// The access that could see old bytes; for the write classes, that endangers newer ones.
+    pub consumer: PartyEntry,
+    /// The last access known to have made newer bytes of the line.
+    pub producer: Option<PartyEntry>,
+    /// The consumer's colour; none for devices and uncached accesses.
+    pub consumer_colour: Option<u16>,
+    /// The producer's colour; none for devices and uncached accesses.
+    pub producer_colour: Option<u16>,
+    /// The first occurrence.
+    pub example: ExampleEntry,
+    /// Maintenance on the line between producer and consumer of the example, oldest first.
+    pub maintenance_between: Vec<PastMaintenanceEntry>,
+}
+
+/// What kind of access it was.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum PartyKindName {
+    /// A load.
+    Load,
+    /// A store.
+    Store,
+    /// An instruction fetch.
+    Fetch,
+    /// A device's access.
+    Dma,
+}
+
+/// Consumer or producer.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PartyEntry {
+    /// What it did.
+    pub kind: PartyKindName,
+    /// Whether it went through the cache.
+    pub cached: bool,
+    /// The code address; none for a device.
+    pub pc: Option<Address>,
+    /// Function and offset; none for a device and where no symbol is known.
+    pub symbol: Option<String>,
+    /// `file:line`, where a symbol file had line information.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+    /// Whose code; none for a device.
+    pub mode: Option<Mode>,
+    /// The number of the device; absent for code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<u32>,
+}
+
+/// The first occurrence of a finding.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct ExampleEntry {
+    /// The virtual address of the consumer's access; none for devices and uncached accesses.
+    pub vaddr: Option<Address>,
+    /// The physical address of the first byte that may be old.
+    pub paddr: Address,
+    /// How many bytes may be old.
+    pub bytes: u32,
+}
+
+/// One maintenance operation on the line of a finding.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct PastMaintenanceEntry {
+    /// `write-back`, `invalidate` or `write-back-invalidate`.
+    #[serde(with = "operation")]
+    pub op: Maintenance,
+    /// The colour it was aimed at; none for the whole cache and sweeps by index.
+    pub colour: Option<u16>,
+    /// The code address.
+    pub pc: Address,
+    /// Function and offset.
+    pub symbol: Option<String>,
+    /// `file:line`, where a symbol file had line information.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+    /// What it did to the line.
+    pub effect: Effect,
+    /// Whether `--mute` made it do nothing.
+    pub muted: bool,
+}
+
+impl Report {
+    /// The report of one run. A run in which no cached access was seen is incomplete, however it ended: nothing was judged.
+    #[must_use]
+    pub fn new(run: &Run<'_>, symbols: &Symbols) -> Self {
+        let incomplete_because = match &run.outcome {
+            Outcome::Incomplete(reason) => Some(reason.clone()),
+            Outcome::Finished if run.stats.accesses == 0 => Some(nothing_cached(run.target)),
+            Outcome::Finished => None,
+        };
+        let verdict = match (&incomplete_because, run.findings) {
+            (Some(_), _) => Verdict::Incomplete,
+            (None, []) => Verdict::Clean,
+            (None, _) => Verdict::Findings,
+        };
+        let names = Names { target: run.target, symbols };
+        let mut findings: Vec<Entry> = run.findings.iter().map(|finding| names.entry(finding)).collect();
+        findings.sort_by_cached_key(importance);
+        Self {
+            schema: SCHEMA.to_owned(),
+            verdict,
+            incomplete_because,
+            target: run.target.to_owned(),
+            geometry: run.geometry.into(),
+            muted: run.muted.clone(),
+            symbols: !symbols.is_empty(),
+            stats: run.stats.into(),
+            findings,
+            limits: run.limits.clone(),
+        }
+    }
+
+    /// The report as indented JSON, with a newline at the end.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut json = serde_json::to_string_pretty(self).expect("a report has no map with keys that are not strings");
+        json.push('\n');
+        json
+    }
+
+    /// How often stale data could be seen, over all findings.
+    #[must_use]
+    pub fn occurrences(&self) -> u64 {
+        self.findings.iter().map(|finding| finding.count).sum()
+    }
+}
+
+fn nothing_cached(target: &str) -> String {
+    // QEMU resets MIPS Config.K0 to 2 (uncached), and Linux adopts what it finds there unless it is told otherwise.
+    let remedy = if target.starts_with("mips") { "; boot Linux with `cca=3` on its command line" } else { "" };
+    format!("no cached access to memory was seen, so nothing could be judged: the guest ran with its data cache off{remedy}")
+}
+
+struct Names<'a> {
+    target: &'a str,
+    symbols: &'a Symbols,
+}
+
+impl Names<'_> {
+    fn entry(&self, finding: &Finding) -> Entry {
+        let Finding { class, count, consumer, producer, example, maintenance_between } = finding;
+        Entry {
+            class: *class,
+            count: *count,
+            consumer: self.party(consumer),
+            producer: producer.as_ref().map(|producer| self.party(producer)),
+            consumer_colour: consumer.colour,
+            producer_colour: producer.and_then(|producer| producer.colour),
+            example: ExampleEntry {
+                vaddr: example.vaddr.map(|VirtAddr(address)| Address(address)),
+                paddr: Address(example.paddr.0),
+                bytes: example.bytes,
+            },
+            maintenance_between: maintenance_between.iter().map(|past| self.past(past)).collect(),
+        }
+    }
+
+    fn party(&self, party: &Party) -> PartyEntry {
+        let (kind, cached) = match party.kind {
+            PartyKind::Store => (PartyKindName::Store, true),
+            PartyKind::UncachedLoad => (PartyKindName::Load, false),
+            PartyKind::UncachedStore => (PartyKindName::Store, false),
+            PartyKind::Dma => (PartyKindName::Dma, false),
+            _ => (PartyKindName::Load, true),
+        };
+        if kind == PartyKindName::Dma {
+            let device = Some(party.site.0);
+            return PartyEntry { kind, cached, pc: None, symbol: None, line: None, mode: None, device };
+        }
+        let (symbol, line) = self.name(party.site);
+        let mode = Some(Mode::of(self.target, party.site));
+        PartyEntry { kind, cached, pc: Some(party.site.into()), symbol, line, mode, device: None }
+    }
+
+    fn past(&self, past: &PastMaintenance) -> PastMaintenanceEntry {
+        let &PastMaintenance { op, colour, site, effect, muted } = past;
+        let (symbol, line) = self.name(site);
+        PastMaintenanceEntry { op, colour, pc: site.into(), symbol, line, effect, muted }
+    }
+
+    fn name(&self, site: Site) -> (Option<String>, Option<String>) {
+        match self.symbols.resolve(site.0.into()) {
+            Some(place) => (Some(place.to_string()), place.line),
+            None => (None, None),
+        }
+    }
+}
+
+impl From<CacheGeometry> for GeometryEntry {
+    fn from(cache: CacheGeometry) -> Self {
+        Self {
+            size: cache.size(),
+            ways: cache.ways(),
+            line: cache.line(),
+            page: cache.page(),
+            colours: cache.colours(),
+            write_back_unit: cache.write_back_unit(),
+        }
+    }
+}
+
+impl From<Stats> for StatsEntry {
+    fn from(stats: Stats) -> Self {
+        Self {
+            accesses: stats.accesses,
+            uncached: stats.uncached,
+            maintenance_ops: stats.maintenance,
+            maintenance_muted: stats.muted,
+            frames: stats.frames,
+            shadow_bytes: stats.shadow_bytes,
+            hazards: stats.hazards,
+        }
+    }
+}
+
+impl From<Site> for Address {
+    fn from(site: Site) -> Self {
+        Self(site.0.into())
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:#010x}", self.0)
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        let number = text.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        number.map(Self).ok_or_else(|| serde::de::Error::custom(format_args!("{text:?} is no address such as \"0x80123456\"")))
+    }
+}
+
+mod operation {
+    //! The names of maintenance operations in JSON.
+
+    use congruent_trace::Maintenance;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    const NAMES: [(Maintenance, &str); 3] = [
+        (Maintenance::WriteBack, "write-back"),
+        (Maintenance::Invalidate, "invalidate"),
+        (Maintenance::WriteBackInvalidate, "write-back-invalidate"),
+    ];
+
+    pub fn serialize<S: Serializer>(op: &Maintenance, to: S) -> Result<S::Ok, S::Error> {
+        let name = NAMES.iter().find(|(known, _)| known == op).map(|(_, name)| *name);
+        to.serialize_str(name.expect("every operation has a name"))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Maintenance, D::Error> {
+        let name = String::deserialize(from)?;
+        let op = NAMES.iter().find(|(_, known)| *known == name).map(|(op, _)| *op);
+        op.ok_or_else(|| D::Error::custom(format_args!("unknown maintenance {name:?}")))
+    }
+}

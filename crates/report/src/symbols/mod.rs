@@ -1,0 +1,159 @@
+//! Names for code addresses, from the files that kernels and linkers leave behind.
+//!
+//! Sources are kallsyms text, System.map and ELF files. They are asked in the order in which they were added: the first that
+//! knows an address names it. A file that cannot name anything is refused, with the remedy, instead of silently naming nothing.
+
+mod elf;
+mod site;
+mod text;
+
+pub use site::SiteError;
+
+/// Symbols of the guest's code, from any number of files.
+#[derive(Default)]
+pub struct Symbols {
+    sources: Vec<Source>,
+}
+
+/// One file's functions, and its line table if it has one.
+struct Source {
+    functions: Vec<Function>,
+    lines: Option<elf::Lines>,
+}
+
+/// A function: what an address is looked up in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Function {
+    start: u64,
+    end: u64,
+    name: String,
+    binding: Binding,
+}
+
+/// How far a symbol is visible. Of several names for one address the widest is the one people know.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum Binding {
+    Global,
+    Weak,
+    Local,
+}
+
+/// Where an address lies.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    /// The function.
+    pub function: String,
+    /// Bytes from the function's start.
+    pub offset: u64,
+    /// `file:line`, where the symbol file has line information.
+    pub line: Option<String>,
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}+{:#x}", self.function, self.offset)
+    }
+}
+
+/// Why a file gives no symbols. Each text names the remedy.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SymbolFileError {
+    /// The file is empty.
+    #[error("it is empty; give a vmlinux, a System.map or the guest's /proc/kallsyms")]
+    Empty,
+    /// Neither ELF nor text.
+    #[error("it is neither ELF nor a symbol list; give an uncompressed vmlinux, a System.map or the guest's /proc/kallsyms")]
+    Unknown,
+    /// A line that is not `ADDRESS TYPE NAME`.
+    #[error("line {line} is not `ADDRESS TYPE NAME`: {text:?}; give a System.map or the guest's /proc/kallsyms as they are")]
+    Line {
+        /// Counted from 1.
+        line: usize,
+        /// The line's beginning.
+        text: String,
+    },
+    /// A distribution's placeholder for a System.map.
+    #[error("it is a placeholder without symbols; take the one of the kernel's debug package, or the guest's /proc/kallsyms")]
+    Stub,
+    /// kallsyms as read without the right to see addresses.
+    #[error("all its addresses are zero; read /proc/kallsyms as root after `sysctl kernel.kptr_restrict=0`")]
+    Hidden,
+    /// No function among the symbols.
+    #[error("it names no functions; give a file that was not stripped")]
+    NoFunctions,
+    /// An ELF file that cannot be read.
+    #[error("it is a damaged ELF file ({0}); copy or build it again")]
+    Elf(String),
+    /// An ELF file whose addresses are decided when it is loaded.
+    #[error("it is position-independent, so its addresses are known only at run time; link the program with -static -no-pie")]
+    PositionIndependent,
+    /// An ELF file of a machine other than the guests'.
+    #[error("it is an ELF file for another architecture than the guests that can be checked (MIPS and ARM, 32 bits)")]
+    OtherArchitecture,
+}
+
+impl Symbols {
+    /// Adds the symbols of one file, given as its bytes.
+    ///
+    /// # Errors
+    /// [`SymbolFileError`] if it gives none; nothing was added then.
+    pub fn add(&mut self, file: &[u8]) -> Result<(), SymbolFileError> {
+        let source =
+            if file.starts_with(b"\x7fELF") { elf::read(file)? } else { Source { functions: text::read(file)?, lines: None } };
+        if source.functions.is_empty() {
+            return Err(SymbolFileError::NoFunctions);
+        }
+        self.sources.push(source);
+        Ok(())
+    }
+
+    /// Whether no file was added.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sources.is_empty()
+    }
+
+    /// The function that `address` lies in, `None` if no file has one there.
+    ///
+    /// The line comes from the first file that has line information for the address, whichever file named the function.
+    #[must_use]
+    pub fn resolve(&self, address: u64) -> Option<Place> {
+        let function = self.sources.iter().find_map(|source| source.function_at(address))?;
+        Some(Place { function: function.name.clone(), offset: address - function.start, line: self.line_of(address) })
+    }
+
+    fn line_of(&self, address: u64) -> Option<String> {
+        self.sources.iter().find_map(|source| {
+            source.function_at(address)?;
+            source.lines.as_ref()?.find(address)
+        })
+    }
+}
+
+impl Source {
+    fn function_at(&self, address: u64) -> Option<&Function> {
+        let after = self.functions.partition_point(|function| function.start <= address);
+        // The nearest start need not be the answer: a short function may lie inside a longer one.
+        self.functions[..after].iter().rev().take(16).find(|function| address < function.end)
+    }
+}
+
+/// Sorts by start; of several names for one start the one that people know comes last, where the look-up begins: the one with
+/// the fewest leading underscores, the most visible, the shortest.
+fn tidy(mut functions: Vec<Function>) -> Vec<Function> {
+    let underscores = |name: &str| name.len() - name.trim_start_matches('_').len();
+    let key = |f: &Function| (underscores(&f.name), f.binding, f.name.len());
+    functions.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| key(b).cmp(&key(a))).then_with(|| b.name.cmp(&a.name)));
+    functions
+}
+
+/// Labels that tools put among the symbols: ARM's mapping symbols `$a`, `$t`, `$d` (AAELF32, "Mapping symbols"), MIPS's `$L…`,
+/// and `.L…` of every assembler.
+fn is_tool_label(name: &str) -> bool {
+    name.is_empty()
+        || name.starts_with('$')
+        || name.starts_with(".L")
+        || name.starts_with("__ksymtab_")
+        || name.starts_with("__crc_")
+}

@@ -1,0 +1,291 @@
+//! The report as people read it in a terminal or a log.
+//!
+//! Every finding stands on its own: what was read, who wrote it, through which colours, what maintenance was done in between and
+//! why it did not help, what is missing. Floods are folded: one account per pair of functions, and one line for the rest.
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+
+use crate::explain::{class_name, explain, past};
+use crate::group::{Group, groups};
+use crate::report::{Address, Entry, GeometryEntry, PartyEntry, PartyKindName, Report, Verdict};
+
+/// How to write the text.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TextOptions {
+    /// Whether to use terminal escapes for colour and weight.
+    pub colour: bool,
+    /// How many groups of findings are told in full.
+    pub show: usize,
+}
+
+impl Default for TextOptions {
+    /// No escapes; 20 groups.
+    fn default() -> Self {
+        Self { colour: false, show: 20 }
+    }
+}
+
+/// Lines are broken so that they fit this many columns.
+const WIDTH: usize = 110;
+
+/// The column at which the right-hand side begins.
+const MARGIN: usize = 14;
+
+impl Report {
+    /// The report as text.
+    #[must_use]
+    pub fn to_text(&self, options: TextOptions) -> String {
+        let mut page = Page { text: String::new(), colour: options.colour };
+        let groups = groups(&self.findings);
+        self.head(&mut page, groups.len());
+        for (number, group) in groups.iter().take(options.show).enumerate() {
+            page.line("");
+            account(&mut page, number + 1, group);
+        }
+        rest(&mut page, groups.get(options.show..).unwrap_or_default());
+        self.tail(&mut page);
+        page.text
+    }
+
+    fn head(&self, page: &mut Page, groups: usize) {
+        let found = format!(
+            "{} where stale data can be met, {} ({})",
+            amount(self.findings.len() as u64, "pair of code sites", "pairs of code sites"),
+            amount(self.occurrences(), "time", "times"),
+            amount(groups as u64, "group below", "groups below"),
+        );
+        let (style, headline) = match self.verdict {
+            Verdict::Clean => (
+                GOOD,
+                "clean: whatever a core with this data cache evicts and when, no access in this run could have met stale data"
+                    .to_owned(),
+            ),
+            Verdict::Findings => (BAD, format!("findings: {found}")),
+            Verdict::Incomplete => {
+                (DOUBTFUL, format!("incomplete: {}", self.incomplete_because.as_deref().unwrap_or("the run did not finish")))
+            }
+        };
+        page.styled_paragraph(style, &headline);
+        if self.verdict == Verdict::Incomplete {
+            let so_far = if self.findings.is_empty() {
+                "no finding up to then, which proves nothing about the rest".to_owned()
+            } else {
+                format!("up to then: {found}")
+            };
+            page.field("", &so_far);
+        }
+        page.field("cache", &geometry(&self.geometry));
+        let stats = &self.stats;
+        page.field(
+            "guest",
+            &format!(
+                "{}: {}, {}, {}",
+                self.target,
+                amount(stats.accesses, "cached access", "cached accesses"),
+                amount(stats.maintenance_ops, "maintenance operation", "maintenance operations"),
+                amount(stats.frames, "frame touched", "frames touched"),
+            ),
+        );
+        if !self.muted.is_empty() {
+            let muted = amount(stats.maintenance_muted, "operation", "operations");
+            page.field("muted", &format!("{} ({muted} made to do nothing)", self.muted.join(", ")));
+        }
+    }
+
+    fn tail(&self, page: &mut Page) {
+        if !self.symbols && !self.findings.is_empty() {
+            page.line("");
+            page.field(
+                "hint",
+                "no symbols were given, so code is shown by address; add --symbols vmlinux, System.map or kallsyms",
+            );
+        }
+        if !self.limits.is_empty() {
+            page.line("");
+            page.line("not covered by this verdict:");
+            for limit in &self.limits {
+                page.wrapped("  - ", 4, limit);
+            }
+        }
+    }
+}
+
+/// The full account of a group, told by its most frequent finding.
+fn account(page: &mut Page, number: usize, group: &Group<'_>) {
+    let entry = group.shown;
+    let explanation = explain(entry);
+    page.styled_paragraph(BAD, &format!("{number}. {}: {}", class_name(entry.class), explanation.headline));
+    let mut times = amount(group.occurrences, "time", "times");
+    if group.findings > 1 {
+        let _ =
+            write!(times, " between {} pairs of code sites; this is the most frequent pair", thousands(group.findings as u64));
+        if entry.count != group.occurrences {
+            let _ = write!(times, ", {}", amount(entry.count, "time", "times"));
+        }
+    }
+    page.field("seen", &times);
+    let read = if entry.consumer.kind == PartyKindName::Load { "read by" } else { "access by" };
+    page.party(read, &entry.consumer, entry.consumer_colour);
+    let mut what = format!("{} at physical address {}", amount(entry.example.bytes.into(), "byte", "bytes"), entry.example.paddr);
+    if let Some(vaddr) = entry.example.vaddr {
+        let _ = write!(what, ", virtual address {vaddr}");
+    }
+    page.field("", &format!("{what}, the first time"));
+    match &entry.producer {
+        Some(producer) => page.party("written by", producer, entry.producer_colour),
+        None => page.field("written by", "a store that was not seen, or a loader"),
+    }
+    match &entry.maintenance_between[..] {
+        [] => page.field("in between", "no maintenance of this line"),
+        [first, others @ ..] => {
+            page.field("in between", &maintenance(entry, first));
+            others.iter().for_each(|other| page.field("", &maintenance(entry, other)));
+        }
+    }
+    page.field("why", &explanation.why);
+    page.field("missing", &explanation.missing);
+}
+
+fn maintenance(entry: &Entry, operation: &crate::report::PastMaintenanceEntry) -> String {
+    format!("{}: {}", place(operation.symbol.as_deref(), operation.pc), past(entry, operation))
+}
+
+/// One line for the groups that are not told.
+fn rest(page: &mut Page, groups: &[Group<'_>]) {
+    if groups.is_empty() {
+        return;
+    }
+    let mut classes: Vec<(String, u64)> = Vec::new();
+    for group in groups {
+        let name = class_name(group.shown.class);
+        match classes.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, occurrences)) => *occurrences += group.occurrences,
+            None => classes.push((name, group.occurrences)),
+        }
+    }
+    let classes: Vec<String> =
+        classes.iter().map(|(name, times)| format!("{name} {}", amount(*times, "time", "times"))).collect();
+    page.line("");
+    let more = amount(groups.len() as u64, "more group", "more groups");
+    page.styled_paragraph(BAD, &format!("and {more}: {}", classes.join(", ")));
+    page.field("", "they are less severe or less frequent; --show COUNT tells more of them, --format json holds every finding");
+}
+
+fn geometry(cache: &GeometryEntry) -> String {
+    let size = |bytes: u32| if bytes.is_multiple_of(1024) { format!("{} KiB", bytes / 1024) } else { format!("{bytes} bytes") };
+    format!(
+        "{}, {}, {}-byte lines, {} pages: {}",
+        size(cache.size),
+        amount(cache.ways.into(), "way", "ways"),
+        cache.line,
+        size(cache.page),
+        amount(cache.colours.into(), "colour", "colours")
+    )
+}
+
+fn place(symbol: Option<&str>, pc: Address) -> String {
+    symbol.map_or_else(|| pc.to_string(), |symbol| format!("{symbol} ({pc})"))
+}
+
+fn amount(number: u64, one: &str, many: &str) -> String {
+    format!("{} {}", thousands(number), if number == 1 { one } else { many })
+}
+
+/// A number with commas between its thousands.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const DOUBTFUL: Style = AnsiColor::Yellow.on_default().bold();
+const LABEL: Style = AnsiColor::Cyan.on_default();
+
+/// Text with wrapped lines, and styles if they are wanted.
+struct Page {
+    text: String,
+    colour: bool,
+}
+
+impl Page {
+    fn line(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+
+    fn paint(&self, style: Style, text: &str) -> String {
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
+    }
+
+    /// A paragraph from the left margin, in one style.
+    fn styled_paragraph(&mut self, style: Style, text: &str) {
+        for line in wrap(text, WIDTH) {
+            let line = self.paint(style, &line);
+            self.line(&line);
+        }
+    }
+
+    /// A label and a text beside it.
+    fn field(&mut self, label: &str, text: &str) {
+        let padding = " ".repeat(MARGIN - 2 - label.len());
+        let label = if label.is_empty() { String::new() } else { self.paint(LABEL, label) };
+        self.wrapped(&format!("  {label}{padding}"), MARGIN, text);
+    }
+
+    fn wrapped(&mut self, first: &str, margin: usize, text: &str) {
+        for (i, line) in wrap(text, WIDTH - margin).iter().enumerate() {
+            let lead = if i == 0 { first.to_owned() } else { " ".repeat(margin) };
+            self.line(&format!("{lead}{line}"));
+        }
+    }
+
+    fn party(&mut self, label: &str, party: &PartyEntry, colour: Option<u16>) {
+        let how = match (party.kind, colour) {
+            (PartyKindName::Dma, _) => "past the cache".to_owned(),
+            (_, Some(colour)) => format!("through colour {colour}"),
+            (_, None) if !party.cached => "through an uncached mapping".to_owned(),
+            (_, None) => "through a colour that was not recorded".to_owned(),
+        };
+        let what = match party.kind {
+            PartyKindName::Load => "load",
+            PartyKindName::Store => "store",
+            PartyKindName::Fetch => "instruction fetch",
+            PartyKindName::Dma => "device access",
+        };
+        let who = match (party.pc, party.mode) {
+            (Some(pc), Some(mode)) => format!("{} code, {}", mode.name(), place(party.symbol.as_deref(), pc)),
+            _ => format!("device {}", party.device.unwrap_or_default()),
+        };
+        self.field(label, &format!("{who}: {what} {how}"));
+        if let Some(line) = &party.line {
+            self.field("", &format!("at {line}"));
+        }
+    }
+}
+
+/// Breaks a text between words into lines of at most `width` characters; a longer word has a line of its own.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let line = lines.last_mut().expect("there is always a line");
+        if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            lines.push(word.to_owned());
+        } else {
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+    }
+    lines
+}
