@@ -1,1 +1,90 @@
-fn main() {}
+//! `cargo xtask`: everything a developer or CI runs.
+
+mod apt;
+mod guests;
+mod place;
+mod run;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use guests::machine::{Boot, Guest, Qemu};
+
+/// Everything a developer or CI of Congruent runs.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Fetch and build the guests that tests boot, into target/guests.
+    Guests {
+        /// Fetch this emulator too.
+        #[arg(long, value_enum, default_value = "10.0")]
+        qemu: Qemu,
+    },
+    /// Boot a guest in plain QEMU.
+    Boot {
+        /// Which.
+        #[arg(value_enum)]
+        guest: Guest,
+        /// Under which emulator.
+        #[arg(long, value_enum, default_value = "10.0")]
+        qemu: Qemu,
+        /// On which core, if not the guest's default one.
+        #[arg(long)]
+        cpu: Option<String>,
+        /// Programs to run, e.g. `workload,fork_threads:10`; `every` for all of them.
+        #[arg(long, default_value = "")]
+        run: String,
+        /// Show only the programs' results, and fail unless every one passed.
+        #[arg(long)]
+        check: bool,
+        /// Print the command line instead.
+        #[arg(long)]
+        print: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match perform(Cli::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(task: Task) -> Result<()> {
+    match task {
+        Task::Guests { qemu } => guests::prepare(qemu == Qemu::V11_1),
+        Task::Boot { guest, qemu, cpu, run, check, print } => {
+            let boot = Boot { guest, qemu, cpu, run };
+            if print {
+                let words: Vec<_> = boot.command()?.iter().map(|word| quoted(&word.to_string_lossy())).collect();
+                println!("{}", words.join(" "));
+                return Ok(());
+            }
+            let console = boot.capture(Duration::from_secs(180), !check)?;
+            if check {
+                console.results().for_each(|line| println!("{line}"));
+                console.check(&boot.run)?;
+                println!("{:.1} s", console.took.as_secs_f64());
+            }
+            Ok(())
+        }
+    }
+}
+
+/// A word as a shell reads it back.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:".contains(c);
+    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+}

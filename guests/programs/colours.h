@@ -1,0 +1,152 @@
+/*
+ * Pages of every colour relation: the frame under a page decides through which colour the kernel reaches it (its linear mapping), the
+ * page's own address decides the program's colour. A test in which the two happen to agree shows nothing, so each program picks pages
+ * until every relation has been had, and fails if one could not be had.
+ *
+ * Frames are read from /proc/self/pagemap (Linux, Documentation/admin-guide/mm/pagemap.rst), which needs root. Colours are counted
+ * modulo four: what is equal modulo four is equal modulo two.
+ */
+#ifndef COLOURS_H
+#define COLOURS_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define PAGE 4096u
+#define WORDS (PAGE / sizeof(uint32_t))
+#define COLOURS 4u
+#define PAGES 512u
+#define ALIGNMENT 0x10000u /* above every way size that is tested */
+#define EACH_RELATION 2    /* how many pages of a relation are tried */
+
+#define NOT_INLINED __attribute__((noinline, noclone))
+
+static const char *program_name = "?";
+
+/* Ends the program with its one line of bad news. */
+__attribute__((noreturn, format(printf, 1, 2), unused)) static void fail(const char *why, ...)
+{
+	char text[200];
+	va_list list;
+
+	va_start(list, why);
+	vsnprintf(text, sizeof text, why, list);
+	va_end(list);
+	printf("FAIL %s: %s\n", program_name, text);
+	fflush(stdout);
+	exit(1);
+}
+
+/* Ends the program unless the system call succeeded. */
+__attribute__((unused)) static long must(const char *what, long result)
+{
+	if (result < 0)
+		fail("%s: %s", what, strerror(errno));
+	return result;
+}
+
+/* The word that round `round` puts at place `i` of page `page`. Never zero. */
+static inline uint32_t pattern(uint32_t page, uint32_t i, uint32_t round)
+{
+	return (page * 0x9e3779b1u ^ i * 0x85ebca6bu ^ round * 0xc2b2ae35u) | 1u;
+}
+
+/* Address space for `pages` pages that begins at a multiple of ALIGNMENT; nothing is mapped there yet. */
+__attribute__((unused)) static char *reserve(unsigned pages)
+{
+	size_t length = pages * PAGE + ALIGNMENT;
+	char *area = mmap(NULL, length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (area == MAP_FAILED)
+		fail("reserving addresses: %s", strerror(errno));
+	return (char *)(((uintptr_t)area + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
+}
+
+/* Maps PAGES fresh anonymous pages. */
+__attribute__((unused)) static char *map_anonymous(void)
+{
+	char *area = reserve(PAGES);
+
+	if (mmap(area, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED)
+		fail("mapping memory: %s", strerror(errno));
+	return area;
+}
+
+/*
+ * Touches every page, sixteen apart first: frames tend to come in order, and so each run of frames meets pages of one colour, the next
+ * run pages of the next.
+ */
+__attribute__((unused)) static void populate(char *area)
+{
+	unsigned n;
+
+	for (n = 0; n < PAGES; n++)
+		*(volatile uint32_t *)(area + (n % (PAGES / 16) * 16 + n / (PAGES / 16)) * PAGE) = 1;
+}
+
+/* Which pages of an area are to be tried: indices in `page`, `count` of them. */
+struct choice {
+	unsigned page[COLOURS * COLOURS * EACH_RELATION];
+	unsigned count;
+	unsigned relations;
+};
+
+/*
+ * Chooses pages of the populated area `area` of process `who` ("self" or a number): EACH_RELATION pages of each relation, or, as the
+ * harmless twin, only pages whose two colours are equal. Ends the program if a relation cannot be had.
+ */
+__attribute__((unused)) static struct choice choose(const char *who, const char *area, int only_congruent)
+{
+	struct choice choice = {.count = 0, .relations = 0};
+	unsigned had[COLOURS][COLOURS] = {{0}};
+	unsigned n, kernel, user;
+	char path[64];
+	int pagemap;
+
+	snprintf(path, sizeof path, "/proc/%s/pagemap", who);
+	pagemap = must(path, open(path, O_RDONLY));
+	for (n = 0; n < PAGES; n++) {
+		uintptr_t number = (uintptr_t)area / PAGE + n;
+		uint64_t entry;
+
+		if (pread(pagemap, &entry, sizeof entry, (off_t)number * sizeof entry) != sizeof entry)
+			fail("reading %s", path);
+		if (!(entry >> 63) || !(entry & 0x7fffffffffffffull))
+			fail("page %u has no frame that I may know: am I root?", n);
+		kernel = (unsigned)entry % COLOURS;
+		user = number % COLOURS;
+		if ((only_congruent && kernel != user) || had[kernel][user] == EACH_RELATION)
+			continue;
+		choice.relations += had[kernel][user] == 0;
+		had[kernel][user]++;
+		choice.page[choice.count++] = n;
+	}
+	close(pagemap);
+	for (kernel = 0; kernel < COLOURS; kernel++)
+		for (user = 0; user < COLOURS; user++)
+			if (!had[kernel][user] && (!only_congruent || kernel == user))
+				fail("no page with kernel colour %u and user colour %u among %u", kernel, user, PAGES);
+	return choice;
+}
+
+/* Whether the program was asked for its harmless twin: `name:congruent`. */
+__attribute__((unused)) static int congruent_only(int argc, char **argv)
+{
+	return argc > 1 && strcmp(argv[1], "congruent") == 0;
+}
+
+/* The last line of a program that found every byte right. */
+__attribute__((unused)) static int pass(const char *detail, const struct choice *choice)
+{
+	printf("PASS %s %s: %u colour relations, %u pages\n", program_name, detail, choice->relations, choice->count);
+	return 0;
+}
+
+#endif

@@ -1,0 +1,44 @@
+//! The guest's file system: busybox, `/init`, the programs.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::cpio::Cpio;
+use super::machine::Guest;
+use super::programs::{self, PROGRAMS, SCRIPTS};
+use super::recipe::Recipe;
+use crate::place;
+
+/// Writes `target/guests/<guest>/initramfs.cpio`.
+///
+/// # Errors
+/// If an input cannot be read.
+pub fn build(guest: Guest, kernel: &Path, programs: &Path) -> Result<()> {
+    let sources = place::guest_sources();
+    let mut files = vec![(kernel.join("busybox"), "bin/busybox".to_owned()), (sources.join("init.sh"), "init".to_owned())];
+    files.extend(PROGRAMS.iter().map(|name| (programs.join(name), format!("programs/{name}"))));
+    files.extend(SCRIPTS.iter().map(|name| (sources.join("programs").join(format!("{name}.sh")), format!("programs/{name}"))));
+
+    let mut recipe = Recipe::new(format!("{}/initramfs.cpio", guest.directory())).input(programs::every());
+    for (file, path) in &files {
+        recipe = recipe.input(path).file(file)?;
+    }
+    recipe.ensure(|archive| {
+        let mut cpio = Cpio::new();
+        for directory in ["bin", "dev", "programs"] {
+            cpio.directory(directory);
+        }
+        // The kernel opens the first process's console before anything can be mounted.
+        cpio.character_device("dev/console", 5, 1);
+        cpio.character_device("dev/null", 1, 3);
+        cpio.character_device("dev/zero", 1, 5);
+        for (file, path) in &files {
+            cpio.program(path, &fs::read(file)?);
+        }
+        cpio.program("programs/every", programs::every().as_bytes());
+        Ok(fs::write(archive, cpio.finish())?)
+    })?;
+    Ok(())
+}

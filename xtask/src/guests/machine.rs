@@ -1,0 +1,185 @@
+//! The guests and emulators that tests use, and the one definition of the command line that boots each.
+
+use std::ffi::OsString;
+
+use anyhow::{Result, ensure};
+use clap::ValueEnum;
+
+use crate::place;
+
+/// A version of QEMU, as Debian builds it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Qemu {
+    /// The oldest that is supported: plugin API 4.
+    #[value(name = "10.0")]
+    V10_0,
+    /// The newest: plugin API 7.
+    #[value(name = "11.1")]
+    V11_1,
+}
+
+impl Qemu {
+    /// Its directory under `target/guests`.
+    pub const fn directory(self) -> &'static str {
+        match self {
+            Self::V10_0 => "qemu-10.0",
+            Self::V11_1 => "qemu-11.1",
+        }
+    }
+
+    /// The Debian suite that has it.
+    pub const fn suite(self) -> &'static str {
+        match self {
+            Self::V10_0 => "trixie",
+            Self::V11_1 => "forky",
+        }
+    }
+}
+
+/// A guest: a stock Debian kernel on a board that QEMU knows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Guest {
+    /// Linux 6.1 for MIPS32 little endian on `malta`.
+    Mips,
+    /// Linux 6.12 for ARMv6 on `raspi1ap`.
+    Arm,
+}
+
+impl Guest {
+    /// Every guest.
+    pub const ALL: [Self; 2] = [Self::Mips, Self::Arm];
+
+    /// Its directory under `target/guests`.
+    pub const fn directory(self) -> &'static str {
+        match self {
+            Self::Mips => "mips",
+            Self::Arm => "arm",
+        }
+    }
+
+    /// The Debian suite its packages come from: the last one that has the architecture.
+    pub const fn suite(self) -> &'static str {
+        match self {
+            Self::Mips => "bookworm",
+            Self::Arm => "trixie",
+        }
+    }
+
+    /// Debian's name of its architecture.
+    pub const fn debian_arch(self) -> &'static str {
+        match self {
+            Self::Mips => "mipsel",
+            Self::Arm => "armel",
+        }
+    }
+
+    /// The package that depends on its newest kernel.
+    pub const fn kernel_package(self) -> &'static str {
+        match self {
+            Self::Mips => "linux-image-4kc-malta",
+            Self::Arm => "linux-image-rpi",
+        }
+    }
+
+    /// The device tree of its board, which the kernel's package carries; `None` where the board needs none.
+    pub const fn device_tree(self) -> Option<&'static str> {
+        match self {
+            Self::Mips => None,
+            Self::Arm => Some("bcm2835-rpi-a-plus.dtb"),
+        }
+    }
+
+    /// The compiler's name of the target.
+    pub const fn target(self) -> &'static str {
+        match self {
+            Self::Mips => "mipsel-linux-gnu",
+            Self::Arm => "arm-linux-gnueabi",
+        }
+    }
+
+    /// The core it runs on unless another is asked for.
+    pub const fn default_cpu(self) -> &'static str {
+        match self {
+            Self::Mips => "P5600",
+            Self::Arm => "arm1176",
+        }
+    }
+
+    const fn system(self) -> &'static str {
+        match self {
+            Self::Mips => "qemu-system-mipsel",
+            Self::Arm => "qemu-system-arm",
+        }
+    }
+}
+
+/// How long a kernel's command line may be: QEMU's malta board passes it in an entry of 256 bytes.
+const LONGEST_ARGUMENTS: usize = 256;
+
+/// One boot of a guest.
+#[derive(Clone, Debug)]
+pub struct Boot {
+    /// Which guest.
+    pub guest: Guest,
+    /// Under which emulator.
+    pub qemu: Qemu,
+    /// The core, if not the guest's default one.
+    pub cpu: Option<String>,
+    /// The programs to run after the boot, as `congruent.run=` takes them: `name:argument…,name…`.
+    pub run: String,
+}
+
+impl Boot {
+    /// A boot on the guest's default core that runs `run`.
+    pub fn new(guest: Guest, qemu: Qemu, run: impl Into<String>) -> Self {
+        Self { guest, qemu, cpu: None, run: run.into() }
+    }
+
+    /// The command line: the program and its arguments.
+    ///
+    /// # Errors
+    /// If the guest or the emulator has not been made yet.
+    pub fn command(&self) -> Result<Vec<OsString>> {
+        let emulator = place::guests().join(self.qemu.directory()).join("bin").join(self.guest.system());
+        let dir = place::guests().join(self.guest.directory());
+        let (kernel, initramfs) = (dir.join("kernel/vmlinuz"), dir.join("initramfs.cpio"));
+        for needed in [&emulator, &kernel, &initramfs] {
+            let more = if self.qemu == Qemu::V10_0 { "" } else { " --qemu 11.1" };
+            ensure!(needed.exists(), "{} is missing: run `cargo xtask guests{more}`", needed.display());
+        }
+        let mut line: Vec<OsString> = vec![emulator.into()];
+        let mut add = |words: &[&str]| line.extend(words.iter().map(OsString::from));
+        match self.guest {
+            Guest::Mips => add(&[
+                "-M",
+                "malta",
+                "-cpu",
+                self.cpu.as_deref().unwrap_or(self.guest.default_cpu()),
+                "-nic",
+                "none",
+                "-vga",
+                "none",
+            ]),
+            Guest::Arm => add(&["-M", "raspi1ap"]),
+        }
+        let arguments = self.kernel_arguments();
+        ensure!(arguments.len() < LONGEST_ARGUMENTS, "too many programs for one boot: the boards cut `{arguments}` off");
+        add(&["-accel", "tcg,thread=single", "-nographic", "-no-reboot", "-append", &arguments]);
+        line.extend([OsString::from("-kernel"), kernel.into(), OsString::from("-initrd"), initramfs.into()]);
+        if self.guest.device_tree().is_some() {
+            line.extend([OsString::from("-dtb"), dir.join("kernel/board.dtb").into()]);
+        }
+        Ok(line)
+    }
+
+    /// Linux's command line. Each word is there for a reason:
+    /// `nokaslr` so that one symbol table serves every boot; `ieee754=relaxed` because a P5600 refuses programs of the older NaN
+    /// encoding, which Debian's are; the blacklisted driver oopses on QEMU's board.
+    fn kernel_arguments(&self) -> String {
+        let board = match self.guest {
+            Guest::Mips => "console=ttyS0 ieee754=relaxed nokaslr",
+            Guest::Arm => "console=ttyAMA0,115200 earlycon=pl011,0x20201000 initcall_blacklist=bcm2835_power_driver_init",
+        };
+        format!("{board} rdinit=/init panic=1 congruent.run={}", self.run)
+    }
+}

@@ -1,0 +1,121 @@
+//! Which Debian packages the guests, emulators and compilers come from, and how each is laid out under `target/guests`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::machine::{Guest, Qemu};
+use super::recipe::Recipe;
+use crate::apt::root::AptRoot;
+use crate::apt::sources;
+use crate::apt::tree::Tree;
+use crate::place;
+
+/// Debian's name of the machine this runs on.
+fn host_arch() -> Result<&'static str> {
+    match std::env::consts::ARCH {
+        "x86_64" => Ok("amd64"),
+        "aarch64" => Ok("arm64"),
+        other => bail!("no emulator packages are known for a {other} machine: x86_64 or aarch64 is needed"),
+    }
+}
+
+/// Runs `work` with a fresh apt root, which is removed afterwards: it is a download aid, not a cache.
+fn with_apt<T>(name: &str, suite: &str, arch: &str, work: impl FnOnce(&AptRoot) -> Result<T>) -> Result<T> {
+    let dir = place::guests().join("apt").join(name);
+    if dir.exists() {
+        fs::remove_dir_all(&dir)?;
+    }
+    let root = AptRoot::fetch(&dir, &sources::debian_mirror()?, suite, arch)?;
+    let result = work(&root)?;
+    fs::remove_dir_all(&dir)?;
+    Ok(result)
+}
+
+/// The emulator: a tree with `bin/qemu-system-{mips,mipsel,arm}`.
+///
+/// # Errors
+/// If its packages cannot be fetched or are not laid out as expected.
+pub fn qemu(qemu: Qemu) -> Result<PathBuf> {
+    let (name, suite, arch) = (qemu.directory(), qemu.suite(), host_arch()?);
+    let recipe = Recipe::new(name).input(format!("{suite} {arch} qemu-system-mips qemu-system-arm, layout 1"));
+    recipe.ensure(|dir| {
+        let tree = with_apt(name, suite, arch, |apt| {
+            Tree::unpack(dir, &apt.download_with_dependencies(&["qemu-system-mips", "qemu-system-arm"])?)
+        })?;
+        for system in ["mips", "mipsel", "arm"] {
+            let program = format!("qemu-system-{system}");
+            let data = "-L \"$tree/usr/share/qemu\" -L \"$tree/usr/share/seabios\" -L \"$tree/usr/lib/ipxe/qemu\"";
+            tree.wrap(&dir.join("bin").join(&program), Path::new(&format!("usr/bin/{program}")), data)?;
+        }
+        Ok(())
+    })
+}
+
+/// The cross compilers: a tree with `bin/<target>-gcc` for both guests.
+///
+/// gcc starts its passes by itself, as programs of the machine; each pass is therefore wrapped as well, in a directory that gcc
+/// searches first.
+///
+/// # Errors
+/// If the packages cannot be fetched or are not laid out as expected.
+pub fn compilers() -> Result<PathBuf> {
+    let (suite, arch) = ("trixie", host_arch()?);
+    let packages: Vec<String> = Guest::ALL
+        .iter()
+        .flat_map(|guest| [format!("gcc-{}", guest.target()), format!("libc6-dev-{}-cross", guest.debian_arch())])
+        .collect();
+    let packages: Vec<&str> = packages.iter().map(String::as_str).collect();
+    let recipe = Recipe::new("cross").input(format!("{suite} {arch} {}, layout 1", packages.join(" ")));
+    recipe.ensure(|dir| {
+        let tree = with_apt("cross", suite, arch, |apt| Tree::unpack(dir, &apt.download_with_dependencies(&packages)?))?;
+        for guest in Guest::ALL {
+            let target = guest.target();
+            let passes = dir.join("passes").join(target);
+            for pass in ["cc1", "collect2"] {
+                let program = tree
+                    .file(pass, |name| name.contains(&format!("gcc-cross/{target}/")) && name.ends_with(&format!("/{pass}")))?;
+                tree.wrap(&passes.join(pass), &program, "")?;
+            }
+            for pass in ["as", "ld"] {
+                tree.wrap(&passes.join(pass), Path::new(&format!("usr/bin/{target}-{pass}")), "")?;
+            }
+            let driver = tree.file("gcc", |name| {
+                let version = name.strip_prefix(&format!("usr/bin/{target}-gcc-"));
+                version.is_some_and(|version| version.chars().all(|c| c.is_ascii_digit()))
+            })?;
+            let search = format!("-B \"$tree/passes/{target}/\" --sysroot=\"$tree\"");
+            tree.wrap(&dir.join("bin").join(format!("{target}-gcc")), &driver, &search)?;
+        }
+        Ok(())
+    })
+}
+
+/// A stock kernel with its device tree if it needs one, and busybox: `vmlinuz`, `board.dtb`, `busybox`, and `PACKAGES`, which says
+/// from which versions.
+///
+/// # Errors
+/// If the packages cannot be fetched or are not laid out as expected.
+pub fn kernel(guest: Guest) -> Result<PathBuf> {
+    let (suite, arch, image) = (guest.suite(), guest.debian_arch(), guest.kernel_package());
+    let name = format!("{}/kernel", guest.directory());
+    let recipe = Recipe::new(&name).input(format!("{suite} {arch} {image} busybox-static, layout 1"));
+    recipe.ensure(|dir| {
+        let unpacked = dir.join("unpacked");
+        let tree = with_apt(guest.directory(), suite, arch, |apt| {
+            let image = apt.dependency(image, "linux-image-")?;
+            Tree::unpack(&unpacked, &apt.download(&[&image, "busybox-static"])?)
+        })?;
+        let keep = |file: PathBuf, name: &str| {
+            fs::rename(unpacked.join(&file), dir.join(name)).with_context(|| format!("cannot keep {}", file.display()))
+        };
+        keep(tree.file("kernel", |name| name.starts_with("boot/vmlinu"))?, "vmlinuz")?;
+        keep(tree.file("busybox", |name| name.ends_with("bin/busybox"))?, "busybox")?;
+        if let Some(dtb) = guest.device_tree() {
+            keep(tree.file(dtb, |name| name.ends_with(&format!("/{dtb}")))?, "board.dtb")?;
+        }
+        keep(PathBuf::from("PACKAGES"), "PACKAGES")?;
+        Ok(fs::remove_dir_all(&unpacked)?)
+    })
+}

@@ -1,0 +1,85 @@
+//! The guest programs: compiled statically by the cross compiler of the guest, each at addresses of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::machine::Guest;
+use super::recipe::Recipe;
+use crate::{place, run};
+
+/// The programs in C. The place in this list decides the addresses of a program, so that a code address of a guest names one
+/// program: add at the end.
+pub const PROGRAMS: [&str; 8] = [
+    "fork_threads",
+    "shared_pread",
+    "pwrite_mapped",
+    "vm_writev",
+    "ptrace_pokedata",
+    "ptrace_peekdata",
+    "exec_args",
+    "mremap_odd",
+];
+
+/// The programs that are shell scripts.
+pub const SCRIPTS: [&str; 2] = ["workload", "kallsyms"];
+
+/// Where the code of a program begins: above busybox on both guests, and 16 MiB apart.
+fn base(index: usize) -> u64 {
+    0x1000_0000 + 0x0100_0000 * index as u64
+}
+
+/// The ELF file of a program with its symbols, for `--symbols`.
+pub fn elf(guest: Guest, program: &str) -> PathBuf {
+    place::guests().join(guest.directory()).join("programs").join(program)
+}
+
+/// Compiles every program for `guest` into `target/guests/<guest>/programs`.
+///
+/// # Errors
+/// If a source does not compile without a warning.
+pub fn build(guest: Guest, compilers: &Path) -> Result<PathBuf> {
+    let sources = place::guest_sources().join("programs");
+    let mut recipe = Recipe::new(format!("{}/programs", guest.directory())).file(&compilers.join("PACKAGES"))?;
+    for header in ["colours.h", "child.h"] {
+        recipe = recipe.file(&sources.join(header))?;
+    }
+    for (index, program) in PROGRAMS.iter().enumerate() {
+        recipe = recipe.input(flags(index).join(" ")).file(&sources.join(format!("{program}.c")))?;
+    }
+    recipe.ensure(|dir| {
+        fs::create_dir_all(dir)?;
+        for (index, program) in PROGRAMS.iter().enumerate() {
+            let compiler = compilers.join("bin").join(format!("{}-gcc", guest.target()));
+            // From the directory of the sources, so that debug information names files and no directory of this machine.
+            let source = format!("{program}.c");
+            let command = &mut Command::new(compiler);
+            command
+                .current_dir(&sources)
+                .args(flags(index))
+                .arg("-fdebug-prefix-map=/=")
+                .arg("-o")
+                .arg(dir.join(program))
+                .arg(&source);
+            run::quietly(command).with_context(|| format!("compiling guests/programs/{source} for {}", guest.directory()))?;
+        }
+        Ok(())
+    })
+}
+
+/// `-O1 -g`: small code whose lines can still be told; frame colours are a matter of the kernel's, not of these flags.
+fn flags(index: usize) -> Vec<String> {
+    let fixed = ["-std=gnu17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie", "-pthread"];
+    let mut flags: Vec<String> = fixed.iter().map(|&flag| flag.to_owned()).collect();
+    flags.push(format!("-Wl,-Ttext-segment={:#x}", base(index)));
+    flags
+}
+
+/// Every program, and the harmless twin of each that has one, as the guest's `/programs/every` lists them for `congruent.run=every`.
+pub fn every() -> String {
+    let twins = ["shared_pread", "pwrite_mapped", "vm_writev", "ptrace_pokedata", "ptrace_peekdata"];
+    let all = PROGRAMS.iter().map(|&name| name.to_owned()).chain(twins.iter().map(|name| format!("{name}:congruent")));
+    all.chain(["workload".to_owned()]).collect::<Vec<_>>().join(",")
+}
