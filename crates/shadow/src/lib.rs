@@ -4,7 +4,35 @@
 extern crate alloc;
 
 mod finding;
+mod findings;
+mod heads;
+mod history;
+mod line;
+mod records;
+mod shadow;
+mod slow;
+mod sweep;
+
+use congruent_geometry::CacheGeometry;
+
 pub use finding::{Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance};
+pub use shadow::{PageId, Shadow};
+
+/// What the judge is to assume. Made with [`Config::new`]; fields may be added.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The shape of the data cache.
+    pub geometry: CacheGeometry,
+}
+
+impl Config {
+    /// The usual assumptions about a cache of this shape: write-back, write-allocate, filled only at accesses.
+    #[must_use]
+    pub const fn new(geometry: CacheGeometry) -> Self {
+        Self { geometry }
+    }
+}
 
 /// What the judge has seen, in numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

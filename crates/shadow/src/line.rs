@@ -1,0 +1,421 @@
+//! The rules: what every core with this geometry may hold of one line, and which accesses could therefore see old bytes.
+//!
+//! Guarantees: exact. An access is judged hazardous for exactly the bytes for which some schedule of evictions, write-backs
+//! and refills makes it so (proved against `congruent-machine` for all sequences of any length, in this crate's tests). Pure:
+//! no time, no addresses, no reports. Not here: how lines are stored compactly (`heads`) and operations that are postponed
+//! (`sweep`).
+//!
+//! # State
+//! A [`Copy`] says what colour `c` may hold in some ways of its set. "May" throughout: any chip may have dropped a clean line
+//! or written back a dirty one at any moment, so nothing is ever certain to be held. Per byte of the line:
+//! - `dirty`: was stored through `c`; the copy may be the only place that has it (memory is old until it is written back).
+//! - `stale`: the copy, if held, may be older than the newest.
+//! - `unit_dirty`: may be written back together with a dirty neighbour. This is what the hardware knows; it differs from
+//!   `dirty`, widened to whole units, only after a finding was healed.
+//!
+//! Per line, bytes whose newest value may exist nowhere: `discarded` with the copy that held it, or `clobbered` by an older
+//! copy that was written back over it.
+//!
+//! # Why these masks suffice
+//! Look at one byte. Memory is old in a schedule only if (1) some dirty copy has the newest, or (2) no copy need have it any
+//! more. (1) is `dirty`, (2) is `discarded | clobbered`. (2) comes about when a dirty newest copy is discarded, or when a copy
+//! that is unit-dirty and stale exists at all: the newest copy may be evicted first, the stale one after it. Once possible,
+//! (2) stays possible until the byte is written again. A colour can be filled only at an access, and then with whatever memory
+//! may hold: `stale |= (1) through other colours | (2)`.
+
+use alloc::vec::Vec;
+
+use congruent_geometry::ByteMask;
+use congruent_trace::Maintenance;
+
+use crate::finding::{Effect, HazardClass, Party};
+use crate::sweep::Swept;
+
+/// A set of ways of one cache set; up to 64.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Ways(u64);
+
+impl Ways {
+    pub const NONE: Self = Self(0);
+
+    /// Ways `0..count`.
+    pub const fn first(count: u32) -> Self {
+        Self(u64::MAX >> (64 - count))
+    }
+
+    pub const fn with(self, way: u32) -> Self {
+        Self(self.0 | 1 << way)
+    }
+
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    pub const fn is_none(self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// What one colour may hold of the line in some of its ways. A colour has one of these, or several with disjoint ways when a
+/// sweep by index got through only some ways before the next access.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Copy {
+    pub colour: u16,
+    /// The ways it may sit in.
+    pub ways: Ways,
+    /// The epoch up to which operations by index and on the whole cache are accounted for in the masks.
+    pub stamp: u32,
+    pub stale: ByteMask,
+    pub dirty: ByteMask,
+    pub unit_dirty: ByteMask,
+}
+
+impl Copy {
+    fn written_back(self) -> Self {
+        Self { dirty: ByteMask::EMPTY, unit_dirty: ByteMask::EMPTY, ..self }
+    }
+
+    /// Whether the two differ in their ways only.
+    fn alike(&self, other: &Self) -> bool {
+        Self { ways: other.ways, ..*self } == *other
+    }
+}
+
+/// An access that made the newest value of some bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Writer {
+    pub party: Party,
+    pub bytes: ByteMask,
+}
+
+/// Bytes of one access that could be old, for one reason, made by one producer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Hazard {
+    pub class: HazardClass,
+    pub bytes: ByteMask,
+    pub producer: Option<Party>,
+    /// Whether the producer was the last to write the line.
+    pub producer_is_last: bool,
+    /// Whether the bytes may still be dirty in the producer's colour.
+    pub still_dirty: bool,
+    /// The stamp of the producer's colour, if that may still hold the line.
+    pub producer_stamp: Option<u32>,
+}
+
+/// How an access reaches the line, which decides what it can see and what a hazard is called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Path {
+    /// Through the cache, at this colour.
+    Cached(u16),
+    /// Uncached, by a program.
+    Uncached,
+    /// By a device.
+    Dma,
+}
+
+/// What never changes during a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Shape {
+    /// Every way of a set.
+    pub all_ways: Ways,
+    /// What is written back together, in bytes.
+    pub unit: u32,
+}
+
+/// How many writers of a line are told apart; of more, the two oldest become one.
+const WRITERS: usize = 4;
+
+/// One line: see the file's head.
+#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+pub(crate) struct Line {
+    pub copies: Vec<Copy>,
+    pub discarded: ByteMask,
+    pub clobbered: ByteMask,
+    /// Oldest first. Covers at least the dirty bytes and those newer than a copy or than memory.
+    pub writers: Vec<Writer>,
+}
+
+impl Line {
+    /// Judges a load of `bytes`, heals what it found, and carries it out.
+    pub fn load(&mut self, shape: Shape, path: Path, bytes: ByteMask, stamp: u32, hazards: &mut Vec<Hazard>) {
+        let lost = |line: &Self| [(HazardClass::ReadLost, line.discarded), (HazardClass::ClobberedNeighbour, line.clobbered)];
+        match path {
+            Path::Cached(colour) => {
+                let [discarded, clobbered] = lost(self);
+                let stale = self.of(colour).fold(ByteMask::EMPTY, |mask, copy| mask | copy.stale);
+                let reasons = [
+                    (HazardClass::ReadDirtyElsewhere, self.dirty_outside(Some(colour))),
+                    (HazardClass::ReadStaleCopy, stale),
+                    discarded,
+                    clobbered,
+                ];
+                self.judge(bytes, &reasons, hazards);
+                self.fill(shape, colour, stamp);
+            }
+            Path::Uncached => {
+                let [discarded, clobbered] = lost(self);
+                let reasons = [(HazardClass::MixedAttributesRead, self.dirty_outside(None)), discarded, clobbered];
+                self.judge(bytes, &reasons, hazards);
+            }
+            Path::Dma => {
+                let old = self.dirty_outside(None) | self.lost();
+                self.judge(bytes, &[(HazardClass::DmaReadStale, old)], hazards);
+            }
+        }
+        self.clobber();
+    }
+
+    /// Judges a store of `bytes`, heals what it found, and carries it out.
+    pub fn store(&mut self, shape: Shape, path: Path, bytes: ByteMask, by: Party, stamp: u32, hazards: &mut Vec<Hazard>) {
+        let (class, through) = match path {
+            Path::Cached(colour) => (HazardClass::WriteUnderDirtyAlias, Some(colour)),
+            Path::Uncached => (HazardClass::MixedAttributesWrite, None),
+            Path::Dma => (HazardClass::DmaWriteUnderDirty, None),
+        };
+        self.judge(bytes, &[(class, self.dirty_outside(through))], hazards);
+        if let Some(colour) = through {
+            self.fill(shape, colour, stamp);
+        }
+        for copy in &mut self.copies {
+            if Some(copy.colour) == through {
+                copy.stale -= bytes;
+                copy.dirty |= bytes;
+                copy.unit_dirty |= bytes.widen(shape.unit);
+            } else {
+                copy.stale |= bytes;
+            }
+        }
+        if let Some(colour) = through {
+            // A byte that was just stored is the same in whatever way the copy sits.
+            self.merge(colour);
+        }
+        self.discarded -= bytes;
+        self.clobbered -= bytes;
+        self.clobber();
+        self.note_writer(by, bytes);
+    }
+
+    /// A fill of `colour` that nobody consumes: a prefetch.
+    pub fn prefetch(&mut self, shape: Shape, colour: u16, stamp: u32) {
+        self.fill(shape, colour, stamp);
+        self.clobber();
+    }
+
+    /// Carries out maintenance of these ways of `colour`, and says what it did.
+    pub fn maintain(&mut self, op: Maintenance, colour: u16, ways: Ways) -> Effect {
+        self.split(colour, ways);
+        let (mut held, mut dirty) = (false, false);
+        for copy in self.copies.iter_mut().filter(|copy| copy.colour == colour && !copy.ways.and(ways).is_none()) {
+            held = true;
+            dirty |= !copy.unit_dirty.is_empty();
+            if !op.writes_back() {
+                self.discarded |= copy.dirty;
+            }
+            *copy = copy.written_back();
+        }
+        if op.invalidates() {
+            self.copies.retain(|copy| copy.colour != colour || copy.ways.and(ways).is_none());
+        }
+        self.merge(colour);
+        effect(op, held, dirty)
+    }
+
+    /// Accounts for the operations by index and on the whole cache that concern every way a copy may sit in. `swept` tells
+    /// what was done to the set of a colour since a stamp. Those that concern only some of its ways stay postponed: what a
+    /// copy may hold in the others is all that matters until it is accessed. Returns what was done, if anything.
+    pub fn settle(&mut self, swept: impl Fn(u16, u32) -> Swept) -> Effect {
+        let (mut wrote_back, mut dropped) = (false, false);
+        self.copies.retain_mut(|copy| {
+            let swept = swept(copy.colour, copy.stamp);
+            if copy.ways.without(swept.written_back).is_none() {
+                wrote_back |= !copy.unit_dirty.is_empty();
+                *copy = copy.written_back();
+            }
+            let gone = copy.ways.without(swept.invalidated).is_none();
+            dropped |= gone;
+            !gone
+        });
+        match (wrote_back, dropped) {
+            (false, false) => Effect::Nothing,
+            (true, false) => Effect::WroteBack,
+            (false, true) => Effect::Dropped,
+            (true, true) => Effect::WroteBackAndDropped,
+        }
+    }
+
+    /// Accounts for every postponed operation on `colour`, way by way, so that its copies may be given a new stamp.
+    pub fn resolve(&mut self, colour: u16, stamp: u32, swept: impl Fn(u16, u32) -> Swept) {
+        for at in (0..self.copies.len()).rev() {
+            let copy = self.copies[at];
+            if copy.colour != colour {
+                continue;
+            }
+            let swept = swept(colour, copy.stamp);
+            let held = copy.ways.without(swept.invalidated);
+            let untouched = Copy { ways: held.without(swept.written_back), stamp, ..copy };
+            let cleaned = Copy { ways: held.and(swept.written_back), stamp, ..copy.written_back() };
+            self.copies[at] = untouched;
+            self.copies.push(cleaned);
+        }
+        self.copies.retain(|copy| !copy.ways.is_none());
+        self.merge(colour);
+    }
+
+    /// The last access known to have written the line.
+    pub fn last_writer(&self) -> Option<Party> {
+        self.writers.last().map(|writer| writer.party)
+    }
+
+    /// Forgets everything, keeping the memory.
+    pub fn clear(&mut self) {
+        self.copies.clear();
+        self.writers.clear();
+        self.discarded = ByteMask::EMPTY;
+        self.clobbered = ByteMask::EMPTY;
+    }
+
+    /// Bytes whose newest value may exist nowhere.
+    pub fn lost(&self) -> ByteMask {
+        self.discarded | self.clobbered
+    }
+
+    /// Notes that `by` made the newest value of `bytes`.
+    pub fn note_writer(&mut self, by: Party, bytes: ByteMask) {
+        let mut all = bytes;
+        self.writers.retain_mut(|writer| {
+            if writer.party == by {
+                all |= writer.bytes;
+                return false;
+            }
+            writer.bytes -= bytes;
+            !writer.bytes.is_empty()
+        });
+        if self.writers.len() == WRITERS {
+            let oldest = self.writers.remove(0);
+            self.writers[0].bytes |= oldest.bytes;
+        }
+        self.writers.push(Writer { party: by, bytes: all });
+    }
+
+    fn of(&self, colour: u16) -> impl Iterator<Item = &Copy> {
+        self.copies.iter().filter(move |copy| copy.colour == colour)
+    }
+
+    /// Bytes that may be newest only in a colour other than `colour` (in any, if `None`).
+    fn dirty_outside(&self, colour: Option<u16>) -> ByteMask {
+        let others = self.copies.iter().filter(|copy| Some(copy.colour) != colour);
+        others.fold(ByteMask::EMPTY, |mask, copy| mask | copy.dirty)
+    }
+
+    /// Reports the bytes of an access that some reason applies to, each byte under the first that does, and by producer; then
+    /// heals them: from now on every place counts as holding their newest value. What the hardware knows, `unit_dirty`, stays.
+    fn judge(&mut self, bytes: ByteMask, reasons: &[(HazardClass, ByteMask)], hazards: &mut Vec<Hazard>) {
+        let mut found = ByteMask::EMPTY;
+        for &(class, mask) in reasons {
+            let mut left = (bytes & mask) - found;
+            found |= left;
+            for writer in &self.writers {
+                let made = left & writer.bytes;
+                if !made.is_empty() {
+                    hazards.push(self.hazard(class, made, Some(writer.party)));
+                    left -= made;
+                }
+            }
+            if !left.is_empty() {
+                hazards.push(self.hazard(class, left, None));
+            }
+        }
+        if found.is_empty() {
+            return;
+        }
+        for copy in &mut self.copies {
+            copy.stale -= found;
+            copy.dirty -= found;
+        }
+        self.discarded -= found;
+        self.clobbered -= found;
+    }
+
+    fn hazard(&self, class: HazardClass, bytes: ByteMask, producer: Option<Party>) -> Hazard {
+        let through = producer.and_then(|producer| producer.colour);
+        let mut held = self.copies.iter().filter(|copy| Some(copy.colour) == through);
+        Hazard {
+            class,
+            bytes,
+            producer,
+            producer_is_last: producer == self.last_writer(),
+            producer_stamp: held.clone().map(|copy| copy.stamp).max(),
+            still_dirty: held.any(|copy| copy.dirty.intersects(bytes)),
+        }
+    }
+
+    /// An access through `colour`: it hits what is held, or fills any way with what memory may hold.
+    fn fill(&mut self, shape: Shape, colour: u16, stamp: u32) {
+        let old = self.dirty_outside(Some(colour)) | self.lost();
+        let mut missing = shape.all_ways;
+        for copy in self.copies.iter_mut().filter(|copy| copy.colour == colour) {
+            copy.stale |= old;
+            copy.stamp = stamp;
+            missing = missing.without(copy.ways);
+        }
+        if !missing.is_none() {
+            let (dirty, unit_dirty) = (ByteMask::EMPTY, ByteMask::EMPTY);
+            self.copies.push(Copy { colour, ways: missing, stamp, stale: old, dirty, unit_dirty });
+        }
+        self.merge(colour);
+    }
+
+    /// A stale copy that is dirty for its neighbours' sake may be written back after the newest bytes were.
+    fn clobber(&mut self) {
+        for copy in &self.copies {
+            self.clobbered |= copy.unit_dirty & copy.stale;
+        }
+    }
+
+    /// Makes every copy of `colour` lie wholly inside or wholly outside `ways`.
+    fn split(&mut self, colour: u16, ways: Ways) {
+        for at in 0..self.copies.len() {
+            let copy = self.copies[at];
+            let (inside, outside) = (copy.ways.and(ways), copy.ways.without(ways));
+            if copy.colour == colour && !inside.is_none() && !outside.is_none() {
+                self.copies[at].ways = inside;
+                self.copies.push(Copy { ways: outside, ..copy });
+            }
+        }
+    }
+
+    /// Joins the copies of `colour` that differ in their ways only.
+    fn merge(&mut self, colour: u16) {
+        let mut at = 0;
+        while at < self.copies.len() {
+            let copy = self.copies[at];
+            if copy.colour == colour
+                && let Some(twin) = self.copies[..at].iter_mut().find(|twin| twin.alike(&copy))
+            {
+                twin.ways = twin.ways.or(copy.ways);
+                self.copies.swap_remove(at);
+            } else {
+                at += 1;
+            }
+        }
+    }
+}
+
+/// The effect of `op` on a copy that may be held and may be dirty.
+pub(crate) fn effect(op: Maintenance, held: bool, dirty: bool) -> Effect {
+    match op {
+        _ if !held => Effect::Nothing,
+        Maintenance::WriteBack if !dirty => Effect::Nothing,
+        Maintenance::WriteBack => Effect::WroteBack,
+        Maintenance::WriteBackInvalidate if dirty => Effect::WroteBackAndDropped,
+        Maintenance::WriteBackInvalidate | Maintenance::Invalidate => Effect::Dropped,
+    }
+}

@@ -1,0 +1,244 @@
+//! The judge itself: takes events, keeps the shadow of every touched frame, gives out findings.
+//!
+//! Guarantees: an access that changes nothing costs one load and one compare once its page is known; no allocation, lock,
+//! division or panic on that path. Everything else is in `slow`. Not here: the rules (`line`).
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use congruent_geometry::{CacheGeometry, Colour, Frame, VirtAddr};
+use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Scope, Site};
+
+use crate::finding::{Effect, Finding};
+use crate::findings::Findings;
+use crate::heads::{Heads, LAST_EPOCH, single_key};
+use crate::history::{History, Past, Target};
+use crate::line::{Hazard, Line, Path, Shape, Ways};
+use crate::records::Records;
+use crate::sweep::Sweeps;
+use crate::{Config, Stats};
+
+/// The shadow of one frame, as [`Shadow::page`] gave it out. Valid for the life of that `Shadow`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct PageId(pub(crate) u32);
+
+/// The judge. See the [crate's documentation](crate) for what it decides and what it promises.
+#[derive(Clone, Debug)]
+pub struct Shadow {
+    // What the fast path reads, first.
+    /// The key of a line that only colour 0 may hold and that was accessed in this epoch.
+    pub(crate) now: u32,
+    pub(crate) simple_shift: u32,
+    pub(crate) accesses: u64,
+    pub(crate) heads: Heads,
+
+    pub(crate) geometry: CacheGeometry,
+    pub(crate) shape: Shape,
+    pub(crate) records: Records,
+    pub(crate) sweeps: Sweeps,
+    pub(crate) history: History,
+    pub(crate) findings: Findings,
+    pub(crate) frames: BTreeMap<u64, u32>,
+    pub(crate) frame_of: Vec<Frame>,
+    /// The page looked up last, for sources that do not keep handles.
+    pub(crate) last_page: Option<(Frame, PageId)>,
+    /// The virtual address of the access in hand, where the source gave one.
+    pub(crate) vaddr: Option<VirtAddr>,
+    pub(crate) uncached: u64,
+    pub(crate) maintenance: u64,
+    pub(crate) muted: u64,
+    /// Kept for their memory.
+    pub(crate) spare: Vec<Line>,
+    pub(crate) hazards: Vec<Hazard>,
+}
+
+impl Shadow {
+    /// A judge of a machine whose caches are empty.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self::with_last_epoch(config, LAST_EPOCH)
+    }
+
+    /// As [`new`](Self::new), with room for fewer epochs, so that tests can run out of them.
+    pub(crate) fn with_last_epoch(config: Config, last_epoch: u32) -> Self {
+        let geometry = config.geometry;
+        let heads = Heads::new(&geometry);
+        let sweeps = Sweeps::new(&geometry, last_epoch);
+        Self {
+            now: single_key(0, 1),
+            simple_shift: heads.simple_shift(),
+            accesses: 0,
+            heads,
+            geometry,
+            shape: Shape { all_ways: Ways::first(geometry.ways()), unit: geometry.write_back_unit() },
+            records: Records::new(),
+            sweeps,
+            history: History::new(),
+            findings: Findings::default(),
+            frames: BTreeMap::new(),
+            frame_of: Vec::new(),
+            last_page: None,
+            vaddr: None,
+            uncached: 0,
+            maintenance: 0,
+            muted: 0,
+            spare: Vec::new(),
+            hazards: Vec::new(),
+        }
+    }
+
+    /// The shadow of a frame, made on the first call.
+    ///
+    /// # Panics
+    /// If the guest touches more than 2^32 frames.
+    pub fn page(&mut self, frame: Frame) -> PageId {
+        if let Some((last, page)) = self.last_page
+            && last == frame
+        {
+            return page;
+        }
+        let page = match self.frames.get(&frame.0) {
+            Some(page) => PageId(*page),
+            None => {
+                let page = u32::try_from(self.frame_of.len()).expect("fewer than 2^32 frames");
+                self.frames.insert(frame.0, page);
+                self.frame_of.push(frame);
+                self.heads.push_page();
+                PageId(page)
+            }
+        };
+        self.last_page = Some((frame, page));
+        page
+    }
+
+    /// A load of `size` bytes at `offset` of a page, through `colour`. It lies within the page; it may span lines. `size` is at
+    /// least 1.
+    #[inline]
+    pub fn load(&mut self, page: PageId, colour: Colour, offset: u32, size: u32, site: Site) {
+        self.accesses += 1;
+        let simple = (offset ^ offset.wrapping_add(size.wrapping_sub(1))) >> self.simple_shift == 0;
+        if simple && self.heads.key_at(page.0, offset) == Some(self.now | colour.index() as u32) {
+            return;
+        }
+        self.access_slow(AccessKind::Load, page, colour, offset, size, site);
+    }
+
+    /// A store of `size` bytes at `offset` of a page, through `colour`. It lies within the page; it may span lines. `size` is at
+    /// least 1.
+    #[inline]
+    pub fn store(&mut self, page: PageId, colour: Colour, offset: u32, size: u32, site: Site) {
+        self.accesses += 1;
+        let simple = (offset ^ offset.wrapping_add(size.wrapping_sub(1))) >> self.simple_shift == 0;
+        if simple && self.heads.key_at(page.0, offset) == Some(self.now | colour.index() as u32) {
+            let mask = (u64::MAX >> (64u32.wrapping_sub(size) & 63)) << (offset & 63);
+            self.heads.store_at(page.0, offset, mask, site);
+            return;
+        }
+        self.access_slow(AccessKind::Store, page, colour, offset, size, site);
+    }
+
+    /// Takes any event.
+    pub fn apply(&mut self, event: &Event) {
+        match *event {
+            Event::Access { kind, vaddr, paddr, size, site } => {
+                let page = self.page(self.geometry.frame(paddr));
+                let (colour, offset) = (self.geometry.colour(vaddr), self.geometry.page_offset(paddr.0));
+                self.vaddr = Some(vaddr);
+                match kind {
+                    AccessKind::Load => self.load(page, colour, offset, size, site),
+                    AccessKind::Store => self.store(page, colour, offset, size, site),
+                }
+                self.vaddr = None;
+            }
+            Event::Uncached { kind, paddr, size, site } => {
+                self.uncached += 1;
+                self.bypass(Path::Uncached, kind, paddr, u64::from(size), site);
+            }
+            Event::Dma { direction, paddr, len, site } => {
+                let kind = match direction {
+                    DmaDirection::Read => AccessKind::Load,
+                    DmaDirection::Write => AccessKind::Store,
+                };
+                self.bypass(Path::Dma, kind, paddr, len, site);
+            }
+            Event::Prefetch { vaddr, paddr, .. } => {
+                let page = self.page(self.geometry.frame(paddr));
+                self.prefetch(page, self.geometry.colour(vaddr), self.geometry.page_offset(paddr.0));
+            }
+            Event::Maintain { op, scope, site } => {
+                self.maintenance += 1;
+                match scope {
+                    Scope::Line { vaddr, paddr } => self.maintain_line(op, vaddr, paddr, site),
+                    Scope::Index { set, way } => self.maintain_index(op, set, way, site),
+                    Scope::Whole => self.maintain_whole(op, site),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a maintenance event that is to do nothing: it is counted and remembered, so that a finding can tell of it. Any
+    /// other event has no muted form and is ignored.
+    pub fn apply_muted(&mut self, event: &Event) {
+        let Event::Maintain { op, scope, site } = *event else { return };
+        self.maintenance += 1;
+        self.muted += 1;
+        let past = |target, colour, writer, epoch| Past {
+            target,
+            op,
+            colour,
+            site,
+            effect: Effect::Nothing,
+            muted: true,
+            epoch,
+            writer,
+        };
+        let past = match scope {
+            Scope::Line { vaddr, paddr } => {
+                let Some(id) = self.line_id(paddr) else { return };
+                past(Target::Line(id), Some(self.colour_of(vaddr)), self.last_writer(id), 0)
+            }
+            Scope::Index { set, .. } => past(Target::Index { set }, None, None, self.begin_sweep()),
+            Scope::Whole => past(Target::Whole, None, None, self.begin_sweep()),
+        };
+        self.history.push(past);
+    }
+
+    /// What was found so far, in order of first appearance.
+    #[must_use]
+    pub fn findings(&self) -> &[Finding] {
+        self.findings.list()
+    }
+
+    /// What was seen so far, in numbers.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        // What a node of a B-tree holds beside its entries is small; two thirds full is usual.
+        let frames = self.frames.len() * (size_of::<(u64, u32)>() * 3 / 2) + self.frame_of.capacity() * size_of::<Frame>();
+        let bytes = self.heads.bytes() + self.records.bytes() + self.sweeps.bytes() + self.history.bytes() + frames;
+        Stats {
+            accesses: self.accesses,
+            uncached: self.uncached,
+            maintenance: self.maintenance,
+            muted: self.muted,
+            frames: self.frame_of.len() as u64,
+            shadow_bytes: bytes as u64,
+            hazards: self.findings.hazards(),
+        }
+    }
+
+    /// Maintenance of a whole colour or cache is told apart from accesses by its epoch.
+    pub(crate) fn begin_sweep(&mut self) -> u32 {
+        if self.sweeps.is_exhausted() {
+            self.restart_epochs();
+        }
+        let epoch = self.sweeps.begin();
+        self.now = single_key(0, epoch);
+        epoch
+    }
+
+    /// Whether `op` may discard dirty bytes.
+    pub(crate) fn discards(op: Maintenance) -> bool {
+        op.invalidates() && !op.writes_back()
+    }
+}

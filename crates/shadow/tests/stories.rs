@@ -1,0 +1,132 @@
+//! One story per hazard class, each with a twin in which the bug is fixed and the judge stays silent.
+
+use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use congruent_shadow::{Config, Effect, HazardClass, PartyKind, Shadow};
+use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Scope, Site};
+
+/// A judge of a 32 KiB cache with two colours, and one frame that a kernel (colour 0) and a user (colour 1) share.
+struct Story(Shadow);
+
+const KERNEL: u64 = 0x8000_4000;
+const USER: u64 = 0x0040_1000;
+const FRAME: u64 = 0x4000;
+
+impl Story {
+    fn new() -> Self {
+        Self(Shadow::new(Config::new(CacheGeometry::new(32 << 10, 4, 32).unwrap())))
+    }
+
+    fn access(mut self, kind: AccessKind, base: u64, offset: u64, site: u32) -> Self {
+        let (vaddr, paddr) = (VirtAddr(base + offset), PhysAddr(FRAME + offset));
+        self.0.apply(&Event::Access { kind, vaddr, paddr, size: 4, site: Site(site) });
+        self
+    }
+
+    fn load(self, base: u64, offset: u64, site: u32) -> Self {
+        self.access(AccessKind::Load, base, offset, site)
+    }
+
+    fn store(self, base: u64, offset: u64, site: u32) -> Self {
+        self.access(AccessKind::Store, base, offset, site)
+    }
+
+    fn uncached(mut self, kind: AccessKind, offset: u64, site: u32) -> Self {
+        self.0.apply(&Event::Uncached { kind, paddr: PhysAddr(FRAME + offset), size: 4, site: Site(site) });
+        self
+    }
+
+    fn maintain(mut self, op: Maintenance, base: u64, site: u32) -> Self {
+        let scope = Scope::Line { vaddr: VirtAddr(base), paddr: PhysAddr(FRAME) };
+        self.0.apply(&Event::Maintain { op, scope, site: Site(site) });
+        self
+    }
+
+    fn dma(mut self, direction: DmaDirection, offset: u64, len: u64) -> Self {
+        self.0.apply(&Event::Dma { direction, paddr: PhysAddr(FRAME + offset), len, site: Site(77) });
+        self
+    }
+
+    #[track_caller]
+    fn finds(self, class: HazardClass, consumer: u32, producer: u32) -> Shadow {
+        let found: Vec<_> =
+            self.0.findings().iter().map(|f| (f.class, f.consumer.site.0, f.producer.map(|p| p.site.0))).collect();
+        assert_eq!(found, [(class, consumer, Some(producer))]);
+        self.0
+    }
+
+    #[track_caller]
+    fn stays_clean(self) {
+        assert_eq!(self.0.findings(), []);
+    }
+}
+
+use Maintenance::{Invalidate, WriteBack, WriteBackInvalidate};
+
+#[test]
+fn a_load_of_bytes_that_are_dirty_in_another_colour_is_found_unless_they_were_written_back() {
+    Story::new().store(KERNEL, 0, 1).load(USER, 0, 2).finds(HazardClass::ReadDirtyElsewhere, 2, 1);
+    Story::new().store(KERNEL, 0, 1).maintain(WriteBack, USER, 3).load(USER, 0, 2).finds(HazardClass::ReadDirtyElsewhere, 2, 1);
+    Story::new().store(KERNEL, 0, 1).maintain(WriteBack, KERNEL, 3).load(USER, 0, 2).stays_clean();
+}
+
+#[test]
+fn a_load_of_a_copy_from_before_a_store_is_found_unless_it_was_invalidated() {
+    let stale = || Story::new().load(USER, 0, 1).store(KERNEL, 0, 2).maintain(WriteBack, KERNEL, 3);
+    let shadow = stale().load(USER, 0, 4).finds(HazardClass::ReadStaleCopy, 4, 2);
+    let finding = &shadow.findings()[0];
+    assert_eq!((finding.consumer.kind, finding.producer.unwrap().kind), (PartyKind::Load, PartyKind::Store));
+    assert_eq!((finding.consumer.colour, finding.producer.unwrap().colour), (Some(1), Some(0)));
+    assert_eq!((finding.example.vaddr, finding.example.paddr, finding.example.bytes), (Some(VirtAddr(USER)), PhysAddr(FRAME), 4));
+    let done: Vec<_> = finding.maintenance_between.iter().map(|m| (m.op, m.colour, m.site.0, m.effect)).collect();
+    assert_eq!(done, [(WriteBack, Some(0), 3, Effect::WroteBack)]);
+    stale().maintain(Invalidate, USER, 5).load(USER, 0, 4).stays_clean();
+}
+
+#[test]
+fn a_load_of_a_neighbour_brings_the_old_bytes_in() {
+    Story::new().store(KERNEL, 0, 1).load(USER, 4, 2).maintain(WriteBack, KERNEL, 3).load(USER, 0, 4).finds(
+        HazardClass::ReadStaleCopy,
+        4,
+        1,
+    );
+}
+
+#[test]
+fn a_load_of_discarded_bytes_is_found_unless_a_device_wrote_them_anew() {
+    Story::new().store(KERNEL, 0, 1).maintain(Invalidate, KERNEL, 3).load(KERNEL, 0, 4).finds(HazardClass::ReadLost, 4, 1);
+    Story::new()
+        .store(KERNEL, 0, 1)
+        .maintain(Invalidate, KERNEL, 3)
+        .dma(DmaDirection::Write, 0, 32)
+        .load(KERNEL, 0, 4)
+        .stays_clean();
+    Story::new().store(KERNEL, 0, 1).maintain(WriteBackInvalidate, KERNEL, 3).load(KERNEL, 0, 4).stays_clean();
+}
+
+#[test]
+fn a_neighbour_written_back_late_destroys_newer_bytes() {
+    Story::new().store(USER, 4, 1).store(KERNEL, 0, 2).load(KERNEL, 0, 3).finds(HazardClass::ClobberedNeighbour, 3, 2);
+    Story::new().store(USER, 4, 1).maintain(WriteBackInvalidate, USER, 9).store(KERNEL, 0, 2).load(KERNEL, 0, 3).stays_clean();
+}
+
+#[test]
+fn a_store_over_bytes_dirty_in_another_colour_is_found() {
+    Story::new().store(USER, 0, 1).store(KERNEL, 0, 2).finds(HazardClass::WriteUnderDirtyAlias, 2, 1);
+    Story::new().store(USER, 0, 1).maintain(WriteBack, USER, 9).store(KERNEL, 0, 2).stays_clean();
+}
+
+#[test]
+fn devices_and_uncached_accesses_must_not_meet_dirty_bytes() {
+    use HazardClass::*;
+    let dirty = || Story::new().store(USER, 0, 1);
+    dirty().dma(DmaDirection::Read, 0, 4096).finds(DmaReadStale, 77, 1);
+    dirty().dma(DmaDirection::Write, 0, 4096).finds(DmaWriteUnderDirty, 77, 1);
+    dirty().uncached(AccessKind::Load, 0, 2).finds(MixedAttributesRead, 2, 1);
+    dirty().uncached(AccessKind::Store, 0, 2).finds(MixedAttributesWrite, 2, 1);
+    let clean = || dirty().maintain(WriteBackInvalidate, USER, 9);
+    clean().dma(DmaDirection::Read, 0, 4096).stays_clean();
+    clean().dma(DmaDirection::Write, 0, 4096).load(USER, 0, 3).stays_clean();
+    clean().uncached(AccessKind::Load, 0, 2).stays_clean();
+    clean().uncached(AccessKind::Store, 0, 2).load(USER, 0, 3).stays_clean();
+    dirty().maintain(WriteBack, USER, 9).dma(DmaDirection::Write, 0, 4).load(USER, 0, 3).finds(ReadStaleCopy, 3, 77);
+}
