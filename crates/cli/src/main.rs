@@ -1,1 +1,48 @@
-fn main() {}
+//! The program `congruent`: runs a guest under the judge and says where a kernel hands out stale data.
+//!
+//! A thin shell: it starts QEMU with the plugin, passes the console through, and prints what `congruent-report` makes of the
+//! judge's findings. Exit status: 0 clean, 1 findings, 2 usage or environment, 3 the run is incomplete.
+
+#![forbid(unsafe_code)]
+
+mod arguments;
+mod check;
+mod command_line;
+mod console;
+mod doctor;
+mod ending;
+mod judge_link;
+mod keyboard;
+mod output;
+mod plugin;
+mod screen;
+mod session;
+
+use std::process::ExitCode;
+
+use arguments::{Command, Invocation};
+
+/// Exit status for wrong usage and for an environment in which nothing can be judged.
+const CANNOT: u8 = 2;
+
+fn main() -> ExitCode {
+    let command = match Invocation::from_environment() {
+        Invocation::Run(command) => command,
+        Invocation::Explain(text) => {
+            anstream::print!("{text}");
+            return ExitCode::SUCCESS;
+        }
+        Invocation::Misused(line) => {
+            eprintln!("congruent: {line}");
+            return ExitCode::from(CANNOT);
+        }
+    };
+    let result = match command {
+        Command::Check(check) => check::check(&check),
+        Command::Doctor => Ok(doctor::doctor()),
+    };
+    ExitCode::from(result.unwrap_or_else(|error| {
+        eprintln!("congruent: {error:#}");
+        CANNOT
+    }))
+}

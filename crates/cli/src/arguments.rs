@@ -1,0 +1,178 @@
+//! What can be said on the command line. Wrong usage becomes one line; nothing is interpreted further here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::output::{Format, Target, pair};
+
+/// Finds where a kernel lets stale cached data be seen.
+#[derive(Parser)]
+#[command(name = "congruent", version, max_term_width = 100)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+#[derive(Subcommand)]
+enum Subcommands {
+    /// Run a guest under the judge.
+    Check(Box<CheckOptions>),
+    /// Say what is installed, what will work, and what to do about the rest.
+    Doctor,
+}
+
+/// The options of `congruent check`, as they were given.
+#[derive(clap::Args)]
+#[command(
+    override_usage = "congruent check --dcache GEOMETRY [OPTIONS] -- QEMU-COMMAND…",
+    after_help = "Exit status: 0 clean; 1 findings; 2 wrong usage or environment; 3 the guest did not finish."
+)]
+pub(crate) struct CheckOptions {
+    /// The modelled level-1 data cache: SIZE,WAYS,LINE such as 32K,4,32, or a preset's name such as p5600
+    #[arg(long, value_name = "GEOMETRY")]
+    pub(crate) dcache: Option<String>,
+    /// Name code after this vmlinux or program (ELF), System.map or kallsyms text; repeatable, the first that knows an address wins
+    #[arg(long, value_name = "FILE")]
+    pub(crate) symbols: Vec<PathBuf>,
+    /// Treat cache maintenance issued from this function, 0xADDRESS or 0xSTART-0xEND as if it did nothing; repeatable
+    #[arg(long, value_name = "SITE")]
+    pub(crate) mute: Vec<String>,
+    /// Stop the guest when its console prints this; a run that never prints it is incomplete
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) until: Option<String>,
+    /// Stop the guest after this time, such as 90s or 5m; the run is incomplete then
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// The form of a report; repeatable. The default is text, to standard output
+    #[arg(long, value_name = "FORMAT")]
+    format: Vec<Format>,
+    /// Where the report of the --format before it goes, instead of standard output; repeatable
+    #[arg(short = 'o', value_name = "FILE")]
+    output: Vec<PathBuf>,
+    /// How many groups of findings the text tells in full
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    pub(crate) show: usize,
+    /// The QEMU plugin; otherwise $CONGRUENT_PLUGIN, or libcongruent_qemu.so beside this program
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plugin: Option<PathBuf>,
+    /// The command that starts the guest, unchanged
+    #[arg(last = true, value_name = "QEMU-COMMAND")]
+    pub(crate) qemu: Vec<OsString>,
+}
+
+/// A command that can be carried out.
+pub(crate) enum Command {
+    /// `congruent check`.
+    Check(Box<Check>),
+    /// `congruent doctor`.
+    Doctor,
+}
+
+/// `congruent check` with its reports paired with their destinations.
+pub(crate) struct Check {
+    /// Everything else.
+    pub(crate) options: CheckOptions,
+    /// The reports to write.
+    pub(crate) targets: Vec<Target>,
+}
+
+/// What the command line asks for.
+pub(crate) enum Invocation {
+    /// Something to do.
+    Run(Command),
+    /// Help or the version.
+    Explain(String),
+    /// Nothing that can be done; the line says why.
+    Misused(String),
+}
+
+impl Invocation {
+    pub(crate) fn from_environment() -> Self {
+        Self::of(std::env::args_os())
+    }
+
+    fn of(words: impl IntoIterator<Item = OsString>) -> Self {
+        match parse(words) {
+            Ok(Ok(command)) => Self::Run(command),
+            Ok(Err(line)) => Self::Misused(line),
+            Err(error) => match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Explain(error.render().ansi().to_string()),
+                ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Self::Misused(
+                    "no command given; use `congruent check` or `congruent doctor`, or see `congruent --help`".to_owned(),
+                ),
+                _ => Self::Misused(one_line(&error.render().to_string())),
+            },
+        }
+    }
+}
+
+fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Result<Command, String>, clap::Error> {
+    let matches = CommandLine::command().try_get_matches_from(words)?;
+    Ok(match CommandLine::from_arg_matches(&matches)?.command {
+        Subcommands::Doctor => Ok(Command::Doctor),
+        Subcommands::Check(options) => {
+            let matches = matches.subcommand_matches("check").expect("clap has just parsed it");
+            let positions = |name| positions(matches, name);
+            let formats = positions("format").into_iter().zip(options.format.iter().copied());
+            let files = positions("output").into_iter().zip(options.output.iter().cloned());
+            pair(formats, files).map(|targets| Command::Check(Box::new(Check { options: *options, targets })))
+        }
+    })
+}
+
+fn positions(matches: &ArgMatches, name: &str) -> Vec<usize> {
+    matches.indices_of(name).map(Iterator::collect).unwrap_or_default()
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("it must be longer than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(_) => Err("expected a number with a unit, such as 90s, 5m or 1h30m".to_owned()),
+    }
+}
+
+/// clap's message without its headings: what is wrong, its tips, and where to look.
+fn one_line(message: &str) -> String {
+    let message = message.split("\n\nUsage:").next().unwrap_or(message).split("\n\nFor more").next().unwrap_or(message);
+    let words: Vec<&str> = message.trim().trim_start_matches("error: ").split_whitespace().collect();
+    format!("{}; see `congruent check --help`", words.join(" "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn misuse(words: &[&str]) -> String {
+        match Invocation::of(std::iter::once("congruent").chain(words.iter().copied()).map(OsString::from)) {
+            Invocation::Misused(line) => line,
+            Invocation::Run(_) | Invocation::Explain(_) => panic!("{words:?} was accepted"),
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_named_in_one_line() {
+        for (words, says) in [
+            (&[][..], "no command given"),
+            (&["chekc"], "'chekc'"),
+            (&["check", "--timeout", "5 parsecs"], "such as 90s"),
+            (&["check", "--timeout", "0s"], "longer than nothing"),
+            (&["check", "--format", "html"], "text, json"),
+            (&["check", "--dcache", "p5600", "qemu-system-mips"], "'qemu-system-mips'"),
+            (&["check", "--format", "text", "--format", "json"], "only one report"),
+        ] {
+            let line = misuse(words);
+            assert!(line.contains(says), "{words:?}: {line}");
+            assert!(!line.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+}

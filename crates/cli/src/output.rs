@@ -1,0 +1,187 @@
+//! Where reports go: which form to which file, opened before the guest starts, so that no run is lost to a mistyped path.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use congruent_report::{Report, TextOptions};
+
+/// The form of a report.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// `congruent.report/1`.
+    Json,
+}
+
+/// A report to write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Target {
+    pub(crate) format: Format,
+    /// `None` for standard output.
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Pairs each `-o` with the `--format` that precedes it on the command line; positions are clap's indices. Without any
+/// `--format`, a report is text.
+pub(crate) fn pair(
+    formats: impl Iterator<Item = (usize, Format)>,
+    files: impl Iterator<Item = (usize, PathBuf)>,
+) -> Result<Vec<Target>, String> {
+    enum Word {
+        Format(Format),
+        File(PathBuf),
+    }
+    let formats = formats.map(|(at, format)| (at, Word::Format(format)));
+    let mut words: Vec<_> = formats.chain(files.map(|(at, file)| (at, Word::File(file)))).collect();
+    words.sort_by_key(|(at, _)| *at);
+    let no_format = words.iter().all(|(_, word)| matches!(word, Word::File(_)));
+    let mut targets: Vec<Target> = Vec::new();
+    for (_, word) in words {
+        match (word, targets.last_mut()) {
+            (Word::Format(format), _) => targets.push(Target { format, file: None }),
+            (Word::File(file), Some(Target { file: free @ None, .. })) => *free = Some(file),
+            (Word::File(file), None) if no_format => targets.push(Target { format: Format::Text, file: Some(file) }),
+            (Word::File(file), _) => {
+                return Err(format!("`-o {}` has no --format of its own; write --format FORMAT before each -o", file.display()));
+            }
+        }
+    }
+    if targets.is_empty() {
+        targets.push(Target { format: Format::Text, file: None });
+    }
+    if targets.iter().filter(|target| target.file.is_none()).count() > 1 {
+        return Err("only one report can go to standard output; give the others a file with -o".to_owned());
+    }
+    for (i, target) in targets.iter().enumerate() {
+        if let Some(file) = &target.file
+            && targets[..i].iter().any(|other| other.file.as_ref() == Some(file))
+        {
+            return Err(format!("two reports would go to `{}`; give each a file of its own", file.display()));
+        }
+    }
+    Ok(targets)
+}
+
+/// Reports whose files are open for writing. Dropped without [`write`](Self::write), it leaves no empty files behind.
+pub(crate) struct Outputs(Vec<Open>);
+
+struct Open {
+    format: Format,
+    file: Option<OpenFile>,
+}
+
+struct OpenFile {
+    path: PathBuf,
+    file: File,
+    /// Made by us, and nothing written yet.
+    fresh: bool,
+}
+
+impl Outputs {
+    /// Opens the files; an older report in them stays until the new one is written.
+    pub(crate) fn open(targets: &[Target]) -> anyhow::Result<Self> {
+        let open = |target: &Target| {
+            let file = target.file.as_deref().map(open_file).transpose()?;
+            Ok(Open { format: target.format, file })
+        };
+        targets.iter().map(open).collect::<anyhow::Result<_>>().map(Self)
+    }
+
+    /// Whether a report goes to standard output.
+    pub(crate) fn use_stdout(&self) -> bool {
+        self.0.iter().any(|output| output.file.is_none())
+    }
+
+    /// Writes all of them. A closed standard output is not an error: somebody has read enough.
+    pub(crate) fn write(mut self, report: &Report, show: usize) -> anyhow::Result<()> {
+        for output in &mut self.0 {
+            let colour = output.file.is_none() && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
+            let text = match output.format {
+                Format::Text => report.to_text(TextOptions { colour, show }),
+                Format::Json => report.to_json(),
+            };
+            match &mut output.file {
+                None => match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+                    Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                    result => result.context("cannot write the report to standard output")?,
+                },
+                Some(open) => {
+                    open.fresh = false;
+                    open.replace(&text).with_context(|| format!("cannot write the report to `{}`", open.path.display()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_file(path: &Path) -> anyhow::Result<OpenFile> {
+    let hint = || format!("cannot write the report to `{}`; give -o a file in a directory you may write to", path.display());
+    match OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(file) => Ok(OpenFile { path: path.to_owned(), file, fresh: true }),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let file = OpenOptions::new().write(true).open(path).with_context(hint)?;
+            Ok(OpenFile { path: path.to_owned(), file, fresh: false })
+        }
+        Err(error) => Err(error).with_context(hint),
+    }
+}
+
+impl OpenFile {
+    fn replace(&mut self, text: &str) -> io::Result<()> {
+        // Pipes and devices cannot be truncated and need not be.
+        if self.file.metadata()?.is_file() {
+            self.file.set_len(0)?;
+        }
+        self.file.write_all(text.as_bytes())?;
+        self.file.flush()
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if self.fresh {
+            // Nothing can be done about a file that does not want to go, and it is empty.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Format::{Json, Text};
+    use super::*;
+
+    fn paired(formats: &[(usize, Format)], files: &[(usize, &str)]) -> Result<Vec<(Format, Option<String>)>, String> {
+        let files = files.iter().map(|&(at, file)| (at, PathBuf::from(file)));
+        let targets = pair(formats.iter().copied(), files)?;
+        Ok(targets.into_iter().map(|t| (t.format, t.file.map(|f| f.display().to_string()))).collect())
+    }
+
+    #[test]
+    fn each_file_belongs_to_the_format_before_it() {
+        let file = |name: &str| Some(name.to_owned());
+        assert_eq!(paired(&[], &[]), Ok(vec![(Text, None)]));
+        assert_eq!(paired(&[], &[(1, "a")]), Ok(vec![(Text, file("a"))]));
+        assert_eq!(paired(&[(1, Json)], &[]), Ok(vec![(Json, None)]));
+        assert_eq!(paired(&[(1, Json), (3, Text)], &[(2, "a")]), Ok(vec![(Json, file("a")), (Text, None)]));
+        assert_eq!(paired(&[(1, Json), (2, Text)], &[(3, "a")]), Ok(vec![(Json, None), (Text, file("a"))]));
+    }
+
+    #[test]
+    fn files_without_a_format_and_shared_destinations_are_refused() {
+        for (formats, files, says) in [
+            (&[(2, Json)][..], &[(1, "a")][..], "`-o a` has no --format"),
+            (&[(1, Json)], &[(2, "a"), (3, "b")], "`-o b` has no --format"),
+            (&[], &[(1, "a"), (2, "b")], "`-o b` has no --format"),
+            (&[(1, Json), (2, Text)], &[], "only one report"),
+            (&[(1, Json), (3, Text)], &[(2, "a"), (4, "a")], "two reports would go to `a`"),
+        ] {
+            let error = paired(formats, files).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! One run of QEMU, from its start to its end: what comes from where, and when it is made to stop.
+//!
+//! It decides nothing about verdicts; it collects what happened ([`Ended`]), and `ending` says what that means. QEMU is gone when
+//! [`run`] returns, and the terminal is as it was.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, anyhow, bail};
+use congruent_geometry::CacheGeometry;
+use congruent_wire::{FailureKind, Message, MuteRange, PROTOCOL};
+use regex::bytes::Regex;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::command_line::plugin_option;
+use crate::console::Watch;
+use crate::ending::{Ended, Exit, Stop, Whole};
+use crate::judge_link::JudgeLink;
+use crate::keyboard::Input;
+use crate::screen::{Screen, Status, Stream};
+
+/// How long QEMU has to leave after it was asked to, before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How often the status line is brought up to date.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Everything that a run needs.
+pub(crate) struct Plan {
+    /// The command that starts QEMU, without the plugin; not empty.
+    pub(crate) qemu: Vec<OsString>,
+    /// The plugin.
+    pub(crate) plugin: PathBuf,
+    /// The modelled cache.
+    pub(crate) geometry: CacheGeometry,
+    /// Code whose maintenance is muted.
+    pub(crate) mute: Vec<MuteRange>,
+    /// The text at which the guest is stopped.
+    pub(crate) until: Option<Regex>,
+    /// The time after which it is stopped.
+    pub(crate) timeout: Option<Duration>,
+    /// Whether a report will go to standard output.
+    pub(crate) report_on_stdout: bool,
+}
+
+/// Something that a run waits for.
+pub(crate) enum Event {
+    /// The plugin says something.
+    Judge(Message),
+    /// The plugin says something that is no message.
+    JudgeUnclear(String),
+    /// The plugin has said its last.
+    JudgeGone,
+    /// The console has printed the text to stop at.
+    UntilSeen,
+    /// One of QEMU's outputs is closed; the last line on it that was not blank.
+    OutputClosed(Option<String>),
+    /// QEMU has ended and waits to be collected.
+    QemuEnded,
+    /// We got a signal that asks us to leave.
+    Signal(i32),
+}
+
+/// Runs QEMU under the plugin until it ends, or until it must.
+///
+/// # Errors
+/// If QEMU cannot be started, or the machinery around it cannot be set up.
+pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
+    let (events, incoming) = mpsc::channel();
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP]).context("cannot handle signals")?;
+    let forward = events.clone();
+    thread::spawn(move || signals.forever().all(|signal| forward.send(Event::Signal(signal)).is_ok()));
+
+    let link = JudgeLink::open(plan.geometry, plan.mute, events.clone())?;
+    let input = Input::take().context("cannot prepare the terminal for the guest's keys; redirect standard input")?;
+    let mut qemu = start(&plan.qemu, plugin_option(&plan.plugin, link.config()), &input)?;
+    if let (Input::Keys(keyboard), Some(stdin)) = (&input, qemu.stdin.take()) {
+        keyboard.feed(stdin).context("cannot read the terminal")?;
+    }
+    let screen = Arc::new(Mutex::new(Screen::new(plan.report_on_stdout)));
+    let watch = plan.until.is_some();
+    let stdout = qemu.stdout.take().ok_or_else(|| anyhow!("QEMU has no standard output"))?;
+    let stderr = qemu.stderr.take().ok_or_else(|| anyhow!("QEMU has no standard error"))?;
+    pass_on(Stream::Console, stdout, plan.until.map(Watch::new), screen.clone(), events.clone());
+    pass_on(Stream::Errors, stderr, None, screen.clone(), events.clone());
+    let group = Pid::from_child(&qemu);
+    announce_end(group, events);
+
+    let now = Instant::now();
+    let mut session = Session {
+        ended: Ended { until: watch.then_some(false), ..Ended::default() },
+        group,
+        started: now,
+        timeout: plan.timeout.map(|timeout| now + timeout),
+        kill_at: None,
+        outputs_open: 2,
+        judge_connected: false,
+        judge_gone: false,
+        findings: 0,
+    };
+    session.run_until_qemu_ends(&incoming, &screen);
+    link.close();
+    session.collect_the_rest(&incoming);
+    session.kill();
+    let status = qemu.wait().context("cannot collect QEMU")?;
+    session.ended.exit = match (status.code(), status.signal()) {
+        (Some(code), _) => Exit::Code(code),
+        (None, signal) => Exit::Signal(signal.unwrap_or_default()),
+    };
+    lock(&screen).finish();
+    Ok(session.ended)
+}
+
+/// Starts QEMU in a process group of its own: Ctrl-C is for us, and what we send reaches QEMU through wrappers, too.
+fn start(command: &[OsString], plugin: [OsString; 2], input: &Input) -> anyhow::Result<Child> {
+    let [program, arguments @ ..] = command else { bail!("no QEMU command") };
+    Command::new(program)
+        .args(arguments)
+        .args(plugin)
+        .stdin(input.stdio())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .map_err(|error| {
+            let remedy = match error.kind() {
+                std::io::ErrorKind::NotFound => "install it, or give its path; `congruent doctor` says what is there",
+                std::io::ErrorKind::PermissionDenied => "it is not an executable file; give the path of a qemu-system-* program",
+                _ => "give the path of a qemu-system-* program",
+            };
+            anyhow!("cannot start `{}`: {error}; {remedy}", program.display())
+        })
+}
+
+/// Passes one of QEMU's outputs on as it comes. Writing happens here, so that a reader who stops reading stops the guest, but
+/// neither signals nor time limits.
+fn pass_on(
+    stream: Stream,
+    mut from: impl Read + Send + 'static,
+    mut watch: Option<Watch>,
+    screen: Arc<Mutex<Screen>>,
+    events: Sender<Event>,
+) {
+    thread::spawn(move || {
+        let mut piece = [0; 16 << 10];
+        let mut lines = LastLine::default();
+        while let Ok(count @ 1..) = from.read(&mut piece) {
+            let piece = &piece[..count];
+            lock(&screen).pass(stream, piece);
+            lines.feed(piece);
+            if watch.as_mut().is_some_and(|watch| watch.feed(piece)) {
+                let _ = events.send(Event::UntilSeen);
+            }
+        }
+        let last = (stream == Stream::Errors).then(|| lines.text()).flatten();
+        let _ = events.send(Event::OutputClosed(last));
+    });
+}
+
+/// The screen is plain state: a panic while it was held leaves it usable.
+fn lock(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {
+    screen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// The last line that says something.
+#[derive(Default)]
+struct LastLine {
+    finished: Vec<u8>,
+    current: Vec<u8>,
+}
+
+impl LastLine {
+    fn feed(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            if byte != b'\n' {
+                self.current.push(byte);
+            } else if self.current.trim_ascii().is_empty() {
+                self.current.clear();
+            } else {
+                self.finished = std::mem::take(&mut self.current);
+            }
+        }
+    }
+
+    fn text(self) -> Option<String> {
+        let line = if self.current.trim_ascii().is_empty() { self.finished } else { self.current };
+        let line = String::from_utf8_lossy(line.trim_ascii()).into_owned();
+        (!line.is_empty()).then_some(line)
+    }
+}
+
+/// Says when QEMU has ended, and leaves it uncollected: its process id stays its own until then, so that no signal can reach a
+/// stranger.
+fn announce_end(qemu: Pid, events: Sender<Event>) {
+    thread::spawn(move || {
+        while let Err(rustix::io::Errno::INTR) = waitid(WaitId::Pid(qemu), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {}
+        let _ = events.send(Event::QemuEnded);
+    });
+}
+
+struct Session {
+    ended: Ended,
+    group: Pid,
+    started: Instant,
+    timeout: Option<Instant>,
+    /// When to kill QEMU, if it was asked to leave.
+    kill_at: Option<Instant>,
+    outputs_open: u32,
+    judge_connected: bool,
+    judge_gone: bool,
+    findings: u64,
+}
+
+impl Session {
+    fn run_until_qemu_ends(&mut self, incoming: &Receiver<Event>, screen: &Mutex<Screen>) {
+        loop {
+            let now = Instant::now();
+            if self.timeout.is_some_and(|at| at <= now) {
+                self.timeout = None;
+                self.stop(Stop::Timeout);
+            }
+            if self.kill_at.is_some_and(|at| at <= now) {
+                self.kill();
+                self.kill_at = Some(now + GRACE);
+            }
+            // A screen that is being written to, perhaps to a reader that does not read, needs no status line.
+            if let Ok(mut screen) = screen.try_lock() {
+                screen.show_status(&Status {
+                    stats: self.ended.stats,
+                    findings: self.findings,
+                    elapsed: self.started.elapsed(),
+                    stopping: self.ended.stop.is_some(),
+                });
+            }
+            let next = [self.timeout, self.kill_at].into_iter().flatten().fold(now + TICK, Instant::min);
+            match incoming.recv_timeout(next.saturating_duration_since(now)) {
+                Ok(Event::QemuEnded) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(event) => self.take(event),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// After QEMU has ended: reads what it had sent before. If the command was a wrapper, QEMU itself may still be leaving.
+    fn collect_the_rest(&mut self, incoming: &Receiver<Event>) {
+        let until = Instant::now() + GRACE;
+        while !(self.judge_gone && self.outputs_open == 0) {
+            match incoming.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Event::Signal(_)) if self.ended.stop.is_some() => return,
+                Ok(event) => self.take(event),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Judge(message) => self.hear(message),
+            Event::JudgeUnclear(problem) => {
+                let kind = if self.judge_connected { FailureKind::Internal } else { FailureKind::Environment };
+                let reason =
+                    format!("the plugin's message cannot be read ({problem}); take plugin and program from the same build");
+                self.fail(kind, reason);
+            }
+            Event::JudgeGone => self.judge_gone = true,
+            Event::UntilSeen => {
+                self.ended.until = Some(true);
+                self.stop(Stop::Until);
+            }
+            Event::OutputClosed(last_line) => {
+                self.outputs_open -= 1;
+                self.ended.last_words = last_line.or(self.ended.last_words.take());
+            }
+            Event::Signal(signal) => {
+                if self.ended.stop.is_some() {
+                    self.kill();
+                }
+                self.stop(Stop::Signal(signal));
+            }
+            Event::QemuEnded => {}
+        }
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Hello { protocol, target, .. } => {
+                self.judge_connected = true;
+                if protocol == PROTOCOL {
+                    self.ended.target = Some(target);
+                } else {
+                    let reason = format!(
+                        "the plugin speaks version {protocol} of the protocol and this program version {PROTOCOL}; take both from \
+                         the same build"
+                    );
+                    self.fail(FailureKind::Environment, reason);
+                }
+            }
+            Message::Status { stats, findings } => {
+                self.ended.stats = stats;
+                self.findings = findings;
+            }
+            Message::Finding { finding } => {
+                self.ended.streamed.push(finding);
+                self.findings = self.findings.max(self.ended.streamed.len() as u64);
+            }
+            Message::Failure { kind, reason } => self.fail(kind, reason),
+            Message::Final { stats, findings, limits } => self.ended.whole = Some(Whole { stats, findings, limits }),
+        }
+    }
+
+    fn fail(&mut self, kind: FailureKind, reason: String) {
+        self.ended.failure.get_or_insert((kind, reason));
+        self.stop(Stop::Failure);
+    }
+
+    /// Asks QEMU to leave, once: the first reason stands.
+    fn stop(&mut self, why: Stop) {
+        if self.ended.stop.is_none() {
+            // It may have ended by itself just now.
+            let _ = kill_process_group(self.group, Signal::TERM);
+            self.kill_at = Some(Instant::now() + GRACE);
+            self.ended.stop = Some(why);
+        }
+    }
+
+    fn kill(&mut self) {
+        // Nobody there: that is what was wanted.
+        let _ = kill_process_group(self.group, Signal::KILL);
+    }
+}

@@ -1,0 +1,146 @@
+//! A QEMU that does what its arguments say, step by step, and speaks the plugin's protocol on the socket of the configuration.
+//!
+//! The steps are listed in [`step`]. After the last one it exits with status 0.
+
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use congruent_geometry::{PhysAddr, VirtAddr};
+use congruent_shadow::{Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Stats};
+use congruent_trace::{Maintenance, Site};
+use congruent_wire::{Config, FailureKind, Message, PROTOCOL};
+
+/// The judge's counters of a fake run.
+pub const STATS: Stats = Stats {
+    accesses: 970_123_456,
+    uncached: 12,
+    maintenance: 437_000,
+    muted: 0,
+    frames: 9_000,
+    shadow_bytes: 1 << 20,
+    hazards: 3,
+};
+
+/// A finding of a fake run: a user program reads what the kernel's copy left in the other colour.
+pub fn finding(count: u64) -> Finding {
+    let party = |kind, site, colour| Party { kind, site: Site(site), colour: Some(colour) };
+    Finding {
+        class: HazardClass::ReadDirtyElsewhere,
+        count,
+        consumer: party(PartyKind::Load, 0x0040_0110, 1),
+        producer: Some(party(PartyKind::Store, 0x8010_0020, 0)),
+        example: Example { vaddr: Some(VirtAddr(0x7fff_1010)), paddr: PhysAddr(0x0123_4010), bytes: 4 },
+        maintenance_between: vec![PastMaintenance {
+            op: Maintenance::WriteBackInvalidate,
+            colour: Some(1),
+            site: Site(0x8010_0204),
+            effect: Effect::Nothing,
+            muted: false,
+        }],
+    }
+}
+
+struct Fake {
+    config_file: PathBuf,
+    config: Config,
+    link: UnixStream,
+    terminated: Arc<AtomicBool>,
+}
+
+pub fn run(mut words: Vec<String>) {
+    let plugin = words.iter().position(|word| word == "-plugin").expect("congruent adds -plugin");
+    let options = words.split_off(plugin).remove(1);
+    // Commas are doubled within values.
+    let options = options.replace(",,", "\0");
+    let value = |key: &str| {
+        let found = options.split(',').find_map(|option| option.strip_prefix(key));
+        PathBuf::from(found.unwrap_or_else(|| panic!("no {key} in {options}")).replace('\0', ","))
+    };
+    assert!(value("file=").is_absolute());
+    let config_file = value("config=");
+    let config: Config = serde_json::from_slice(&std::fs::read(&config_file).unwrap()).unwrap();
+    assert_eq!(config.protocol, PROTOCOL);
+    let terminated = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, terminated.clone()).unwrap();
+    let link = UnixStream::connect(&config.socket).unwrap();
+    let mut fake = Fake { config_file, config, link, terminated };
+    for word in words {
+        let (name, argument) = word.split_once('=').unwrap_or((&word, ""));
+        fake.step(name, argument);
+    }
+}
+
+impl Fake {
+    fn step(&mut self, name: &str, argument: &str) {
+        match name {
+            // What the plugin says.
+            "hello" => self.say(Message::Hello { protocol: PROTOCOL, target: "mipsel".into(), qemu_api: 4 }),
+            "hello-of-another-version" => {
+                self.say(Message::Hello { protocol: PROTOCOL + 1, target: "mipsel".into(), qemu_api: 4 });
+            }
+            "status" => self.say(Message::Status { stats: STATS, findings: 1 }),
+            "finding" => self.say(Message::Finding { finding: finding(1) }),
+            "final" => self.last(STATS, Vec::new()),
+            "final-with-finding" => self.last(STATS, vec![finding(1204)]),
+            "final-uncached" => self.last(Stats { accesses: 0, ..STATS }, Vec::new()),
+            "cannot" => self.fail(FailureKind::Environment, argument),
+            "broken" => self.fail(FailureKind::Internal, argument),
+            "garbage" => self.link.write_all(b"what?\n").unwrap(),
+            // What QEMU and the guest do.
+            "print" => print(argument.as_bytes()),
+            "print-all-bytes" => print(&(0..=255).collect::<Vec<u8>>()),
+            "print-config" => print(format!("{:?}", self.config).as_bytes()),
+            "print-mode-of-directory" => print(format!("{:o}", mode(self.config_file.parent().unwrap())).as_bytes()),
+            "complain" => eprintln!("{argument}"),
+            "touch" => std::fs::write(argument, "").unwrap(),
+            "echo-input" => {
+                let mut input = String::new();
+                std::io::stdin().read_to_string(&mut input).unwrap();
+                print(input.as_bytes());
+            }
+            "echo-key" => {
+                let mut key = [0];
+                std::io::stdin().read_exact(&mut key).unwrap();
+                print(format!("key {:02x}\n", key[0]).as_bytes());
+            }
+            "wait-for-sigterm" => {
+                while !self.terminated.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+            "hang" => loop {
+                std::thread::sleep(Duration::from_secs(1));
+            },
+            "crash" => std::process::abort(),
+            "exit" => std::process::exit(argument.parse().unwrap()),
+            unknown => panic!("the fake QEMU knows no step {unknown:?}"),
+        }
+    }
+
+    fn say(&mut self, message: Message) {
+        message.write(&mut self.link).unwrap();
+    }
+
+    fn last(&mut self, stats: Stats, findings: Vec<Finding>) {
+        self.say(Message::Final { stats, findings, limits: vec!["Instruction fetches are not judged.".into()] });
+    }
+
+    fn fail(&mut self, kind: FailureKind, reason: &str) {
+        self.say(Message::Failure { kind, reason: reason.into() });
+    }
+}
+
+fn print(bytes: &[u8]) {
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(bytes).unwrap();
+    stdout.flush().unwrap();
+}
+
+fn mode(directory: &Path) -> u32 {
+    directory.metadata().unwrap().permissions().mode() & 0o777
+}

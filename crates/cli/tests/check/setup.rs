@@ -1,0 +1,139 @@
+//! What can be wrong before a guest starts: one line, exit status 2, and the guest was not started.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::runner::{Place, Ran};
+use crate::{Test, tests};
+
+pub const TESTS: &[Test] = tests![
+    wrong_options_are_named_with_the_remedy,
+    a_report_that_cannot_be_written_is_noticed_before_the_guest_starts,
+    symbol_files_without_symbols_are_refused,
+    a_missing_plugin_is_noticed,
+    a_command_that_cannot_be_started_is_named,
+    muted_names_reach_the_plugin_as_addresses,
+    the_private_directory_is_private,
+    a_temporary_directory_with_a_comma_is_no_trap,
+    a_temporary_directory_too_deep_for_sockets_is_named,
+    help_and_version_are_no_errors,
+];
+
+fn wrong_options_are_named_with_the_remedy() {
+    let place = Place::new();
+    let qemu = ["--", "no-such-qemu"];
+    for (words, says) in [
+        (&["check"][..], "no cache given; add --dcache SIZE,WAYS,LINE such as 32K,4,32, or one of p5600"),
+        (&["check", "--dcache", "z80"], "--dcache z80: expected SIZE,WAYS,LINE"),
+        (&["check", "--dcache", "48K,4,32"], "cache size must be a power of two"),
+        (&["check", "--dcache", "p5600"], "write it after `--`"),
+        (&["check", "--dcache", "p5600", "--until", "(", "--", "x"], "--until: `(` is not a regular expression: unclosed group"),
+        (&["check", "--dcache", "p5600", "--until", "", "--", "x"], "an empty expression"),
+        (&["check", "--dcache", "p5600", "--mute", "memcpy", "--", "x"], "add --symbols"),
+        (&["check", "--dcache", "p5600", "--mute", "0x80-0x40", "--", "x"], "the range `0x80-0x40` is empty"),
+        (&["check", "--dcache", "p5600", "--mute", "0xq", "--", "x"], "`0xq` is neither an address"),
+        (
+            &["check", "--dcache", "p5600", "--symbols", "kallsyms", "--mute", "copy_user_hihgpage", "--", "x"],
+            "no function is called `copy_user_hihgpage`; did you mean `copy_user_highpage`?",
+        ),
+        (&["check", "--dcache", "p5600", "--symbols", "vmlinux", "--", "x"], "cannot read the symbol file `vmlinux`"),
+        (&["check", "--dcach", "p5600"], "'--dcach'"),
+        (&[], "no command given"),
+    ] {
+        Ran::of(place.command(words).output().unwrap()).assert_cannot(says);
+    }
+    let words = [&["check", "--dcache", "p5600"][..], &qemu].concat();
+    Ran::of(place.command(&words).output().unwrap()).assert_cannot("cannot start `no-such-qemu`");
+}
+
+fn a_report_that_cannot_be_written_is_noticed_before_the_guest_starts() {
+    let place = Place::new();
+    for file in ["no/such/directory/report", "tmp"] {
+        let ran = place.check(&["-o", file], &["touch=started", "hello", "final"]);
+        ran.assert_cannot(&format!("cannot write the report to `{file}`"));
+        assert!(!place.path("started").exists());
+    }
+}
+
+fn symbol_files_without_symbols_are_refused() {
+    let place = Place::new();
+    for (content, says) in [
+        ("", "it is empty"),
+        ("ffffffffffffffff B The real System.map is in the linux-image-6.1.0-dbg package\n", "a placeholder"),
+        ("00000000 T _text\n00000000 T memcpy\n", "kernel.kptr_restrict=0"),
+        ("80100000 T memcpy\nhello, world\n", "line 2 is not `ADDRESS TYPE NAME`"),
+        ("80100000 D data\n", "names no functions"),
+        ("MZ\0\0", "neither ELF nor a symbol list"),
+    ] {
+        place.write("symbols", content);
+        let ran = place.check(&["--symbols", "symbols"], &["hello", "final"]);
+        ran.assert_cannot("`symbols` gives no symbols: ");
+        ran.assert_cannot(says);
+    }
+}
+
+fn a_missing_plugin_is_noticed() {
+    let place = Place::new();
+    let ran = place.check(&["--plugin", "nowhere.so"], &["hello", "final"]);
+    ran.assert_cannot("no QEMU plugin at `nowhere.so`, which --plugin names");
+    let mut command = place.check_command(&[], &["hello", "final"]);
+    let ran = Ran::of(command.env("CONGRUENT_PLUGIN", "gone.so").output().unwrap());
+    ran.assert_cannot("no QEMU plugin at `gone.so`, which CONGRUENT_PLUGIN names");
+    place.install(env!("CARGO_BIN_EXE_congruent").as_ref(), "congruent");
+    let check = ["check", "--dcache", "p5600", "--", "x"];
+    let output = std::process::Command::new(place.path("congruent")).args(check).env_remove("CONGRUENT_PLUGIN").output().unwrap();
+    Ran::of(output).assert_cannot("build it with `cargo build -p congruent-qemu`, or give --plugin FILE");
+}
+
+fn a_command_that_cannot_be_started_is_named() {
+    let place = Place::new();
+    place.write("text", "hello");
+    for (program, says) in [("no-such-qemu", "install it, or give its path"), ("./text", "not an executable file")] {
+        let ran = Ran::of(place.command(&["check", "--dcache", "p5600", "--", program]).output().unwrap());
+        ran.assert_cannot(says);
+    }
+    std::fs::set_permissions(place.path("text"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let ran = Ran::of(place.command(&["check", "--dcache", "p5600", "--", "./text"]).output().unwrap());
+    ran.assert_cannot("cannot start `./text`");
+    assert!(place.is_tidy());
+}
+
+fn muted_names_reach_the_plugin_as_addresses() {
+    let options = ["-o", "report", "--symbols", "kallsyms", "--mute", "copy_user_highpage", "--mute", "0x80000180"];
+    let place = Place::new();
+    let ran = place.check(&options, &["hello", "print-config", "final"]);
+    let ranges = format!(
+        "mute: [MuteRange {{ start: {}, end: {} }}, MuteRange {{ start: {}, end: {} }}]",
+        0x8010_0000u32, 0x8010_0200u32, 0x8000_0180u32, 0x8000_0184u32
+    );
+    assert!(ran.stdout.contains(&ranges), "{ran:?}");
+    let report = place.read("report");
+    assert!(report.contains("muted       copy_user_highpage, 0x80000180 (0 operations made to do nothing)"), "{report}");
+}
+
+fn the_private_directory_is_private() {
+    let ran = Place::new().check(&["-o", "report"], &["hello", "print-mode-of-directory", "final"]);
+    assert_eq!(ran.stdout, "700");
+}
+
+fn a_temporary_directory_with_a_comma_is_no_trap() {
+    let place = Place::new();
+    std::fs::create_dir(place.path("a,b")).unwrap();
+    let ran = Ran::of(place.check_command(&[], &["hello", "final"]).env("TMPDIR", place.path("a,b")).output().unwrap());
+    assert_eq!(ran.status, 0, "{ran:?}");
+}
+
+fn a_temporary_directory_too_deep_for_sockets_is_named() {
+    let place = Place::new();
+    let deep = place.path(&"deep".repeat(30));
+    std::fs::create_dir(&deep).unwrap();
+    let ran = Ran::of(place.check_command(&[], &["hello", "final"]).env("TMPDIR", deep).output().unwrap());
+    ran.assert_cannot("set TMPDIR to a shorter one");
+}
+
+fn help_and_version_are_no_errors() {
+    for (words, says) in [(&["--version"][..], "congruent 0."), (&["check", "--help"], "--dcache"), (&["--help"], "doctor")] {
+        let ran = Ran::of(Place::new().command(words).output().unwrap());
+        assert_eq!(ran.status, 0);
+        assert!(ran.stdout.contains(says), "{ran:?}");
+    }
+}
