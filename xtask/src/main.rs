@@ -1,11 +1,14 @@
 //! `cargo xtask`: everything a developer or CI runs.
 
 mod apt;
+mod bench;
+mod demo;
+mod e2e;
 mod guests;
 mod place;
 mod run;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -46,9 +49,38 @@ enum Task {
         /// Show only the programs' results, and fail unless every one passed.
         #[arg(long)]
         check: bool,
+        /// Make it go the same way every time.
+        #[arg(long)]
+        repeatable: bool,
         /// Print the command line instead.
         #[arg(long)]
         print: bool,
+    },
+    /// Check the stock kernels under the judge and hold what it says against the table.
+    E2e {
+        /// Under which emulator.
+        #[arg(long, value_enum, default_value = "10.0")]
+        qemu: Qemu,
+        /// Only runs whose name contains this.
+        #[arg(long, default_value = "")]
+        only: String,
+    },
+    /// Everything that must hold: format, lints, tests, and the stock kernels under the judge.
+    Test {
+        /// Under which emulator.
+        #[arg(long, value_enum, default_value = "10.0")]
+        qemu: Qemu,
+    },
+    /// Check a stock kernel on a core it handles and on one it does not know, and show both reports.
+    Demo,
+    /// Measure what a check costs beside plain QEMU.
+    Bench {
+        /// Under which emulator.
+        #[arg(long, value_enum, default_value = "10.0")]
+        qemu: Qemu,
+        /// How often.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
     },
 }
 
@@ -65,8 +97,8 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> Result<()> {
     match task {
         Task::Guests { qemu } => guests::prepare(qemu == Qemu::V11_1),
-        Task::Boot { guest, qemu, cpu, run, check, print } => {
-            let boot = Boot { guest, qemu, cpu, run };
+        Task::Boot { guest, qemu, cpu, run, check, repeatable, print } => {
+            let boot = Boot { guest, qemu, cpu, repeatable, run };
             if print {
                 let words: Vec<_> = boot.command()?.iter().map(|word| quoted(&word.to_string_lossy())).collect();
                 println!("{}", words.join(" "));
@@ -80,7 +112,32 @@ fn perform(task: Task) -> Result<()> {
             }
             Ok(())
         }
+        Task::E2e { qemu, only } => end_to_end(qemu, &only),
+        Task::Test { qemu } => test(qemu),
+        Task::Demo => demo::perform(),
+        Task::Bench { qemu, rounds } => bench::perform(qemu, rounds),
     }
+}
+
+fn test(qemu: Qemu) -> Result<()> {
+    let steps: [&[&str]; 3] = [
+        &["fmt", "--all", "--check"],
+        &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"],
+        &["test", "--workspace"],
+    ];
+    for words in steps {
+        eprintln!("cargo {}", words.join(" "));
+        run::visibly(Command::new("cargo").args(words).current_dir(place::root()))?;
+    }
+    end_to_end(qemu, "")
+}
+
+fn end_to_end(qemu: Qemu, only: &str) -> Result<()> {
+    eprintln!("guests");
+    guests::prepare(qemu == Qemu::V11_1)?;
+    e2e::build()?;
+    eprintln!("guests under the judge");
+    e2e::perform(qemu, only)
 }
 
 /// A word as a shell reads it back.

@@ -62,13 +62,18 @@ impl Boot {
         }
         let status = qemu.wait()?;
         let _ = reader.join();
-        let text = clean(&bytes);
-        ensure!(status.success(), "QEMU ended with {status}; the console said last:\n  {}", tail(&text));
-        Ok(Console { text, took: start.elapsed() })
+        let console = Console::from_bytes(&bytes, start.elapsed());
+        ensure!(status.success(), "QEMU ended with {status}; the console said last:\n  {}", tail(&console.text));
+        Ok(console)
     }
 }
 
 impl Console {
+    /// The console of a run that took this long.
+    pub fn from_bytes(bytes: &[u8], took: Duration) -> Self {
+        Self { text: clean(bytes), took }
+    }
+
     /// Whether the guest booted, ran every program of `run`, and each passed.
     ///
     /// # Errors

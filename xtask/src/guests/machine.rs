@@ -125,6 +125,8 @@ pub struct Boot {
     pub qemu: Qemu,
     /// The core, if not the guest's default one.
     pub cpu: Option<String>,
+    /// Whether the run is to go the same way every time: time is counted in instructions, and starts at a fixed date.
+    pub repeatable: bool,
     /// The programs to run after the boot, as `congruent.run=` takes them: `name:argument…,name…`.
     pub run: String,
 }
@@ -132,7 +134,7 @@ pub struct Boot {
 impl Boot {
     /// A boot on the guest's default core that runs `run`.
     pub fn new(guest: Guest, qemu: Qemu, run: impl Into<String>) -> Self {
-        Self { guest, qemu, cpu: None, run: run.into() }
+        Self { guest, qemu, cpu: None, repeatable: false, run: run.into() }
     }
 
     /// The command line: the program and its arguments.
@@ -165,6 +167,9 @@ impl Boot {
         let arguments = self.kernel_arguments();
         ensure!(arguments.len() < LONGEST_ARGUMENTS, "too many programs for one boot: the boards cut `{arguments}` off");
         add(&["-accel", "tcg,thread=single", "-nographic", "-no-reboot", "-append", &arguments]);
+        if self.repeatable {
+            add(&["-icount", "shift=0,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-seed", "1"]);
+        }
         line.extend([OsString::from("-kernel"), kernel.into(), OsString::from("-initrd"), initramfs.into()]);
         if self.guest.device_tree().is_some() {
             line.extend([OsString::from("-dtb"), dir.join("kernel/board.dtb").into()]);

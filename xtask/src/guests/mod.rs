@@ -1,6 +1,6 @@
 //! The guests that tests boot: stock kernels, emulators, programs, symbols, all under `target/guests`.
 
-mod console;
+pub mod console;
 mod cpio;
 mod initramfs;
 mod kallsyms;

@@ -31,9 +31,11 @@ fn base(index: usize) -> u64 {
     0x1000_0000 + 0x0100_0000 * index as u64
 }
 
-/// The ELF file of a program with its symbols, for `--symbols`.
-pub fn elf(guest: Guest, program: &str) -> PathBuf {
-    place::guests().join(guest.directory()).join("programs").join(program)
+/// Everything that names code of this guest, for `--symbols`: the kernel's symbols and each program's ELF file.
+pub fn symbols(guest: Guest) -> Vec<PathBuf> {
+    let dir = place::guests().join(guest.directory());
+    let elves = PROGRAMS.iter().map(|program| dir.join("programs").join(program));
+    std::iter::once(dir.join("kallsyms")).chain(elves).collect()
 }
 
 /// Compiles every program for `guest` into `target/guests/<guest>/programs`.

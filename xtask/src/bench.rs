@@ -1,0 +1,77 @@
+//! `cargo xtask bench`: what a check costs beside plain QEMU.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::e2e::RUNS;
+use crate::guests::machine::{Boot, Guest, Qemu};
+use crate::{e2e, guests, place, run};
+
+/// QEMU's own cache plugin (tags only, no maintenance, no aliases) on the same boot, measured once with QEMU 10.0.2.
+const PEER: f64 = 18.5;
+
+/// Runs plain and checked boots in turn and prints their medians, then the benches of the judge's step.
+///
+/// # Errors
+/// If a boot fails.
+pub fn perform(qemu: Qemu, rounds: usize) -> Result<()> {
+    ensure!(rounds > 0, "at least one round is needed");
+    guests::prepare(qemu == Qemu::V11_1)?;
+    e2e::build()?;
+    let (mut plain, mut checked) = (Vec::new(), Vec::new());
+    for round in 1..=rounds {
+        let boot = Boot::new(Guest::Mips, qemu, "workload");
+        let console = boot.capture(Duration::from_secs(180), false)?;
+        console.check("workload")?;
+        plain.push(console.took);
+        checked.push(check(&boot)?);
+        eprintln!(
+            "round {round} of {rounds}: {:.1} s plain, {:.1} s checked",
+            plain[round - 1].as_secs_f64(),
+            checked[round - 1].as_secs_f64()
+        );
+    }
+    let (plain, checked) = (median(plain), median(checked));
+    println!("mips boot and workload, medians of {rounds} interleaved rounds");
+    println!("  plain QEMU            {plain:>6.2} s");
+    println!("  under congruent check {checked:>6.2} s   {:.2} times", checked / plain);
+    println!("  for comparison: QEMU's cache plugin, tags only, {PEER} times (as measured once, not now)");
+    run::visibly(Command::new("cargo").args(["bench", "--package", "congruent-shadow"]).current_dir(place::root()))
+}
+
+/// How long the boot takes under the judge.
+fn check(boot: &Boot) -> Result<Duration> {
+    let reference = RUNS.iter().find(|run| run.name == "mips-ordinary").expect("the table has it");
+    let start = Instant::now();
+    let status = Command::new(place::release().join("congruent"))
+        .args(["check", "--dcache", reference.dcache, "--"])
+        .args(boot.command()?)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()?;
+    ensure!(status.success(), "congruent check ended with {status}");
+    Ok(start.elapsed())
+}
+
+/// The middle of the sorted times, in seconds.
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    let middle = times.len() / 2;
+    let upper = times[middle].as_secs_f64();
+    if times.len() % 2 == 1 { upper } else { f64::midpoint(times[middle - 1].as_secs_f64(), upper) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_the_middle_one_or_between_the_two_middle_ones() {
+        let seconds = |times: &[u64]| times.iter().map(|&time| Duration::from_secs(time)).collect();
+        assert!((median(seconds(&[9, 1, 5])) - 5.0).abs() < 1e-9);
+        assert!((median(seconds(&[9, 1, 5, 4])) - 4.5).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,130 @@
+//! What `congruent check` must say about stock kernels: one entry per run.
+//!
+//! These expectations come from the kernels' sources; an entry is changed only together with the proof that it was wrong.
+
+use crate::guests::machine::Guest;
+
+/// One run of a guest under the judge.
+#[derive(Clone, Copy, Debug)]
+pub struct Run {
+    /// What it is called in output and on the command line.
+    pub name: &'static str,
+    /// The guest.
+    pub guest: Guest,
+    /// The core, if not the guest's default one.
+    pub cpu: Option<&'static str>,
+    /// The modelled cache.
+    pub dcache: &'static str,
+    /// What the guest runs.
+    pub programs: &'static str,
+    /// Sites whose maintenance is muted.
+    pub mute: &'static [&'static str],
+    /// What must come out.
+    pub expect: Expect,
+}
+
+/// What must come out of a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Expect {
+    /// No finding.
+    Clean,
+    /// Each of these, and nothing else: anything else would be a false alarm.
+    Exactly(&'static [Pair]),
+    /// At least each of these: the kernel is broken on purpose or by configuration, and the damage shows in many places.
+    AtLeast(&'static [Pair]),
+}
+
+/// A finding by its two code places: functions of which one must match. No function at all means any.
+#[derive(Clone, Copy, Debug)]
+pub struct Pair {
+    /// The access that could see old bytes.
+    pub consumer: Side,
+    /// The access that made the newer ones.
+    pub producer: Side,
+}
+
+/// One side of a [`Pair`].
+#[derive(Clone, Copy, Debug)]
+pub enum Side {
+    /// One of these functions.
+    Function(&'static [&'static str]),
+    /// Any code of the kernel.
+    Kernel,
+    /// Any code of a user program.
+    User,
+}
+
+use Side::{Function, Kernel, User};
+
+/// The copy routines between kernel and user: on mips one piece of code with several names, which `memcpy` shares.
+const MIPS_COPY: Side = Function(&["memcpy", "__raw_copy_from_user", "__raw_copy_to_user"]);
+const ARM_COPY_IN: Side = Function(&["arm_copy_from_user"]);
+/// Several names of one address.
+const ARM_MEMCPY: Side = Function(&["memcpy", "__memcpy", "mmiocpy"]);
+const CHILD_READS: Side = Function(&["child_reads_buffer"]);
+
+const fn pair(consumer: Side, producer: Side) -> Pair {
+    Pair { consumer, producer }
+}
+
+/// A mips run on the core whose cache the kernel knows.
+const fn mips(name: &'static str, programs: &'static str, expect: Expect) -> Run {
+    Run { name, guest: Guest::Mips, cpu: None, dcache: "p5600", programs, mute: &[], expect }
+}
+
+/// The same, with a site muted.
+const fn muted(name: &'static str, mute: &'static [&'static str], expect: Expect) -> Run {
+    Run { mute, ..mips(name, ORDINARY, expect) }
+}
+
+const fn arm(name: &'static str, programs: &'static str, expect: Expect) -> Run {
+    Run { name, guest: Guest::Arm, cpu: None, dcache: "arm1176-qemu", programs, mute: &[], expect }
+}
+
+/// What an ordinary system does: many processes, pipes and files, threads that fork, long argument lists, moved mappings.
+const ORDINARY: &str = "workload,fork_threads,exec_args,mremap_odd";
+
+/// Every run.
+pub const RUNS: &[Run] = &[
+    mips("mips-ordinary", ORDINARY, Expect::Clean),
+    // A 24Kf says of itself that its cache has no aliases, and so the kernel does nothing about them.
+    Run {
+        name: "mips-unaware",
+        cpu: Some("24Kf"),
+        dcache: "32K,4,32",
+        ..mips(
+            "",
+            ORDINARY,
+            Expect::AtLeast(&[pair(User, Function(&["copy_page", "__copy_page_start"])), pair(User, Kernel), pair(Kernel, User)]),
+        )
+    },
+    mips("mips-vm-writev", "vm_writev", Expect::Exactly(&[pair(CHILD_READS, MIPS_COPY)])),
+    mips("mips-vm-writev-twin", "vm_writev:congruent", Expect::Clean),
+    mips("mips-pokedata", "ptrace_pokedata", Expect::Clean),
+    mips("mips-peekdata", "ptrace_peekdata", Expect::Clean),
+    mips("mips-shared-pread", "shared_pread", Expect::Exactly(&[pair(MIPS_COPY, Function(&["program_stores_page"]))])),
+    mips("mips-shared-pread-twin", "shared_pread:congruent", Expect::Clean),
+    mips("mips-pwrite-mapped", "pwrite_mapped", Expect::Exactly(&[pair(Function(&["program_loads_page"]), MIPS_COPY)])),
+    mips("mips-pwrite-mapped-twin", "pwrite_mapped:congruent", Expect::Clean),
+    muted(
+        "mips-mute-cow",
+        &["copy_user_highpage"],
+        Expect::AtLeast(&[pair(User, Function(&["copy_page", "__copy_page_start", "copy_user_highpage"]))]),
+    ),
+    // Page clearing is compiled into the fault handler, so the whole handler is muted; that the cleared bytes are missed is its share.
+    muted(
+        "mips-mute-clear",
+        &["handle_mm_fault"],
+        Expect::AtLeast(&[pair(User, Function(&["clear_page", "__clear_page_start"]))]),
+    ),
+    muted("mips-mute-deferred", &["__update_cache"], Expect::AtLeast(&[pair(User, Kernel)])),
+    muted("mips-mute-unmap", &["r4k_flush_cache_range", "r4k_flush_cache_mm"], Expect::AtLeast(&[pair(Kernel, User)])),
+    arm("arm-ordinary", ORDINARY, Expect::Clean),
+    arm("arm-vm-writev", "vm_writev", Expect::Exactly(&[pair(CHILD_READS, ARM_COPY_IN)])),
+    arm("arm-vm-writev-twin", "vm_writev:congruent", Expect::Clean),
+    arm("arm-pokedata", "ptrace_pokedata", Expect::Exactly(&[pair(CHILD_READS, ARM_MEMCPY)])),
+    arm("arm-pokedata-twin", "ptrace_pokedata:congruent", Expect::Clean),
+    arm("arm-peekdata", "ptrace_peekdata", Expect::Clean),
+    arm("arm-shared-pread", "shared_pread", Expect::Clean),
+    arm("arm-pwrite-mapped", "pwrite_mapped", Expect::Clean),
+];

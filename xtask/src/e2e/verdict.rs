@@ -1,0 +1,151 @@
+//! Holds a JSON report against what was expected of its run. Reads the report as any other program would: by the schema's field names.
+
+use serde_json::Value;
+
+use super::table::{Expect, Pair, Side};
+
+/// What a report says, as far as the table asks.
+pub struct Verdict {
+    /// `clean`, `findings` or `incomplete`.
+    pub word: String,
+    /// Distinct findings.
+    pub findings: usize,
+    /// Loads and stores that were judged.
+    pub accesses: u64,
+    /// What is wrong, if anything.
+    pub complaint: Option<String>,
+}
+
+/// The exit status that belongs to a verdict's word.
+fn status_of(word: &str) -> i32 {
+    match word {
+        "clean" => 0,
+        "findings" => 1,
+        _ => 3,
+    }
+}
+
+/// Judges a report and the exit status it came with.
+pub fn judge(report: &Value, status: Option<i32>, expect: Expect) -> Verdict {
+    let word = report["verdict"].as_str().unwrap_or("none").to_owned();
+    let findings = report["findings"].as_array().map_or(&[][..], Vec::as_slice);
+    let accesses = report["stats"]["accesses"].as_u64().unwrap_or(0);
+    let complaint = schema(report)
+        .or_else(|| (status != Some(status_of(&word))).then(|| format!("exit status {status:?} with verdict {word}")))
+        .or_else(|| unexpected(&word, findings, expect));
+    Verdict { word, findings: findings.len(), accesses, complaint }
+}
+
+/// What of the schema is not there.
+fn schema(report: &Value) -> Option<String> {
+    if report["schema"] != "congruent.report/1" {
+        return Some(format!("the schema is {}", report["schema"]));
+    }
+    for pointer in ["/verdict", "/geometry", "/stats/accesses", "/stats/maintenance_ops", "/findings", "/limits"] {
+        if report.pointer(pointer).is_none() {
+            return Some(format!("the report has no {pointer}"));
+        }
+    }
+    None
+}
+
+fn unexpected(word: &str, findings: &[Value], expect: Expect) -> Option<String> {
+    let wanted = if matches!(expect, Expect::Clean) { "clean" } else { "findings" };
+    if word != wanted {
+        let first = findings.first().map(|finding| format!(", first: {}", told(finding))).unwrap_or_default();
+        return Some(format!("expected {wanted}{first}"));
+    }
+    let (pairs, only) = match expect {
+        Expect::Clean => return None,
+        Expect::Exactly(pairs) => (pairs, true),
+        Expect::AtLeast(pairs) => (pairs, false),
+    };
+    if let Some(missing) = pairs.iter().find(|pair| !findings.iter().any(|finding| matches(pair, finding))) {
+        return Some(format!("no finding {missing:?}"));
+    }
+    let alien = findings.iter().find(|finding| !pairs.iter().any(|pair| matches(pair, finding)));
+    alien.filter(|_| only).map(|finding| format!("a finding that should not be: {}", told(finding)))
+}
+
+fn matches(pair: &Pair, finding: &Value) -> bool {
+    side(pair.consumer, &finding["consumer"]) && side(pair.producer, &finding["producer"])
+}
+
+fn side(side: Side, party: &Value) -> bool {
+    match side {
+        Side::Kernel => party["mode"] == "kernel",
+        Side::User => party["mode"] == "user",
+        Side::Function(names) => {
+            let function = party["symbol"].as_str().and_then(|symbol| symbol.split('+').next());
+            function.is_some_and(|function| names.contains(&function))
+        }
+    }
+}
+
+/// A finding in a few words.
+fn told(finding: &Value) -> String {
+    let name = |party: &Value| party["symbol"].as_str().or(party["pc"].as_str()).unwrap_or("?").to_owned();
+    let (consumer, producer) = (name(&finding["consumer"]), name(&finding["producer"]));
+    format!("{} by {consumer}, made by {producer}", finding["class"].as_str().unwrap_or("?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const PAIR: Pair = Pair { consumer: Side::Function(&["reads"]), producer: Side::Kernel };
+
+    fn report(verdict: &str, findings: &Value) -> Value {
+        json!({"schema": "congruent.report/1", "verdict": verdict, "geometry": {}, "limits": [], "findings": findings,
+               "stats": {"accesses": 7, "maintenance_ops": 1}})
+    }
+
+    fn finding(consumer: &str, mode: &str) -> Value {
+        json!({"class": "read-lost", "consumer": {"symbol": consumer, "mode": "user"}, "producer": {"symbol": "w+0x4", "mode": mode}})
+    }
+
+    fn complaint(report: &Value, status: i32, expect: Expect) -> Option<String> {
+        judge(report, Some(status), expect).complaint
+    }
+
+    #[test]
+    fn a_clean_report_is_as_expected_only_with_status_0() {
+        let clean = report("clean", &json!([]));
+        assert_eq!(complaint(&clean, 0, Expect::Clean), None);
+        assert!(complaint(&clean, 1, Expect::Clean).is_some());
+        assert!(complaint(&clean, 0, Expect::AtLeast(&[PAIR])).is_some());
+    }
+
+    #[test]
+    fn an_incomplete_report_is_never_as_expected() {
+        let incomplete = report("incomplete", &json!([]));
+        for expect in [Expect::Clean, Expect::Exactly(&[PAIR]), Expect::AtLeast(&[])] {
+            assert!(complaint(&incomplete, 3, expect).is_some());
+        }
+    }
+
+    #[test]
+    fn every_named_finding_must_be_there() {
+        let right = report("findings", &json!([finding("reads+0x8", "kernel")]));
+        assert_eq!(complaint(&right, 1, Expect::Exactly(&[PAIR])), None);
+        for wrong in [finding("reads_not+0x8", "kernel"), finding("reads+0x8", "user")] {
+            assert!(complaint(&report("findings", &json!([wrong])), 1, Expect::AtLeast(&[PAIR])).is_some());
+        }
+    }
+
+    #[test]
+    fn a_finding_too_many_is_a_false_alarm_unless_the_kernel_is_known_to_be_broken() {
+        let more = report("findings", &json!([finding("reads+0x8", "kernel"), finding("other", "kernel")]));
+        assert!(complaint(&more, 1, Expect::Exactly(&[PAIR])).is_some());
+        assert_eq!(complaint(&more, 1, Expect::AtLeast(&[PAIR])), None);
+    }
+
+    #[test]
+    fn a_report_of_another_schema_is_refused() {
+        let mut other = report("clean", &json!([]));
+        other["schema"] = json!("congruent.report/9");
+        assert!(complaint(&other, 0, Expect::Clean).is_some());
+    }
+}
