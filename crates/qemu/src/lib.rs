@@ -1,1 +1,24 @@
-//! TODO.
+//! The QEMU plugin: turns what a guest executes into cache events and asks the judge about each.
+//!
+//! A shared object that an unmodified QEMU loads (`-plugin libcongruent_qemu.so,config=FILE`). It watches every load and store,
+//! decodes cache maintenance from the instruction bytes (QEMU executes none), translates operands, and feeds
+//! `congruent-shadow`; results go to the program `congruent` over a socket (`congruent-wire`).
+//!
+//! It guarantees that the guest runs exactly as without it: an internal error ends the judging, never the guest. It does
+//! not see DMA, instruction fetches or the accesses of other processors.
+//!
+//! Where what is: [`api`](self) binds QEMU's functions; `guest/` decodes instructions and `cpu/` reads the
+//! running processor, one file per architecture; `registers` reaches into QEMU's CPU state; `translation` remembers where addresses lead; `mute` knows whether a muted function is running; `session`
+//! puts them together; `plugin` is the thin shell that QEMU calls.
+
+#![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+
+mod api;
+mod channel;
+mod cpu;
+mod guest;
+mod mute;
+mod plugin;
+mod registers;
+mod session;
+mod translation;

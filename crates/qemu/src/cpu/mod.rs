@@ -1,0 +1,118 @@
+//! The guest's processor as a check needs it while it runs: registers, translations, attributes. One file per architecture.
+//!
+//! `guest/` says what instructions mean, from their bytes alone; this says what their operands hold now.
+
+mod arm;
+mod mips;
+
+use congruent_geometry::{CacheGeometry, PhysAddr};
+use congruent_trace::Scope;
+
+use crate::api::{Api, Reader, Register};
+use crate::guest::Meaning;
+use crate::registers::Environment;
+
+pub use arm::Arm;
+pub use mips::Mips;
+
+/// Why judging cannot go on with this guest in this QEMU; a sentence with the remedy.
+pub type Unsupported = String;
+
+/// A guest processor.
+///
+/// # Safety
+/// The `unsafe` methods read the state of the running CPU: they are called from a callback on its thread, one that was
+/// registered as reading registers, and with the environment that this callback received.
+pub trait Cpu {
+    /// The instruction word in these four bytes of memory.
+    fn word(&self, bytes: [u8; 4]) -> u32;
+
+    /// What an instruction word means.
+    fn decode(&self, word: u32) -> Meaning;
+
+    /// Takes the registers that QEMU describes, by name.
+    ///
+    /// # Errors
+    /// [`Unsupported`] if one that is needed is missing.
+    fn start(&mut self, registers: &[(String, *mut Register)]) -> Result<(), Unsupported>;
+
+    /// Whether this instruction's address should be compared with the registers (see [`calibrate`](Self::calibrate)).
+    fn calibrates(&self, word: u32) -> bool;
+
+    /// Compares the address that QEMU reports with the one that the registers give.
+    ///
+    /// # Errors
+    /// [`Unsupported`] if they contradict each other.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn calibrate(&mut self, word: u32, reported: u32, environment: Environment) -> Result<(), Unsupported>;
+
+    /// Whether an instruction that is about to run will do anything: its condition holds.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn executes(&self, word: u32, reader: &mut Reader) -> bool;
+
+    /// The value of a general register.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn register(&self, number: u8, reader: &mut Reader, environment: Environment) -> u32;
+
+    /// The number of the stack pointer.
+    fn stack_pointer(&self) -> u8;
+
+    /// The number of the register that holds the return address at a function's entry.
+    fn link(&self) -> u8;
+
+    /// The set and way that the operand of an index operation names.
+    fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope;
+
+    /// An access has just shown that `vaddr` leads to `paddr`.
+    fn saw_translation(&mut self, vaddr: u32, paddr: PhysAddr);
+
+    /// The physical address of a maintenance operand, `None` if it is not mapped.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn resolve(&mut self, vaddr: u32, api: &Api, reader: &mut Reader) -> Option<PhysAddr>;
+
+    /// Whether memory at this address is cached.
+    ///
+    /// # Errors
+    /// [`Unsupported`] if that depends on something that is not modelled.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn is_cached(&mut self, vaddr: u32, reader: &mut Reader) -> Result<bool, Unsupported>;
+
+    /// Takes note of an instruction that may change translations and is about to run.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn translations_change(&mut self, word: u32, reader: &mut Reader, environment: Environment);
+
+    /// What this architecture's model leaves out, in sentences.
+    fn limits(&self) -> Vec<String>;
+}
+
+/// The processor of a guest architecture, by QEMU's name of it.
+///
+/// # Errors
+/// [`Unsupported`] if the architecture is unknown or this QEMU gives no way to translate its addresses.
+pub fn of_target(target: &str, api: &Api) -> Result<Box<dyn Cpu>, Unsupported> {
+    let (cpu, resolves): (Box<dyn Cpu>, bool) = match target {
+        "mips" => (Box::new(Mips::big_endian()), api.can_translate()),
+        "mipsel" => (Box::new(Mips::little_endian()), api.can_translate()),
+        "arm" => (Box::new(Arm::new()), api.can_read_physical()),
+        other => return Err(format!("guests of architecture {other} are not supported; mips, mipsel and arm are")),
+    };
+    if resolves {
+        Ok(cpu)
+    } else {
+        Err("this QEMU gives plugins no way to translate addresses; install QEMU 10.1 or newer, or a distribution's build \
+             of 10.0"
+            .into())
+    }
+}

@@ -1,0 +1,226 @@
+//! ARMv4 to ARMv6: the cache operations of coprocessor 15, and the writes to it that change translations.
+//!
+//! Sources: *ARM Architecture Reference Manual* (DDI 0100I), B6.6 "Register 7: cache management functions" and appendix "Block
+//! transfer operations"; *ARM1136 Technical Reference Manual* (DDI 0211), 3.3.17; *ARM926EJ-S Technical Reference Manual*
+//! (DDI 0198), 2.3.10 for test-and-clean.
+
+use congruent_geometry::CacheGeometry;
+use congruent_trace::{Maintenance, Scope};
+
+use super::arm_tables::ControlRegister;
+use super::{CacheInstruction, Meaning, Operand};
+
+/// The condition under which an instruction does anything, from its four top bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Condition(u8);
+
+impl Condition {
+    /// The condition of an instruction word.
+    pub fn of(word: u32) -> Self {
+        Self((word >> 28) as u8)
+    }
+
+    /// Whether it holds whatever the flags.
+    pub fn is_always(self) -> bool {
+        self.0 == 14
+    }
+
+    /// Whether it holds under the flags of this program status register (DDI 0100I, A3.2.1).
+    pub fn holds(self, status: u32) -> bool {
+        let flag = |bit: u32| status >> bit & 1 == 1;
+        let (n, z, c, v) = (flag(31), flag(30), flag(29), flag(28));
+        let holds = match self.0 >> 1 {
+            0 => z,
+            1 => c,
+            2 => n,
+            3 => v,
+            4 => c && !z,
+            5 => n == v,
+            6 => n == v && !z,
+            _ => return self.0 == 14,
+        };
+        holds != (self.0 & 1 == 1)
+    }
+}
+
+/// What a 32-bit (not Thumb) instruction word means when its condition holds.
+pub fn decode(word: u32) -> Meaning {
+    const NEVER: u32 = 15;
+    if word >> 28 == NEVER {
+        return Meaning::Other;
+    }
+    let target = (word >> 12 & 15) as u8;
+    // MCRR p15, 0, Rt, Rt2, CRm: from the address in Rt2 to the one in Rt.
+    if word & 0x0ff0_0ff0 == 0x0c40_0f00 {
+        let op = match word & 15 {
+            6 => Maintenance::Invalidate,
+            12 => Maintenance::WriteBack,
+            14 => Maintenance::WriteBackInvalidate,
+            _ => return Meaning::Other,
+        };
+        let first = (word >> 16 & 15) as u8;
+        return Meaning::Cache(CacheInstruction { op, operand: Operand::Range { first, last: target } });
+    }
+    // MCR and MRC with opcode 1 of zero: p15, 0, Rt, CRn, CRm, op2.
+    let reads = match word & 0x0ff0_0f10 {
+        0x0e00_0f10 => false,
+        0x0e10_0f10 => true,
+        _ => return Meaning::Other,
+    };
+    let (crn, crm, op2) = (word >> 16 & 15, word & 15, word >> 5 & 7);
+    match crn {
+        // Control (caches and translation on and off), table bases, domains, TLB operations, remapping, address space.
+        1 | 2 | 3 | 8 | 10 | 13 if !reads => Meaning::Translation,
+        7 => cache(crm, op2, reads, target),
+        _ => Meaning::Other,
+    }
+}
+
+/// The translation register that an instruction writes when its condition holds, and the general register with the new value.
+pub fn control_write(word: u32) -> Option<(ControlRegister, u8)> {
+    // MCR p15, 0, Rt, CRn, c0, op2
+    if word & 0x0ff0_0f1f != 0x0e00_0f10 {
+        return None;
+    }
+    let register = match (word >> 16 & 15, word >> 5 & 7) {
+        (1, 0) => ControlRegister::Sctlr,
+        (2, 0) => ControlRegister::Ttbr0,
+        (2, 1) => ControlRegister::Ttbr1,
+        (2, 2) => ControlRegister::Ttbcr,
+        _ => return None,
+    };
+    Some((register, (word >> 12 & 15) as u8))
+}
+
+fn cache(crm: u32, op2: u32, reads: bool, register: u8) -> Meaning {
+    const TEST: u32 = 3;
+    let op = match crm {
+        // Data; both sides.
+        6 | 7 => Maintenance::Invalidate,
+        // Data; unified.
+        10 | 11 => Maintenance::WriteBack,
+        14 | 15 => Maintenance::WriteBackInvalidate,
+        _ => return Meaning::Other,
+    };
+    let operand = match (op2, reads) {
+        (0, false) => Operand::Whole,
+        (1, false) => Operand::Address { register, offset: 0 },
+        (2, false) => Operand::Index { register, offset: 0 },
+        // ARM926 test-and-clean, run in a loop until no dirty line is left. QEMU says "none left" at once, so one execution
+        // stands for the loop.
+        (TEST, true) if matches!(crm, 10 | 14) => Operand::Whole,
+        // Barriers and status reads share the register.
+        _ => return Meaning::Other,
+    };
+    Meaning::Cache(CacheInstruction { op, operand })
+}
+
+/// The set and way of a set/way operand: the way in the topmost bits, the set above the line offset (DDI 0100I, B6.6.5).
+pub fn index(geometry: &CacheGeometry, operand: u32) -> Scope {
+    let way_bits = geometry.ways().trailing_zeros();
+    let way = if way_bits == 0 { 0 } else { operand >> (32 - way_bits) };
+    Scope::Index { set: operand >> geometry.line_shift() & (geometry.sets() - 1), way }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Maintenance::*;
+
+    /// `mcr p15, 0, r3, crn, crm, op2`.
+    fn mcr(crn: u32, crm: u32, op2: u32) -> u32 {
+        0xee00_3f10 | crn << 16 | op2 << 5 | crm
+    }
+
+    #[test]
+    fn every_write_to_register_7_is_understood() {
+        for crm in 0..16 {
+            for op2 in 0..8 {
+                let op = match crm {
+                    6 | 7 => Some(Invalidate),
+                    10 | 11 => Some(WriteBack),
+                    14 | 15 => Some(WriteBackInvalidate),
+                    _ => None,
+                };
+                let operand = match op2 {
+                    0 => Some(Operand::Whole),
+                    1 => Some(Operand::Address { register: 3, offset: 0 }),
+                    2 => Some(Operand::Index { register: 3, offset: 0 }),
+                    _ => None,
+                };
+                let expected = match (op, operand) {
+                    (Some(op), Some(operand)) => Meaning::Cache(CacheInstruction { op, operand }),
+                    _ => Meaning::Other,
+                };
+                assert_eq!(decode(mcr(7, crm, op2)), expected, "c{crm}, {op2}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_words_that_an_assembler_makes_are_decoded() {
+        let cache = |op, operand| Meaning::Cache(CacheInstruction { op, operand });
+        for (word, meaning) in [
+            // mcr p15, 0, r0, c7, c14, 1
+            (0xee07_0f3e, cache(WriteBackInvalidate, Operand::Address { register: 0, offset: 0 })),
+            // mcrr p15, 0, r1, r0, c14; c12; c6; c5 (instruction side)
+            (0xec40_1f0e, cache(WriteBackInvalidate, Operand::Range { first: 0, last: 1 })),
+            (0xec40_1f0c, cache(WriteBack, Operand::Range { first: 0, last: 1 })),
+            (0xec40_1f06, cache(Invalidate, Operand::Range { first: 0, last: 1 })),
+            (0xec40_1f05, Meaning::Other),
+            // mrc p15, 0, r15, c7, c14, 3 and c10, 3
+            (0xee17_ff7e, cache(WriteBackInvalidate, Operand::Whole)),
+            (0xee17_ff7a, cache(WriteBack, Operand::Whole)),
+            // mcr p15, 0, r0, c7, c10, 4: a barrier
+            (0xee07_0f9a, Meaning::Other),
+            // mcr p15, 0, r0, c8, c7, 0; c13, c0, 1; c2, c0, 0; c1, c0, 0
+            (0xee08_0f17, Meaning::Translation),
+            (0xee0d_0f30, Meaning::Translation),
+            (0xee02_0f10, Meaning::Translation),
+            (0xee01_0f10, Meaning::Translation),
+            // mrc p15, 0, r0, c1, c0, 0; mcr p14
+            (0xee11_0f10, Meaning::Other),
+            (0xee07_0e3e, Meaning::Other),
+        ] {
+            assert_eq!(decode(word), meaning, "{word:#010x}");
+        }
+    }
+
+    #[test]
+    fn writes_of_the_translation_registers_are_told_apart() {
+        use ControlRegister::*;
+        for (crn, crm, op2, expected) in [
+            (1, 0, 0, Some(Sctlr)),
+            (1, 0, 1, None),
+            (1, 1, 0, None),
+            (2, 0, 0, Some(Ttbr0)),
+            (2, 0, 1, Some(Ttbr1)),
+            (2, 0, 2, Some(Ttbcr)),
+            (8, 7, 0, None),
+        ] {
+            assert_eq!(control_write(mcr(crn, crm, op2)), expected.map(|register| (register, 3)), "c{crn}, c{crm}, {op2}");
+        }
+        // mrc p15, 0, r3, c1, c0, 0
+        assert_eq!(control_write(0xee11_3f10), None);
+    }
+
+    #[test]
+    fn conditions_agree_with_their_definition_for_all_flags() {
+        for flags in 0u32..16 {
+            let status = flags << 28;
+            let (n, z, c, v) = (flags & 8 != 0, flags & 4 != 0, flags & 2 != 0, flags & 1 != 0);
+            let expected = [z, !z, c, !c, n, !n, v, !v, c && !z, !c || z, n == v, n != v, !z && n == v, z || n != v, true, false];
+            for (code, expected) in expected.into_iter().enumerate() {
+                assert_eq!(Condition(code as u8).holds(status), expected, "condition {code}, flags {flags:04b}");
+            }
+        }
+    }
+
+    #[test]
+    fn set_and_way_are_where_the_manual_puts_them() {
+        let cache = CacheGeometry::new(32 << 10, 4, 32).unwrap();
+        assert_eq!(index(&cache, 3 << 30 | 5 << 5), Scope::Index { set: 5, way: 3 });
+        let direct = CacheGeometry::new(16 << 10, 1, 32).unwrap();
+        assert_eq!(index(&direct, 511 << 5), Scope::Index { set: 511, way: 0 });
+    }
+}

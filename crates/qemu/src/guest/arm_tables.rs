@@ -1,0 +1,216 @@
+//! The ARMv4–v6 translation tables: what a virtual address maps to and whether the level-1 data cache holds it.
+//!
+//! Sources: *ARM Architecture Reference Manual* (DDI 0100I), B4.7 "Translation tables" (both page table formats) and table
+//! B4-3 "TEX, C and B encodings"; register bits from B3.4.
+//!
+//! Not modelled: access permissions and domains (an access that was seen has passed them), TEX remapping of ARMv6K (refused).
+
+/// The registers that steer translation.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Control {
+    /// Control register, c1.
+    pub sctlr: u32,
+    /// Translation table base 0.
+    pub ttbr0: u32,
+    /// Translation table base 1.
+    pub ttbr1: u32,
+    /// Translation table base control.
+    pub ttbcr: u32,
+}
+
+/// The name of one of the registers of [`Control`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ControlRegister {
+    /// Control register, c1.
+    Sctlr,
+    /// Translation table base 0.
+    Ttbr0,
+    /// Translation table base 1.
+    Ttbr1,
+    /// Translation table base control.
+    Ttbcr,
+}
+
+const MMU: u32 = 1 << 0;
+const DATA_CACHE: u32 = 1 << 2;
+/// ARMv6 page table format (subpages disabled).
+const EXTENDED_TABLES: u32 = 1 << 23;
+/// TEX remapping.
+const REMAP: u32 = 1 << 28;
+
+/// Where an address leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    /// The physical address.
+    pub paddr: u32,
+    /// Whether the level-1 data cache may hold it.
+    pub cached: bool,
+}
+
+impl Control {
+    /// One of the registers, to be written.
+    pub fn register_mut(&mut self, register: ControlRegister) -> &mut u32 {
+        match register {
+            ControlRegister::Sctlr => &mut self.sctlr,
+            ControlRegister::Ttbr0 => &mut self.ttbr0,
+            ControlRegister::Ttbr1 => &mut self.ttbr1,
+            ControlRegister::Ttbcr => &mut self.ttbcr,
+        }
+    }
+
+    /// Whether attributes are chosen by registers that are not read here.
+    pub fn remaps(self) -> bool {
+        self.sctlr & REMAP != 0
+    }
+
+    /// Translates `vaddr` through tables that `word` reads from physical memory; `None` if it is not mapped.
+    pub fn walk(self, vaddr: u32, mut word: impl FnMut(u32) -> Option<u32>) -> Option<Mapping> {
+        if self.sctlr & MMU == 0 {
+            // Without translation every data access is uncached (DDI 0100I, B4.2.3).
+            return Some(Mapping { paddr: vaddr, cached: false });
+        }
+        let enabled = self.sctlr & DATA_CACHE != 0;
+        let descriptor = word(self.first_level(vaddr))?;
+        let (paddr, attributes) = match descriptor & 3 {
+            1 => self.page(vaddr, descriptor, word)?,
+            2 => self.section(vaddr, descriptor),
+            _ => return None,
+        };
+        Some(Mapping { paddr, cached: enabled && attributes.cached() })
+    }
+
+    /// The physical address of the first-level descriptor: TTBR0 serves the low 2^(32-N) bytes, TTBR1 the rest.
+    fn first_level(self, vaddr: u32) -> u32 {
+        let n = self.ttbcr & 7;
+        let high = n > 0 && vaddr >> (32 - n) != 0;
+        let (base, n) = if high { (self.ttbr1, 0) } else { (self.ttbr0, n) };
+        let mask = !((0x4000 >> n) - 1);
+        base & mask | vaddr >> 20 << 2 & !mask
+    }
+
+    fn section(self, vaddr: u32, descriptor: u32) -> (u32, Attributes) {
+        const SUPERSECTION: u32 = 1 << 18;
+        let extended = self.sctlr & EXTENDED_TABLES != 0;
+        let tex = descriptor >> 12 & 7;
+        let base = if extended && descriptor & SUPERSECTION != 0 { 0xff00_0000 } else { 0xfff0_0000 };
+        (descriptor & base | vaddr & !base, Attributes::new(tex, descriptor))
+    }
+
+    fn page(self, vaddr: u32, descriptor: u32, mut word: impl FnMut(u32) -> Option<u32>) -> Option<(u32, Attributes)> {
+        let entry = word(descriptor & 0xffff_fc00 | vaddr >> 12 << 2 & 0x3fc)?;
+        let extended = self.sctlr & EXTENDED_TABLES != 0;
+        let (base, tex) = match entry & 3 {
+            1 => (0xffff_0000, entry >> 12 & 7),
+            // A small page; with the older format, an extended one when both bits are set.
+            2 | 3 if extended => (0xffff_f000, entry >> 6 & 7),
+            2 => (0xffff_f000, 0),
+            3 => (0xffff_f000, entry >> 6 & 7),
+            _ => return None,
+        };
+        Some((entry & base | vaddr & !base, Attributes::new(tex, entry)))
+    }
+}
+
+/// TEX, C and B of a descriptor.
+#[derive(Clone, Copy)]
+struct Attributes {
+    tex: u32,
+    c: bool,
+    b: bool,
+}
+
+impl Attributes {
+    /// C is bit 3 and B is bit 2 in every descriptor.
+    fn new(tex: u32, descriptor: u32) -> Self {
+        Self { tex, c: descriptor & 8 != 0, b: descriptor & 4 != 0 }
+    }
+
+    /// Whether the level-1 (inner) data cache may hold such memory.
+    fn cached(self) -> bool {
+        match self.tex {
+            // C is "write-through or write-back"; without it: strongly ordered or device.
+            0 => self.c,
+            // Write-back, write-allocate when both are set; non-cacheable or reserved otherwise.
+            1 => self.c && self.b,
+            // Device.
+            2 | 3 => false,
+            // Outer policy in TEX, inner policy in C and B: 00 is non-cacheable.
+            _ => self.c || self.b,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashMap;
+
+    const TABLE: u32 = 0x4000;
+    const V6: Control = Control { sctlr: MMU | DATA_CACHE | EXTENDED_TABLES, ttbr0: TABLE | 0x48, ttbr1: 0, ttbcr: 0 };
+
+    fn walk(control: Control, vaddr: u32, memory: &[(u32, u32)]) -> Option<Mapping> {
+        let memory: HashMap<u32, u32> = memory.iter().copied().collect();
+        control.walk(vaddr, |address| Some(memory.get(&address).copied().unwrap_or(0)))
+    }
+
+    #[test]
+    fn a_section_keeps_twenty_bits_of_the_address() {
+        let entry = (TABLE + 0xc00 * 4, 0x0010_0000 | 0x0000_100e);
+        assert_eq!(walk(V6, 0xc001_2345, &[entry]), Some(Mapping { paddr: 0x0011_2345, cached: true }));
+    }
+
+    #[test]
+    fn a_supersection_keeps_twenty_four() {
+        let entry = (TABLE + 0xc01 * 4, 0x0104_000e);
+        assert_eq!(walk(V6, 0xc012_3456, &[entry]), Some(Mapping { paddr: 0x0112_3456, cached: true }));
+    }
+
+    #[test]
+    fn small_and_large_pages_are_found_through_the_second_level() {
+        let first = (TABLE + 4, 0x0002_0001);
+        let small = (0x0002_0000 + 0x23 * 4, 0x0055_5000 | 0x00e);
+        assert_eq!(walk(V6, 0x0012_3abc, &[first, small]), Some(Mapping { paddr: 0x0055_5abc, cached: true }));
+        let large = (0x0002_0000 + 0x23 * 4, 0x0066_0000 | 0x009);
+        assert_eq!(walk(V6, 0x0012_3abc, &[first, large]), Some(Mapping { paddr: 0x0066_3abc, cached: true }));
+    }
+
+    #[test]
+    fn the_second_base_serves_the_upper_addresses() {
+        let control = Control { ttbr1: 0x8000, ttbcr: 1, ..V6 };
+        let low = (TABLE + 4, 0x0070_000e);
+        let high = (0x8000 + 0x801 * 4, 0x0080_000e);
+        assert_eq!(walk(control, 0x0010_0000, &[low, high]).unwrap().paddr, 0x0070_0000);
+        assert_eq!(walk(control, 0x8010_0000, &[low, high]).unwrap().paddr, 0x0080_0000);
+    }
+
+    #[test]
+    fn unmapped_addresses_lead_nowhere() {
+        assert_eq!(walk(V6, 0x1000_0000, &[]), None);
+        let first = (TABLE + 4, 0x0002_0001);
+        assert_eq!(walk(V6, 0x0012_3abc, &[first]), None);
+    }
+
+    #[test]
+    fn nothing_is_cached_while_translation_or_the_cache_is_off() {
+        let entry = (TABLE, 0x0000_000e);
+        assert_eq!(walk(Control { sctlr: 0, ..V6 }, 0x1234, &[]), Some(Mapping { paddr: 0x1234, cached: false }));
+        let off = Control { sctlr: V6.sctlr & !DATA_CACHE, ..V6 };
+        assert_eq!(walk(off, 0x1234, &[entry]), Some(Mapping { paddr: 0x1234, cached: false }));
+    }
+
+    #[test]
+    fn the_attributes_are_those_of_the_manuals_table() {
+        // TEX, C, B → may the inner cache hold it?
+        let cached = [(0, 1, 0), (0, 1, 1), (1, 1, 1)];
+        for tex in 0..8 {
+            for c in 0..2 {
+                for b in 0..2 {
+                    let descriptor = tex << 12 | c << 3 | b << 2 | 2;
+                    let expected = if tex >= 4 { c + b > 0 } else { cached.contains(&(tex, c, b)) };
+                    let found = walk(V6, 0, &[(TABLE, descriptor)]).unwrap().cached;
+                    assert_eq!(found, expected, "TEX {tex:03b} C {c} B {b}");
+                }
+            }
+        }
+    }
+}

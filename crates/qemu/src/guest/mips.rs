@@ -1,0 +1,190 @@
+//! MIPS32: `cache`, `synci`, the instructions that change translations, and loads of partial words.
+//!
+//! Sources: *MIPS32 Architecture for Programmers Volume II-A* (MD00086), CACHE, CACHEE, SYNCI, LWL, LWR, TLBWI, MTC0; the
+//! coding of index operands in the same volume, "CACHE", figure of "Usage of Address Fields to Select Index and Way".
+
+use congruent_geometry::CacheGeometry;
+use congruent_trace::{Maintenance, Scope};
+
+use super::{CacheInstruction, Meaning, Operand, PartialWord};
+
+/// Which half of the word order the guest runs in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Endian {
+    /// `mipsel`.
+    Little,
+    /// `mips`.
+    Big,
+}
+
+/// What a 32-bit instruction word means.
+pub fn decode(word: u32, endian: Endian) -> Meaning {
+    let base = (word >> 21 & 31) as u8;
+    let offset = i32::from(word as u16 as i16);
+    match word >> 26 {
+        // CACHE op, offset(base)
+        0x2f => cache(word >> 16 & 31, base, offset),
+        // SPECIAL3: CACHEE (EVA) and the release 6 encoding of CACHE have nine bits of offset.
+        0x1f if matches!(word & 0x3f, 0x1b | 0x25) => cache(word >> 16 & 31, base, (word as i32) << 16 >> 23),
+        // REGIMM, SYNCI: the data side is written back so that instruction fetches see it.
+        0x01 if word >> 16 & 31 == 0x1f => {
+            Meaning::Cache(CacheInstruction { op: Maintenance::WriteBack, operand: Operand::Address { register: base, offset } })
+        }
+        // COP0
+        0x10 => cop0(word),
+        // LWL takes the most significant bytes, LWR the least significant ones.
+        opcode @ (0x22 | 0x26) => Meaning::PartialWord(PartialWord {
+            register: base,
+            offset,
+            up_to_address: (opcode == 0x22) == (endian == Endian::Little),
+        }),
+        _ => Meaning::Other,
+    }
+}
+
+/// The `cache` instruction: bits 1..0 of the operation choose the cache (1 is the level-1 data cache), bits 4..2 what is done.
+fn cache(operation: u32, register: u8, offset: i32) -> Meaning {
+    const DATA: u32 = 1;
+    if operation & 3 != DATA {
+        return Meaning::Other;
+    }
+    let indexed = Operand::Index { register, offset };
+    let addressed = Operand::Address { register, offset };
+    let (op, operand) = match operation >> 2 {
+        0 => (Maintenance::WriteBackInvalidate, indexed),
+        // Index Store Tag: software writes an invalid tag with it, so whatever the way held is gone.
+        2 => (Maintenance::Invalidate, indexed),
+        4 => (Maintenance::Invalidate, addressed),
+        5 => (Maintenance::WriteBackInvalidate, addressed),
+        6 => (Maintenance::WriteBack, addressed),
+        // Index Load Tag reads; 3 is implementation-defined; 7 fetches and locks.
+        _ => return Meaning::Other,
+    };
+    Meaning::Cache(CacheInstruction { op, operand })
+}
+
+/// The general register whose value an instruction moves to EntryHi.
+pub fn address_space_write(word: u32) -> Option<u8> {
+    // MTC0 rt, EntryHi
+    (word & 0xffe0_ffff == 0x4080_5000).then_some((word >> 16 & 31) as u8)
+}
+
+fn cop0(word: u32) -> Meaning {
+    const TLBWI: u32 = 0x02;
+    const TLBINV: u32 = 0x03;
+    const TLBINVF: u32 = 0x04;
+    const TLBWR: u32 = 0x06;
+    const ENTRY_HI: u32 = 10;
+    const CONFIG: u32 = 16;
+    let co = word >> 25 & 1 == 1;
+    if co {
+        return match word & 0x3f {
+            TLBWI | TLBINV | TLBINVF | TLBWR => Meaning::Translation,
+            _ => Meaning::Other,
+        };
+    }
+    // MTC0 (4) and MTHC0 (6). EntryHi holds the address space; every flush of one page writes it too, which matters when the
+    // entry has left the TLB already and no TLB instruction follows. Config holds the attribute of kseg0.
+    match (word >> 21 & 31, word >> 11 & 31) {
+        (4 | 6, ENTRY_HI | CONFIG) => Meaning::Translation,
+        _ => Meaning::Other,
+    }
+}
+
+/// The set and way of an index operation's operand: the way sits just above the index bits.
+pub fn index(geometry: &CacheGeometry, operand: u32) -> Scope {
+    let line = operand >> geometry.line_shift();
+    Scope::Index { set: line & (geometry.sets() - 1), way: (line / geometry.sets()) & (geometry.ways() - 1) }
+}
+
+/// Whether an address lies in kseg1, which is never cached.
+pub fn is_uncached_segment(vaddr: u32) -> bool {
+    vaddr >> 29 == 0b101
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Maintenance::*;
+
+    const A0: u8 = 4;
+
+    /// `cache op, offset($a0)`.
+    fn cache_word(op: u32, offset: i16) -> u32 {
+        0x2f << 26 | u32::from(A0) << 21 | op << 16 | u32::from(offset as u16)
+    }
+
+    #[test]
+    fn every_data_side_operation_of_cache_is_understood_and_no_other() {
+        let addressed = Operand::Address { register: A0, offset: -32 };
+        let indexed = Operand::Index { register: A0, offset: -32 };
+        for op in 0..32 {
+            let expected = match op {
+                0x01 => Some((WriteBackInvalidate, indexed)),
+                0x09 => Some((Invalidate, indexed)),
+                0x11 => Some((Invalidate, addressed)),
+                0x15 => Some((WriteBackInvalidate, addressed)),
+                0x19 => Some((WriteBack, addressed)),
+                _ => None,
+            };
+            let expected = expected.map_or(Meaning::Other, |(op, operand)| Meaning::Cache(CacheInstruction { op, operand }));
+            assert_eq!(decode(cache_word(op, -32), Endian::Little), expected, "op {op:#x}");
+        }
+    }
+
+    #[test]
+    fn the_words_that_an_assembler_makes_are_decoded() {
+        let line = |op, register, offset| Meaning::Cache(CacheInstruction { op, operand: Operand::Address { register, offset } });
+        // cache 0x15,64($a0); synci 0($a1); cachee 0x15,-4($a0)
+        assert_eq!(decode(0xbc95_0040, Endian::Little), line(WriteBackInvalidate, 4, 64));
+        assert_eq!(decode(0x04bf_0000, Endian::Little), line(WriteBack, 5, 0));
+        assert_eq!(decode(0x7c95_fe1b, Endian::Little), line(WriteBackInvalidate, 4, -4));
+        // tlbwi; tlbwr; mtc0 $a0,$10; mfc0 $a0,$10; mtc0 $a0,$12
+        for (word, voids) in
+            [(0x4200_0002, true), (0x4200_0006, true), (0x4084_5000, true), (0x4004_5000, false), (0x4084_6000, false)]
+        {
+            assert_eq!(decode(word, Endian::Little) == Meaning::Translation, voids, "{word:#x}");
+        }
+        assert_eq!(address_space_write(0x4084_5000), Some(4));
+        assert_eq!(address_space_write(0x4084_6000), None);
+        // lw is nothing special.
+        assert_eq!(decode(0x8c82_0000, Endian::Little), Meaning::Other);
+    }
+
+    #[test]
+    fn partial_loads_take_the_bytes_the_manual_says() {
+        // lwl $v0,0($a0) and lwr $v0,0($a0)
+        let bytes = |word, endian, address| match decode(word, endian) {
+            Meaning::PartialWord(partial) => partial.bytes(address),
+            other => panic!("{other:?}"),
+        };
+        for (address, lwl_little, lwr_little) in
+            [(0, (0, 1), (0, 4)), (1, (0, 2), (1, 3)), (2, (0, 3), (2, 2)), (3, (0, 4), (3, 1))]
+        {
+            assert_eq!(bytes(0x8882_0000, Endian::Little, address), lwl_little);
+            assert_eq!(bytes(0x9882_0000, Endian::Little, address), lwr_little);
+            assert_eq!(bytes(0x8882_0000, Endian::Big, address), lwr_little);
+            assert_eq!(bytes(0x9882_0000, Endian::Big, address), lwl_little);
+        }
+    }
+
+    #[test]
+    fn a_sweep_as_linux_does_it_reaches_every_set_and_way_once() {
+        let cache = CacheGeometry::new(32 << 10, 4, 32).unwrap();
+        let mut seen = std::collections::HashSet::new();
+        for address in (0x8000_0000u32..0x8000_8000).step_by(32) {
+            let Scope::Index { set, way } = index(&cache, address) else { unreachable!() };
+            assert!(seen.insert((set, way)));
+        }
+        assert_eq!(seen.len() as u32, cache.sets() * cache.ways());
+    }
+
+    #[test]
+    fn only_kseg1_is_uncached_by_its_address() {
+        for (address, uncached) in
+            [(0, false), (0x9fff_ffff, false), (0xa000_0000, true), (0xbfff_ffff, true), (0xc000_0000, false)]
+        {
+            assert_eq!(is_uncached_segment(address), uncached);
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What guest instructions mean to caches, decoded from their bytes: one file per architecture, pure functions.
+//!
+//! QEMU executes cache maintenance as nothing at all, so its meaning has to come from the instruction itself.
+
+pub mod arm;
+pub mod arm_tables;
+pub mod mips;
+
+use congruent_trace::Maintenance;
+
+/// What an instruction means to caches and translations, beyond its loads and stores.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Meaning {
+    /// Nothing.
+    Other,
+    /// Data cache maintenance.
+    Cache(CacheInstruction),
+    /// It may change which physical address or attribute a virtual address has: remembered translations are void.
+    Translation,
+    /// A load of a part of the aligned word that QEMU reads whole (MIPS `lwl`, `lwr`).
+    PartialWord(PartialWord),
+}
+
+/// A data cache maintenance instruction.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CacheInstruction {
+    /// What it does to the lines it covers.
+    pub op: Maintenance,
+    /// How it names them.
+    pub operand: Operand,
+}
+
+/// How a maintenance instruction names lines. Registers are numbers of the architecture's general registers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operand {
+    /// The line of the virtual address in a register, plus an offset.
+    Address {
+        /// The register.
+        register: u8,
+        /// Added to it.
+        offset: i32,
+    },
+    /// A set and a way, packed into a register as the architecture says.
+    Index {
+        /// The register.
+        register: u8,
+        /// Added to it.
+        offset: i32,
+    },
+    /// Every line from the address in one register to the line of the address in another, inclusive.
+    Range {
+        /// Holds the first address.
+        first: u8,
+        /// Holds the last address.
+        last: u8,
+    },
+    /// The whole data cache.
+    Whole,
+}
+
+/// A load of the bytes of an aligned word on one side of an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PartialWord {
+    /// The base register.
+    pub register: u8,
+    /// Added to it, gives the address.
+    pub offset: i32,
+    /// Whether the bytes are those from the start of the aligned word up to the address, rather than from the address to its
+    /// end.
+    pub up_to_address: bool,
+}
+
+impl PartialWord {
+    /// The bytes that are loaded from a 4-byte word: offset in the word and length.
+    pub fn bytes(self, address: u32) -> (u32, u32) {
+        let within = address & 3;
+        if self.up_to_address { (0, within + 1) } else { (within, 4 - within) }
+    }
+}

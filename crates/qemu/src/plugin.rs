@@ -1,0 +1,173 @@
+//! The shell that QEMU calls: installation, callbacks, and the boundary that no panic crosses.
+//!
+//! Invariant on which the one global rests: QEMU runs all callbacks of a single-CPU guest one after another (translation,
+//! execution and memory callbacks on the CPU's thread, the exit callback after that thread has stopped), and none of
+//! the functions the plugin calls back into QEMU runs a callback. Guests with several CPUs are refused at installation.
+
+use std::cell::UnsafeCell;
+use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use congruent_wire::{FailureKind, Message, PROTOCOL};
+
+use crate::api::{AccessInfo, Api, Block, Info, OLDEST_API};
+use crate::channel::{Channel, read_config};
+use crate::registers::Environment;
+use crate::session::{Instruction, Session};
+
+struct Global(UnsafeCell<Option<Session>>);
+
+// SAFETY: see the module's invariant: there is never more than one callback at a time.
+unsafe impl Sync for Global {}
+
+static SESSION: Global = Global(UnsafeCell::new(None));
+
+/// Runs `body` on the session. A panic ends the judging, not the guest.
+#[inline]
+fn guarded(body: impl FnOnce(&mut Session)) {
+    // SAFETY: the module's invariant: this is the only live reference.
+    let Some(session) = (unsafe { &mut *SESSION.0.get() }) else { return };
+    if catch_unwind(AssertUnwindSafe(|| body(session))).is_err() {
+        broken(session);
+    }
+}
+
+#[cold]
+fn broken(session: &mut Session) {
+    // If even this panics there is nothing left to say.
+    let _ = catch_unwind(AssertUnwindSafe(|| session.stop(FailureKind::Internal, "an internal error of the plugin".into())));
+}
+
+/// QEMU's entry point.
+///
+/// # Safety
+/// Called by QEMU once, with the arguments its plugin interface describes.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn qemu_plugin_install(id: u64, info: *const Info, argc: c_int, argv: *mut *mut c_char) -> c_int {
+    // SAFETY: QEMU passes a valid description and `argc` strings.
+    let (info, arguments) = unsafe {
+        let arguments: Vec<String> =
+            (0..argc.max(0) as usize).map(|index| CStr::from_ptr(*argv.add(index)).to_string_lossy().into_owned()).collect();
+        (&*info, arguments)
+    };
+    let installed = catch_unwind(|| install(id, info, &arguments));
+    match installed {
+        Ok(Ok(())) => 0,
+        Ok(Err(reason)) => {
+            eprintln!("congruent: {reason}");
+            1
+        }
+        Err(_) => 1,
+    }
+}
+
+fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), String> {
+    let config = arguments
+        .iter()
+        .find_map(|argument| argument.strip_prefix("config="))
+        .ok_or("the plugin is started by `congruent check`; it needs config=FILE")?;
+    let config = read_config(Path::new(config))?;
+    let mut channel = Channel::connect(&config)?;
+    channel.send(&Message::Hello { protocol: PROTOCOL, target: info.target(), qemu_api: info.api() });
+    // From here on the program is told as well, because it decides the exit status.
+    match start(info, config) {
+        Ok(mut session) => {
+            session.attach(channel);
+            // SAFETY: no callback is registered yet.
+            unsafe { *SESSION.0.get() = Some(session) };
+            // SAFETY: as above; installed a moment ago.
+            if let Some(session) = unsafe { &*SESSION.0.get() } {
+                session.api().register(id);
+            }
+            Ok(())
+        }
+        Err(reason) => {
+            channel.fail(FailureKind::Environment, reason.clone());
+            Err(reason)
+        }
+    }
+}
+
+fn start(info: &Info, config: congruent_wire::Config) -> Result<Session, String> {
+    if info.api() < OLDEST_API {
+        return Err(format!("this QEMU offers plugin API {}; install QEMU 10.0 or newer", info.api()));
+    }
+    match info.max_vcpus() {
+        None => return Err("this is user-mode emulation; use qemu-system-… and a kernel".into()),
+        Some(1) => {}
+        Some(cpus) => return Err(format!("the guest has {cpus} CPUs; start it with -smp 1")),
+    }
+    let api = Api::bind(info.api())
+        .map_err(|missing| format!("this QEMU lacks {missing}; install QEMU 10.0 or newer, built with plugins"))?;
+    Session::new(api, &info.target(), config)
+}
+
+/// A block is being translated.
+///
+/// # Safety
+/// Called by QEMU with the block.
+pub unsafe fn translate(block: *mut Block) {
+    // SAFETY: by this function's contract.
+    guarded(|session| unsafe { session.translate(block) });
+}
+
+/// The CPU exists.
+///
+/// # Safety
+/// Called by QEMU from its initialisation callback.
+pub unsafe fn vcpu_init() {
+    // SAFETY: by this function's contract.
+    guarded(|session| unsafe { session.vcpu_init() });
+}
+
+/// QEMU is leaving.
+///
+/// # Safety
+/// Called by QEMU from its exit callback.
+pub unsafe fn exit() {
+    guarded(Session::finish);
+}
+
+/// A load or store has been executed.
+///
+/// # Safety
+/// Called by QEMU as a memory callback registered with an [`Instruction`] as data.
+pub unsafe extern "C" fn on_memory(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
+    guarded(|session| session.access(AccessInfo(info), vaddr as u32, Instruction::from_data(data as usize).site()));
+}
+
+/// As [`on_memory`], for the few instructions whose registers are needed.
+///
+/// # Safety
+/// As [`on_memory`]; `environment` is the CPU state.
+pub unsafe extern "C" fn on_memory_with_environment(
+    _vcpu: c_uint,
+    info: u32,
+    vaddr: u64,
+    data: *mut c_void,
+    environment: Environment,
+) {
+    let instruction = Instruction::from_data(data as usize);
+    // SAFETY: by this function's contract.
+    guarded(|session| unsafe { session.access_with_registers(AccessInfo(info), vaddr as u32, instruction, environment) });
+}
+
+/// An instruction that is more than loads and stores is about to run.
+///
+/// # Safety
+/// As [`on_memory_with_environment`].
+pub unsafe extern "C" fn on_execution_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
+    let instruction = Instruction::from_data(data as usize);
+    // SAFETY: by this function's contract.
+    guarded(|session| unsafe { session.execute(instruction, environment) });
+}
+
+/// A block starts, while something is muted.
+///
+/// # Safety
+/// As [`on_memory_with_environment`].
+pub unsafe extern "C" fn on_block_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
+    // SAFETY: by this function's contract.
+    guarded(|session| unsafe { session.block(data as usize as u32, environment) });
+}

@@ -1,0 +1,151 @@
+//! The guest's general registers, at the moment a callback runs.
+//!
+//! QEMU describes registers to plugins for ARM but not for MIPS. There they are read from the CPU state: generated code keeps
+//! a pointer to it in a fixed host register (x86-64: `rbp`; aarch64: `x19`; QEMU's `tcg/*/tcg-target.h`, TCG_AREG0), and MIPS's
+//! `CPUMIPSState` begins with the 32 general registers (`target/mips/cpu.h`). Neither is an interface, so it is never trusted:
+//! [`Calibration`] compares it with the effective addresses of ordinary loads and stores and gives up at the first
+//! contradiction.
+
+use std::arch::naked_asm;
+use std::ffi::{c_uint, c_void};
+
+use crate::plugin;
+
+/// A pointer to the CPU state of the guest, as generated code holds it.
+pub type Environment = *const u32;
+
+/// An execution callback that receives the CPU state as well.
+///
+/// # Safety
+/// To be registered with QEMU only, with `Registers::Read`.
+#[unsafe(naked)]
+pub unsafe extern "C" fn execution_with_environment(_vcpu: c_uint, _data: *mut c_void) {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!("mov rdx, rbp", "jmp {}", sym plugin::on_execution_with_environment);
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!("mov x2, x19", "b {}", sym plugin::on_execution_with_environment);
+}
+
+/// A memory callback that receives the CPU state as well.
+///
+/// # Safety
+/// To be registered with QEMU only, with `Registers::Read`.
+#[unsafe(naked)]
+pub unsafe extern "C" fn memory_with_environment(_vcpu: c_uint, _info: u32, _vaddr: u64, _data: *mut c_void) {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!("mov r8, rbp", "jmp {}", sym plugin::on_memory_with_environment);
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!("mov x4, x19", "b {}", sym plugin::on_memory_with_environment);
+}
+
+/// A block callback that receives the CPU state as well.
+///
+/// # Safety
+/// To be registered with QEMU only, with `Registers::Read`.
+#[unsafe(naked)]
+pub unsafe extern "C" fn block_with_environment(_vcpu: c_uint, _data: *mut c_void) {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!("mov rdx, rbp", "jmp {}", sym plugin::on_block_with_environment);
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!("mov x2, x19", "b {}", sym plugin::on_block_with_environment);
+}
+
+/// General register `number` (0 to 31) of a MIPS guest.
+///
+/// # Safety
+/// `environment` is the pointer that a `*_with_environment` callback received in this very call.
+pub unsafe fn mips_register(environment: Environment, number: u8) -> u32 {
+    if number == 0 {
+        return 0;
+    }
+    // SAFETY: the CPU state begins with 32 words; calibration has compared them with real addresses.
+    unsafe { environment.add(number as usize & 31).read() }
+}
+
+/// Whether reading registers from the CPU state has proved right so far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Calibration {
+    agreeing: u32,
+}
+
+/// Two sources for one effective address contradict each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Contradiction {
+    /// What the registers give.
+    pub computed: u32,
+    /// What QEMU says.
+    pub reported: u32,
+}
+
+impl Calibration {
+    /// How many comparisons are made before calibration is complete.
+    pub const SAMPLES: u32 = 4096;
+
+    /// Whether enough has been compared.
+    pub fn is_complete(self) -> bool {
+        self.agreeing >= Self::SAMPLES
+    }
+
+    /// How many comparisons agreed.
+    pub fn agreeing(self) -> u32 {
+        self.agreeing
+    }
+
+    /// Takes one comparison into account.
+    ///
+    /// # Errors
+    /// [`Contradiction`] if they do not: registers cannot be read in this QEMU.
+    pub fn compare(&mut self, computed: u32, reported: u32) -> Result<(), Contradiction> {
+        if computed != reported {
+            return Err(Contradiction { computed, reported });
+        }
+        self.agreeing += 1;
+        Ok(())
+    }
+}
+
+/// The base register and offset of an ordinary MIPS load or store that is fit for calibration.
+pub fn mips_calibration_operand(word: u32) -> Option<(u8, i32)> {
+    // lb, lh, lw, lbu, lhu; sb, sh, sw. The unaligned and conditional ones report other addresses or none.
+    let is_load = matches!(word >> 26, 0x20 | 0x21 | 0x23 | 0x24 | 0x25);
+    let is_store = matches!(word >> 26, 0x28 | 0x29 | 0x2b);
+    let (base, target) = ((word >> 21 & 31) as u8, (word >> 16 & 31) as u8);
+    // A load into its own base has perhaps replaced the base already.
+    let usable = is_store || (is_load && base != target);
+    usable.then(|| (base, i32::from(word as u16 as i16)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_contradiction_ends_the_trust() {
+        let mut calibration = Calibration::default();
+        for address in 0..Calibration::SAMPLES {
+            assert!(!calibration.is_complete());
+            calibration.compare(address, address).unwrap();
+        }
+        assert!(calibration.is_complete());
+        assert_eq!(calibration.compare(4, 8), Err(Contradiction { computed: 4, reported: 8 }));
+    }
+
+    #[test]
+    fn loads_into_their_own_base_are_not_used() {
+        // lw $v0,8($a0); lw $a0,8($a0); sw $a0,8($a0); lwl $v0,0($a0)
+        assert_eq!(mips_calibration_operand(0x8c82_0008), Some((4, 8)));
+        assert_eq!(mips_calibration_operand(0x8c84_0008), None);
+        assert_eq!(mips_calibration_operand(0xac84_0008), Some((4, 8)));
+        assert_eq!(mips_calibration_operand(0x8882_0000), None);
+    }
+
+    #[test]
+    fn register_zero_is_zero_whatever_the_state_holds() {
+        let state = [7u32; 32];
+        // SAFETY: the array stands for the CPU state.
+        unsafe {
+            assert_eq!(mips_register(state.as_ptr(), 0), 0);
+            assert_eq!(mips_register(state.as_ptr(), 31), 7);
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! One check, from inside QEMU: guest instructions in, events to the judge, results to the program.
+
+use std::time::{Duration, Instant};
+
+use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use congruent_shadow::{Config as JudgeConfig, Shadow};
+use congruent_trace::{AccessKind, Event, Maintenance, Scope, Site};
+use congruent_wire::{Config, FailureKind, Message};
+
+use crate::api::{AccessInfo, AccessShape, Api, Block, Insn, Reader, Registers, Target};
+use crate::channel::Channel;
+use crate::cpu::{self, Cpu};
+use crate::guest::{CacheInstruction, Meaning, Operand};
+use crate::mute::Mute;
+use crate::plugin;
+use crate::registers::{self, Environment};
+use crate::translation::{GRANULE, Translations};
+
+/// An instruction as callbacks carry it: its address and its word, in the one pointer that QEMU hands back.
+#[derive(Clone, Copy)]
+pub struct Instruction {
+    pc: u32,
+    word: u32,
+}
+
+impl Instruction {
+    fn data(self) -> usize {
+        ((self.word as usize) << 32) | self.pc as usize
+    }
+
+    /// The instruction behind a callback's data.
+    #[inline]
+    pub fn from_data(data: usize) -> Self {
+        Self { pc: data as u32, word: (data >> 32) as u32 }
+    }
+
+    /// Its site.
+    #[inline]
+    pub fn site(self) -> Site {
+        Site(self.pc)
+    }
+}
+
+/// What an access reaches.
+enum Reached {
+    Cached(PhysAddr),
+    Uncached(PhysAddr),
+    Nothing,
+}
+
+/// How many slow steps pass between two looks at the clock.
+const STEPS_PER_LOOK: u32 = 1024;
+const STATUS_INTERVAL: Duration = Duration::from_millis(200);
+/// The number of values of QEMU's access description whose shape is remembered.
+const SHAPES: usize = 1 << 18;
+
+/// The state of one check. What every access reads comes first.
+pub struct Session {
+    translations: Translations,
+    shapes: Box<[u8; SHAPES]>,
+    shadow: Shadow,
+    stopped: bool,
+    geometry: CacheGeometry,
+    cpu: Box<dyn Cpu>,
+    api: Api,
+    reader: Reader,
+    mute: Mute,
+    untranslated: u64,
+    channel: Option<Channel>,
+    reported: usize,
+    steps: u32,
+    last_status: Instant,
+}
+
+impl Session {
+    /// Prepares a check of a guest of architecture `target`.
+    ///
+    /// # Errors
+    /// A sentence that says why this guest cannot be checked in this QEMU, and what to do.
+    pub fn new(api: Api, target: &str, config: Config) -> Result<Self, String> {
+        let cpu = cpu::of_target(target, &api)?;
+        let geometry = CacheGeometry::try_from(config.geometry).map_err(|error| format!("the geometry: {error}"))?;
+        if geometry.page() < GRANULE {
+            return Err(format!("pages of {} bytes are not supported; the smallest is {GRANULE}", geometry.page()));
+        }
+        Ok(Self {
+            translations: Translations::new(),
+            shapes: vec![0; SHAPES].into_boxed_slice().try_into().map_err(|_| "out of memory")?,
+            shadow: Shadow::new(JudgeConfig::new(geometry)),
+            stopped: false,
+            geometry,
+            cpu,
+            api,
+            reader: Reader::new(api),
+            mute: Mute::new(config.mute),
+            untranslated: 0,
+            channel: None,
+            reported: 0,
+            steps: 0,
+            last_status: Instant::now(),
+        })
+    }
+
+    /// Gives the session its line to the program.
+    pub fn attach(&mut self, channel: Channel) {
+        self.channel = Some(channel);
+    }
+
+    /// QEMU's functions.
+    pub fn api(&self) -> &Api {
+        &self.api
+    }
+
+    /// The CPU exists now: its registers can be looked up.
+    ///
+    /// # Safety
+    /// Called from QEMU's initialisation callback.
+    pub unsafe fn vcpu_init(&mut self) {
+        // SAFETY: by this function's contract.
+        let known = unsafe { self.reader.registers() };
+        if let Err(reason) = self.cpu.start(&known) {
+            self.stop(FailureKind::Environment, reason);
+        }
+    }
+
+    /// Chooses the callbacks of every instruction of a block.
+    ///
+    /// # Safety
+    /// Called from QEMU's translation callback with its block.
+    pub unsafe fn translate(&mut self, block: *mut Block) {
+        if self.stopped {
+            return;
+        }
+        let api = self.api;
+        let mut first = true;
+        // SAFETY: by this function's contract, here and below.
+        for insn in unsafe { api.instructions(block) } {
+            // SAFETY: as above.
+            let (address, bytes, length) = unsafe { api.fetch(insn) };
+            let pc = address as u32;
+            if std::mem::take(&mut first) && self.mute.is_used() {
+                // SAFETY: as above.
+                unsafe { api.on_block(block, registers::block_with_environment, Registers::Read, pc as usize) };
+            }
+            // Only full words can be maintenance: MIPS16 and Thumb have no such instructions.
+            let word = (length == bytes.len()).then(|| self.cpu.word(bytes));
+            // SAFETY: as above.
+            unsafe { self.instrument(insn, pc, word) };
+        }
+    }
+
+    /// # Safety
+    /// As [`translate`](Self::translate).
+    unsafe fn instrument(&mut self, insn: *mut Insn, pc: u32, word: Option<u32>) {
+        let api = self.api;
+        let data = Instruction { pc, word: word.unwrap_or(0) }.data();
+        let meaning = word.map_or(Meaning::Other, |word| self.cpu.decode(word));
+        let partial = matches!(meaning, Meaning::PartialWord(_));
+        // SAFETY: by this function's contract; each callback takes an `Instruction` as data.
+        unsafe {
+            match meaning {
+                Meaning::Cache(_) | Meaning::Translation => {
+                    api.on_execution(insn, registers::execution_with_environment, Registers::Read, data);
+                }
+                Meaning::PartialWord(_) | Meaning::Other => {}
+            }
+            if partial || word.is_some_and(|word| self.cpu.calibrates(word)) {
+                api.on_memory(insn, registers::memory_with_environment, Registers::Read, data);
+            } else {
+                api.on_memory(insn, plugin::on_memory, Registers::Unused, data);
+            }
+        }
+    }
+
+    /// A load or store of the guest.
+    #[inline]
+    pub fn access(&mut self, info: AccessInfo, vaddr: u32, site: Site) {
+        if let (Some(target), Some(shape)) = (self.translations.find(vaddr), self.known_shape(info)) {
+            let within = vaddr % GRANULE;
+            let size = 1 << shape.size_shift;
+            if within + size <= GRANULE {
+                let (page, colour, offset) = (target.page, target.colour, target.offset | within);
+                if shape.loads {
+                    self.shadow.load(page, colour, offset, size, site);
+                }
+                if shape.stores {
+                    self.shadow.store(page, colour, offset, size, site);
+                }
+                return;
+            }
+        }
+        self.slow_access(info, vaddr, site);
+    }
+
+    /// The shape of an access description that was seen before.
+    #[inline]
+    fn known_shape(&self, info: AccessInfo) -> Option<AccessShape> {
+        AccessShape::unpack(*self.shapes.get(info.0 as usize)?)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn slow_access(&mut self, info: AccessInfo, vaddr: u32, site: Site) {
+        if self.stopped {
+            return;
+        }
+        let shape = self.api.shape(info);
+        if let Some(remembered) = self.shapes.get_mut(info.0 as usize) {
+            *remembered = shape.pack();
+        }
+        self.judge_access(info, vaddr, 1 << shape.size_shift, shape, site);
+    }
+
+    /// Judges `size` bytes of an access, page by page, translating anew.
+    fn judge_access(&mut self, info: AccessInfo, mut vaddr: u32, mut size: u32, shape: AccessShape, site: Site) {
+        let kinds = [(shape.loads, AccessKind::Load), (shape.stores, AccessKind::Store)];
+        let kinds = kinds.into_iter().filter_map(|(wanted, kind)| wanted.then_some(kind));
+        while size > 0 && !self.stopped {
+            let piece = size.min(GRANULE - vaddr % GRANULE);
+            match self.reach(info, vaddr) {
+                Reached::Cached(paddr) => {
+                    self.cpu.saw_translation(vaddr, paddr);
+                    let vaddr = VirtAddr(vaddr.into());
+                    let page = self.shadow.page(self.geometry.frame(paddr));
+                    let granule = self.geometry.page_offset(paddr.0) & !(GRANULE - 1);
+                    self.translations.remember(vaddr.0 as u32, page, self.geometry.colour(vaddr), granule);
+                    for kind in kinds.clone() {
+                        self.shadow.apply(&Event::Access { kind, vaddr, paddr, size: piece, site });
+                    }
+                }
+                Reached::Uncached(paddr) => {
+                    for kind in kinds.clone() {
+                        self.shadow.apply(&Event::Uncached { kind, paddr, size: piece, site });
+                    }
+                }
+                Reached::Nothing => {}
+            }
+            vaddr = vaddr.wrapping_add(piece);
+            size -= piece;
+        }
+        self.step();
+    }
+
+    fn reach(&mut self, info: AccessInfo, vaddr: u32) -> Reached {
+        // SAFETY: called from the memory callback of this access only, here and below.
+        let paddr = match unsafe { self.api.target(info, vaddr.into()) } {
+            Some(Target::Memory(paddr)) => PhysAddr(paddr),
+            Some(Target::Device) => return Reached::Nothing,
+            None => {
+                self.untranslated += 1;
+                return Reached::Nothing;
+            }
+        };
+        // SAFETY: as above.
+        match unsafe { self.cpu.is_cached(vaddr, &mut self.reader) } {
+            Ok(true) => Reached::Cached(paddr),
+            Ok(false) => Reached::Uncached(paddr),
+            Err(reason) => {
+                self.stop(FailureKind::Environment, reason);
+                Reached::Nothing
+            }
+        }
+    }
+
+    /// A load or store whose registers are needed: for calibration, or because only a part of the word counts.
+    ///
+    /// # Safety
+    /// Called from a memory callback that reads registers, with the environment it received.
+    pub unsafe fn access_with_registers(
+        &mut self,
+        info: AccessInfo,
+        vaddr: u32,
+        instruction: Instruction,
+        environment: Environment,
+    ) {
+        let site = instruction.site();
+        if let Meaning::PartialWord(partial) = self.cpu.decode(instruction.word) {
+            // SAFETY: by this function's contract.
+            let base = unsafe { self.cpu.register(partial.register, &mut self.reader, environment) };
+            let address = base.wrapping_add_signed(partial.offset);
+            // QEMU reports the aligned word. Should the base be gone already (a load into its own base), the whole word counts.
+            if address & !3 == vaddr & !3 {
+                let (start, length) = partial.bytes(address);
+                return self.partial_load(info, (vaddr & !3) + start, length, site);
+            }
+        // SAFETY: by this function's contract.
+        } else if let Err(reason) = unsafe { self.cpu.calibrate(instruction.word, vaddr, environment) } {
+            return self.stop(FailureKind::Environment, reason);
+        }
+        self.access(info, vaddr, site);
+    }
+
+    /// A load of a part of an aligned word, so always within one page.
+    fn partial_load(&mut self, info: AccessInfo, vaddr: u32, length: u32, site: Site) {
+        if let Some(target) = self.translations.find(vaddr) {
+            let (page, colour, offset) = (target.page, target.colour, target.offset | (vaddr % GRANULE));
+            self.shadow.load(page, colour, offset, length, site);
+        } else {
+            let shape = AccessShape { loads: true, stores: false, size_shift: 0 };
+            self.judge_access(info, vaddr, length, shape, site);
+        }
+    }
+
+    /// An instruction that is more than a load or store is about to run.
+    ///
+    /// # Safety
+    /// Called from an execution callback that reads registers, with the environment it received.
+    pub unsafe fn execute(&mut self, instruction: Instruction, environment: Environment) {
+        // SAFETY: by this function's contract, here and below.
+        if self.stopped || !unsafe { self.cpu.executes(instruction.word, &mut self.reader) } {
+            return;
+        }
+        match self.cpu.decode(instruction.word) {
+            // SAFETY: as above.
+            Meaning::Cache(what) => unsafe { self.maintain_as(what, instruction, environment) },
+            Meaning::Translation => {
+                // Remembered translations are void from the next access on.
+                self.translations.forget();
+                // SAFETY: as above.
+                unsafe { self.cpu.translations_change(instruction.word, &mut self.reader, environment) };
+            }
+            Meaning::PartialWord(_) | Meaning::Other => {}
+        }
+    }
+
+    /// # Safety
+    /// As [`execute`](Self::execute).
+    unsafe fn maintain_as(&mut self, what: CacheInstruction, instruction: Instruction, environment: Environment) {
+        let CacheInstruction { op, operand } = what;
+        let site = instruction.site();
+        // SAFETY: by this function's contract.
+        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
+        let muted = self.mute.is_used() && self.mute.covers(instruction.pc, register(self.cpu.stack_pointer()));
+        match operand {
+            Operand::Whole => self.maintain(op, Scope::Whole, site, muted),
+            Operand::Index { register: number, offset } => {
+                let value = register(number).wrapping_add_signed(offset);
+                self.maintain(op, self.cpu.index(&self.geometry, value), site, muted);
+            }
+            Operand::Address { register: number, offset } => {
+                let vaddr = register(number).wrapping_add_signed(offset);
+                self.maintain_line(op, vaddr, site, muted);
+            }
+            Operand::Range { first, last } => {
+                let line = self.geometry.line();
+                let (first, last) = (register(first) & !(line - 1), register(last) & !(line - 1));
+                let mut next = (first <= last).then_some(first);
+                while let Some(vaddr) = next {
+                    self.maintain_line(op, vaddr, site, muted);
+                    next = vaddr.checked_add(line).filter(|vaddr| *vaddr <= last);
+                }
+            }
+        }
+        self.step();
+    }
+
+    fn maintain_line(&mut self, op: Maintenance, vaddr: u32, site: Site, muted: bool) {
+        // SAFETY: called from execution callbacks only.
+        match unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) } {
+            Some(paddr) => self.maintain(op, Scope::Line { vaddr: VirtAddr(vaddr.into()), paddr }, site, muted),
+            None => self.untranslated += 1,
+        }
+    }
+
+    fn maintain(&mut self, op: Maintenance, scope: Scope, site: Site, muted: bool) {
+        let event = Event::Maintain { op, scope, site };
+        if muted { self.shadow.apply_muted(&event) } else { self.shadow.apply(&event) }
+    }
+
+    /// A block starts, while something is muted.
+    ///
+    /// # Safety
+    /// As [`execute`](Self::execute).
+    pub unsafe fn block(&mut self, pc: u32, environment: Environment) {
+        if !self.mute.wants(pc) {
+            return;
+        }
+        // SAFETY: by this function's contract.
+        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
+        let (link, stack) = (register(self.cpu.link()), register(self.cpu.stack_pointer()));
+        self.mute.on_block(pc, link, stack);
+    }
+
+    /// Something slow was done: now and then, tell the program how things stand.
+    fn step(&mut self) {
+        if self.shadow.findings().len() > self.reported {
+            self.send_new_findings();
+        }
+        self.steps += 1;
+        if self.steps < STEPS_PER_LOOK {
+            return;
+        }
+        self.steps = 0;
+        if self.last_status.elapsed() >= STATUS_INTERVAL {
+            self.last_status = Instant::now();
+            let findings = self.shadow.findings().len() as u64;
+            let message = Message::Status { stats: self.shadow.stats(), findings };
+            self.send(&message);
+        }
+    }
+
+    fn send_new_findings(&mut self) {
+        for index in self.reported..self.shadow.findings().len() {
+            let finding = self.shadow.findings()[index].clone();
+            self.send(&Message::Finding { finding });
+        }
+        self.reported = self.shadow.findings().len();
+    }
+
+    fn send(&mut self, message: &Message) {
+        if let Some(channel) = &mut self.channel {
+            channel.send(message);
+        }
+    }
+
+    /// Ends the judging; the guest runs on.
+    pub fn stop(&mut self, kind: FailureKind, reason: String) {
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
+        self.translations.forget();
+        self.send(&Message::Failure { kind, reason });
+    }
+
+    /// QEMU is leaving: the whole result.
+    pub fn finish(&mut self) {
+        let message =
+            Message::Final { stats: self.shadow.stats(), findings: self.shadow.findings().to_vec(), limits: self.limits() };
+        self.send(&message);
+    }
+
+    fn limits(&self) -> Vec<String> {
+        let mut limits = vec![
+            "DMA is not observed: what devices read and write is not judged".into(),
+            "instruction fetches are not judged".into(),
+            "prefetch instructions are taken to fill nothing".into(),
+        ];
+        limits.extend(self.cpu.limits());
+        if self.untranslated > 0 {
+            limits.push(format!(
+                "{} operations on addresses that were not mapped at that moment were not judged",
+                self.untranslated
+            ));
+        }
+        limits
+    }
+}

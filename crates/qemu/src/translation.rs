@@ -1,0 +1,61 @@
+//! Where virtual addresses lead: a direct-mapped memory of recent translations, void at each TLB maintenance.
+//!
+//! Asking QEMU for the physical address of every access costs more than judging it. A guest cannot change where an address
+//! leads without an instruction that `guest/` knows (a TLB write, a new address space, a new table base), so what was
+//! true at the last access stays true until one of these runs.
+//!
+//! Only cacheable memory is remembered: everything else is rare and takes the slow path each time.
+
+use congruent_geometry::Colour;
+use congruent_shadow::PageId;
+
+const PAGE_SHIFT: u32 = 12;
+/// What is remembered together, in bytes. No guest has smaller pages in use.
+pub const GRANULE: u32 = 1 << PAGE_SHIFT;
+const ENTRIES: usize = 1024;
+
+/// A page of cacheable memory and how it is reached.
+#[derive(Clone, Copy)]
+pub struct Translation {
+    /// The generation in the upper half, the virtual page number in the lower.
+    tag: u64,
+    /// The shadow of the frame.
+    pub page: PageId,
+    /// The colour of the virtual address.
+    pub colour: Colour,
+    /// Where the 4 KiB granule starts in the frame, for pages longer than that.
+    pub offset: u32,
+}
+
+/// The remembered translations of one CPU.
+pub struct Translations {
+    generation: u64,
+    entries: Box<[Option<Translation>; ENTRIES]>,
+}
+
+impl Translations {
+    /// Nothing is known yet.
+    pub fn new() -> Self {
+        Self { generation: 0, entries: Box::new([None; ENTRIES]) }
+    }
+
+    /// Forgets everything, at the cost of one addition.
+    pub fn forget(&mut self) {
+        self.generation += 1 << 32;
+    }
+
+    /// What is known of the page of `vaddr`.
+    #[inline]
+    pub fn find(&self, vaddr: u32) -> Option<&Translation> {
+        let page = vaddr >> PAGE_SHIFT;
+        let entry = self.entries[page as usize % ENTRIES].as_ref()?;
+        (entry.tag == self.generation | u64::from(page)).then_some(entry)
+    }
+
+    /// Remembers where the page of `vaddr` leads.
+    pub fn remember(&mut self, vaddr: u32, page: PageId, colour: Colour, offset: u32) {
+        let number = vaddr >> PAGE_SHIFT;
+        self.entries[number as usize % ENTRIES] =
+            Some(Translation { tag: self.generation | u64::from(number), page, colour, offset });
+    }
+}
