@@ -2,12 +2,16 @@
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod finding;
 mod findings;
 mod heads;
 mod history;
 mod line;
+#[cfg(test)]
+mod proof;
 mod records;
 mod shadow;
 mod slow;

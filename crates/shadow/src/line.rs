@@ -90,7 +90,7 @@ impl Copy {
 }
 
 /// An access that made the newest value of some bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Writer {
     pub party: Party,
     pub bytes: ByteMask,
@@ -134,7 +134,7 @@ pub(crate) struct Shape {
 const WRITERS: usize = 4;
 
 /// One line: see the file's head.
-#[derive(Clone, PartialEq, Eq, Hash, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
 pub(crate) struct Line {
     pub copies: Vec<Copy>,
     pub discarded: ByteMask,

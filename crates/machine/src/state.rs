@@ -1,0 +1,154 @@
+//! One state of the line in one schedule, as a number: where copies are, what is dirty, and which bytes are the newest.
+//!
+//! Bytes are told apart only as newest or older: two different old values behave alike, and a store makes all others old.
+
+use congruent_trace::Maintenance;
+
+use crate::step::{Groups, Op, Shape, Step};
+
+/// A colour's copy in one state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Held {
+    pub way: u8,
+    /// Units whose dirty bit is set.
+    pub dirty: u8,
+    /// Groups stored since they were last written back; a subset of the dirty units' groups.
+    pub stored: Groups,
+    /// Groups that are the newest.
+    pub newest: Groups,
+}
+
+/// A packed state: four bits for memory, then fifteen for each colour (a presence bit, two for the way, four for each mask).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct State(pub u64);
+
+const MEMORY_BITS: u32 = 4;
+const COLOUR_BITS: u32 = 15;
+
+/// Colours that fit into a state.
+pub(crate) const MOST_COLOURS: u8 = 4;
+
+impl State {
+    /// No copies; memory is all there is.
+    pub const fn start(shape: Shape) -> Self {
+        Self((1 << shape.groups) - 1)
+    }
+
+    /// Groups of which memory has the newest bytes.
+    pub const fn memory(self) -> Groups {
+        (self.0 & ((1 << MEMORY_BITS) - 1)) as Groups
+    }
+
+    pub const fn with_memory(self, newest: Groups) -> Self {
+        Self(self.0 >> MEMORY_BITS << MEMORY_BITS | newest as u64)
+    }
+
+    pub fn held(self, colour: u8) -> Option<Held> {
+        let bits = self.0 >> (MEMORY_BITS + colour as u32 * COLOUR_BITS);
+        if bits & 1 == 0 {
+            return None;
+        }
+        let four = |at: u32| (bits >> at & 15) as u8;
+        Some(Held { way: (bits >> 1 & 3) as u8, dirty: four(3), stored: four(7), newest: four(11) })
+    }
+
+    pub fn with(self, colour: u8, held: Option<Held>) -> Self {
+        let at = MEMORY_BITS + colour as u32 * COLOUR_BITS;
+        let others = self.0 & !(((1 << COLOUR_BITS) - 1) << at);
+        let bits = match held {
+            None => 0,
+            Some(held) => {
+                1 | (held.way as u64) << 1 | (held.dirty as u64) << 3 | (held.stored as u64) << 7 | (held.newest as u64) << 11
+            }
+        };
+        Self(others | bits << at)
+    }
+
+    /// Writes one unit of a colour's copy back.
+    pub fn write_back(self, shape: Shape, colour: u8, unit: u8) -> Self {
+        let Some(held) = self.held(colour) else { return self };
+        let groups = shape.groups_of(unit);
+        let memory = self.memory() & !groups | held.newest & groups;
+        let clean = Held { dirty: held.dirty & !(1 << unit), stored: held.stored & !groups, ..held };
+        self.with_memory(memory).with(colour, Some(clean))
+    }
+
+    /// Carries out maintenance of a colour's copy, if it is held.
+    pub fn maintain(mut self, shape: Shape, op: Maintenance, colour: u8) -> Self {
+        if op.writes_back() {
+            let dirty = self.held(colour).map_or(0, |held| held.dirty);
+            for unit in (0..shape.units()).filter(|unit| dirty >> unit & 1 != 0) {
+                self = self.write_back(shape, colour, unit);
+            }
+        }
+        if op.invalidates() { self.with(colour, None) } else { self }
+    }
+
+    /// Makes every place hold the newest value of `groups`, after a hazard was reported. Dirty bits stay.
+    pub fn heal(mut self, shape: Shape, groups: Groups) -> Self {
+        self = self.with_memory(self.memory() | groups);
+        for colour in 0..shape.colours {
+            if let Some(held) = self.held(colour) {
+                let healed = Held { stored: held.stored & !groups, newest: held.newest | groups, ..held };
+                self = self.with(colour, Some(healed));
+            }
+        }
+        self
+    }
+
+    /// Carries out a step; if it misses, the fill goes into `way`, or does not happen if `None` (a prefetch only).
+    pub fn step(mut self, shape: Shape, step: Step, way: Option<u8>) -> Self {
+        match step {
+            Step::Access(op, colour, groups) => {
+                self = self.fill(colour, way);
+                if op == Op::Store {
+                    self = self.outdate(shape, groups);
+                    if let Some(held) = self.held(colour) {
+                        let dirty = held.dirty | shape.units_of(groups);
+                        let stored = Held { dirty, stored: held.stored | groups, newest: held.newest | groups, ..held };
+                        self = self.with(colour, Some(stored));
+                    }
+                }
+                self
+            }
+            Step::Prefetch(colour) => self.fill(colour, way),
+            Step::Past(_, Op::Load, _) => self,
+            Step::Past(_, Op::Store, groups) => {
+                let outdated = self.outdate(shape, groups);
+                outdated.with_memory(outdated.memory() | groups)
+            }
+            Step::Maintain(op, colour) => self.maintain(shape, op, colour),
+            Step::Index(op, colour, way) => match self.held(colour) {
+                Some(held) if held.way == way => self.maintain(shape, op, colour),
+                _ => self,
+            },
+            Step::Whole(op) => (0..shape.colours).fold(self, |state, colour| state.maintain(shape, op, colour)),
+        }
+    }
+
+    /// Whether the step finds its line absent, and so fills it.
+    pub fn misses(self, step: Step) -> bool {
+        match step {
+            Step::Access(_, colour, _) | Step::Prefetch(colour) => self.held(colour).is_none(),
+            _ => false,
+        }
+    }
+
+    fn fill(self, colour: u8, way: Option<u8>) -> Self {
+        match (self.held(colour), way) {
+            (None, Some(way)) => self.with(colour, Some(Held { way, dirty: 0, stored: 0, newest: self.memory() })),
+            _ => self,
+        }
+    }
+
+    /// New values of `groups` come to be somewhere: all places are older.
+    fn outdate(mut self, shape: Shape, groups: Groups) -> Self {
+        self = self.with_memory(self.memory() & !groups);
+        for colour in 0..shape.colours {
+            if let Some(held) = self.held(colour) {
+                self = self.with(colour, Some(Held { newest: held.newest & !groups, ..held }));
+            }
+        }
+        self
+    }
+}

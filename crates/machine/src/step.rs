@@ -1,0 +1,104 @@
+//! The words of the model of one line: its shape, what a program does to it, what hardware does on its own.
+
+use congruent_trace::Maintenance;
+
+/// A set of byte groups of the line; bit *n* is group *n*. A group is any number of bytes that are always accessed together.
+pub type Groups = u8;
+
+/// What kind of line is modelled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shape {
+    /// Colours the line can be cached under, at least 1.
+    pub colours: u8,
+    /// Byte groups the line consists of, 1 to 4.
+    pub groups: u8,
+    /// Groups that share a dirty bit and are written back together; divides `groups`.
+    pub groups_per_unit: u8,
+    /// Ways of each set, 1 to 4.
+    pub ways: u8,
+}
+
+impl Shape {
+    /// Units of the line.
+    #[must_use]
+    pub const fn units(&self) -> u8 {
+        self.groups / self.groups_per_unit
+    }
+
+    /// The groups of a unit.
+    #[must_use]
+    pub const fn groups_of(&self, unit: u8) -> Groups {
+        ((1 << self.groups_per_unit) - 1) << (unit * self.groups_per_unit)
+    }
+
+    /// The units that these groups lie in, bit *n* for unit *n*.
+    #[must_use]
+    pub fn units_of(&self, groups: Groups) -> u8 {
+        (0..self.units()).filter(|unit| self.groups_of(*unit) & groups != 0).fold(0, |units, unit| units | 1 << unit)
+    }
+}
+
+/// Load or store.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Op {
+    /// Bytes flow from the line.
+    Load,
+    /// Bytes flow into it.
+    Store,
+}
+
+/// Who accesses memory past the cache.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Bypass {
+    /// A program, through an uncached mapping.
+    Uncached,
+    /// A device.
+    Dma,
+}
+
+/// What a program or a device does to the line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Step {
+    /// An access through the cache.
+    Access(Op, u8, Groups),
+    /// A prefetch through a colour: may fill.
+    Prefetch(u8),
+    /// An access past the cache.
+    Past(Bypass, Op, Groups),
+    /// Maintenance by address, of one colour.
+    Maintain(Maintenance, u8),
+    /// Maintenance of one way of the set that a colour selects.
+    Index(Maintenance, u8, u8),
+    /// Maintenance of the whole cache.
+    Whole(Maintenance),
+}
+
+/// What hardware does: on its own, or as it carries out a step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Move {
+    /// A dirty unit of a colour's copy goes to memory; the copy stays.
+    WriteBack(u8, u8),
+    /// A clean copy of a colour is dropped.
+    Drop(u8),
+    /// The next step is carried out. If it fills the line, the copy goes into this way; `None` if it fills nothing.
+    Step(Step, Option<u8>),
+}
+
+/// Which bytes of a step are hazardous, and why.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Verdict {
+    /// A load may hit a copy in which these are old.
+    pub hit_old: Groups,
+    /// A load may miss, or goes past the cache, and memory has old ones.
+    pub memory_old: Groups,
+    /// A store to these while some other copy may hold them dirty: stored through it and not written back since.
+    pub threatened: Groups,
+}
+
+impl Verdict {
+    /// All hazardous bytes.
+    #[must_use]
+    pub const fn groups(&self) -> Groups {
+        self.hit_old | self.memory_old | self.threatened
+    }
+}

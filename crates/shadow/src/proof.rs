@@ -1,0 +1,147 @@
+//! The central theorem for the rules: on one line, `Line` and the model of every schedule agree after *any* sequence of events.
+//!
+//! Both are finite, so the pairs of states that they can be in together are finite too. The tests walk through all of them:
+//! whatever the length of a sequence, it ends in a pair that was looked at. For each pair and event the hazardous bytes must
+//! be the same (no miss, no false alarm), and so must the reason: an old copy that may be hit, or old memory that may be read.
+
+use alloc::collections::BTreeSet;
+use alloc::vec;
+use alloc::vec::Vec;
+use std::println;
+
+use congruent_geometry::ByteMask;
+use congruent_machine::{Bypass, Groups, Op, Schedules, Shape as LineShape, StateSet, Step};
+use congruent_trace::{Maintenance, Site};
+
+use crate::finding::{HazardClass, Party, PartyKind};
+use crate::line::{Line, Path, Shape, Ways};
+
+const MAINTENANCE: [Maintenance; 3] = [Maintenance::WriteBack, Maintenance::Invalidate, Maintenance::WriteBackInvalidate];
+
+/// Every event there is for a line of this shape; those by index only where a set has several ways.
+fn every_step(shape: LineShape) -> Vec<Step> {
+    let colours = 0..shape.colours;
+    let mut steps = Vec::new();
+    for op in [Op::Load, Op::Store] {
+        for groups in 1..1u8 << shape.groups {
+            steps.extend(colours.clone().map(|colour| Step::Access(op, colour, groups)));
+            steps.extend([Bypass::Uncached, Bypass::Dma].map(|by| Step::Past(by, op, groups)));
+        }
+    }
+    steps.extend(colours.clone().map(Step::Prefetch));
+    for op in MAINTENANCE {
+        steps.push(Step::Whole(op));
+        for colour in colours.clone() {
+            steps.push(Step::Maintain(op, colour));
+            if shape.ways > 1 {
+                steps.extend((0..shape.ways).map(|way| Step::Index(op, colour, way)));
+            }
+        }
+    }
+    steps
+}
+
+fn bytes(groups: Groups) -> ByteMask {
+    ByteMask(u128::from(groups))
+}
+
+/// Carries the step out on a line whose groups are single bytes; returns the bytes it found hazardous in copies, in memory,
+/// and as threatened by a store.
+fn act(line: &mut Line, shape: LineShape, step: Step) -> [ByteMask; 3] {
+    let rules = Shape { all_ways: Ways::first(shape.ways.into()), unit: shape.groups_per_unit.into() };
+    let by = Party { kind: PartyKind::Store, site: Site(1), colour: None };
+    let mut hazards = Vec::new();
+    let mut stale = ByteMask::EMPTY;
+    match step {
+        Step::Access(op, colour, groups) => {
+            let path = Path::Cached(colour.into());
+            match op {
+                Op::Load => {
+                    let own = line.copies.iter().filter(|copy| copy.colour == u16::from(colour));
+                    stale = own.fold(stale, |stale, copy| stale | copy.stale) & bytes(groups);
+                    line.load(rules, path, bytes(groups), 0, &mut hazards);
+                }
+                Op::Store => line.store(rules, path, bytes(groups), by, 0, &mut hazards),
+            }
+        }
+        Step::Past(who, op, groups) => {
+            let path = if who == Bypass::Dma { Path::Dma } else { Path::Uncached };
+            match op {
+                Op::Load => line.load(rules, path, bytes(groups), 0, &mut hazards),
+                Op::Store => line.store(rules, path, bytes(groups), by, 0, &mut hazards),
+            }
+        }
+        Step::Prefetch(colour) => line.prefetch(rules, colour.into(), 0),
+        Step::Maintain(op, colour) => {
+            line.maintain(op, colour.into(), rules.all_ways);
+        }
+        Step::Index(op, colour, way) => {
+            line.maintain(op, colour.into(), Ways::NONE.with(way.into()));
+        }
+        Step::Whole(op) => {
+            for colour in 0..shape.colours {
+                line.maintain(op, colour.into(), rules.all_ways);
+            }
+        }
+    }
+    let writes = [HazardClass::WriteUnderDirtyAlias, HazardClass::DmaWriteUnderDirty, HazardClass::MixedAttributesWrite];
+    let found = |write: bool| {
+        let of_kind = hazards.iter().filter(|hazard| writes.contains(&hazard.class) == write);
+        of_kind.fold(ByteMask::EMPTY, |found, hazard| found | hazard.bytes)
+    };
+    // A byte that may be both hit old and read old from memory is reported once; the rest must come from memory.
+    let elsewhere = found(false) - stale;
+    [stale, elsewhere, found(true)]
+}
+
+/// Forgets what has no bearing on the rules.
+fn canonical(mut line: Line) -> Line {
+    line.writers.clear();
+    line.copies.sort_unstable();
+    // Which way of being lost it was matters to the report only.
+    (line.discarded, line.clobbered) = (line.lost(), ByteMask::EMPTY);
+    line
+}
+
+fn agree_for_ever(shape: LineShape) {
+    let mut model = Schedules::new(shape, every_step(shape));
+    let steps = model.steps().to_vec();
+    let mut seen: BTreeSet<(StateSet, Line)> = BTreeSet::new();
+    let mut left: Vec<(StateSet, Line, Vec<usize>)> = vec![(model.start(), Line::default(), Vec::new())];
+    let mut compared = 0u64;
+    while let Some((set, line, path)) = left.pop() {
+        for (number, step) in steps.iter().enumerate() {
+            let mut next = line.clone();
+            let [stale, elsewhere, threatened] = act(&mut next, shape, *step);
+            let (verdict, after) = model.step(set, number);
+            compared += 1;
+            let expected = [verdict.hit_old, verdict.memory_old & !verdict.hit_old, verdict.threatened].map(bytes);
+            if [stale, elsewhere, threatened] != expected {
+                let so_far: Vec<_> = path.iter().map(|number| steps[*number]).collect();
+                panic!("{shape:?}\nafter {so_far:#?}\n{step:?}: judge {:?}, model {verdict:?}", [stale, elsewhere, threatened]);
+            }
+            let next = canonical(next);
+            if seen.insert((after, next.clone())) {
+                let mut longer = path.clone();
+                longer.push(number);
+                left.push((after, next, longer));
+            }
+        }
+    }
+    println!("{shape:?}: {} pairs, {} sets, {compared} events compared", seen.len(), model.reached());
+}
+
+#[test]
+fn two_colours_and_two_byte_groups_agree_for_ever() {
+    agree_for_ever(LineShape { colours: 2, groups: 2, groups_per_unit: 2, ways: 1 });
+}
+
+#[test]
+fn half_line_write_back_agrees_for_ever() {
+    agree_for_ever(LineShape { colours: 2, groups: 2, groups_per_unit: 1, ways: 1 });
+}
+
+#[test]
+fn index_operations_on_two_ways_agree_for_ever() {
+    agree_for_ever(LineShape { colours: 2, groups: 1, groups_per_unit: 1, ways: 2 });
+}
