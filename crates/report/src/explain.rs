@@ -35,7 +35,12 @@ pub(crate) fn explain(entry: &Entry) -> Explanation {
     let reader = function(&entry.consumer);
     let writer = entry.producer.as_ref().map_or_else(|| "an access that was not seen".to_owned(), function);
     let here = colour(entry.consumer_colour, "this mapping");
-    let there = colour(entry.producer_colour, "another colour");
+    // The judge remembers a few writers of a line; where it had to merge two, the colour may be the wrong one's.
+    let other_colour = entry.producer_colour.filter(|_| entry.producer_colour != entry.consumer_colour);
+    let there = match entry.class {
+        HazardClass::ReadDirtyElsewhere | HazardClass::WriteUnderDirtyAlias => colour(other_colour, "another colour"),
+        _ => colour(entry.producer_colour, "some colour"),
+    };
     let by_device = entry.producer.as_ref().is_some_and(|producer| producer.kind == PartyKindName::Dma);
     let uncached_writer = entry.producer.as_ref().is_some_and(|producer| !producer.cached);
     let (headline, why, missing) = match entry.class {
@@ -133,10 +138,12 @@ fn effect(entry: &Entry, past: &PastMaintenanceEntry) -> String {
     let reader_colour = past.colour.is_some() && past.colour == entry.consumer_colour;
     let writer_colour = past.colour.is_some() && past.colour == entry.producer_colour;
     let did = match past.effect {
-        Effect::Nothing if past.colour.is_some() => "nothing of the line was held there",
-        Effect::Nothing => "nothing of the line was held where it looked, or not every way was covered",
+        Effect::Nothing if past.colour.is_none() => "nothing of the line was held where it looked, or not every way was covered",
+        Effect::Nothing if past.op == Maintenance::WriteBack => "nothing dirty of the line was held there",
+        Effect::Nothing => "nothing of the line was held there",
         Effect::WroteBack => "dirty bytes went to memory and the copy stayed",
-        Effect::Dropped => "the copy was dropped without being written back",
+        Effect::Dropped if past.op.writes_back() => "a copy without dirty bytes was dropped",
+        Effect::Dropped => "the copy was dropped, and dirty bytes with it if there were any",
         Effect::WroteBackAndDropped => "dirty bytes went to memory and the copy was dropped",
         _ => "its effect has no name yet",
     };
@@ -153,7 +160,7 @@ fn effect(entry: &Entry, past: &PastMaintenanceEntry) -> String {
             }
             _ => entry.consumer_colour.map(|colour| format!("the old copy was in colour {colour}")),
         },
-        HazardClass::ReadLost if past.effect == Effect::Dropped => Some("dirty bytes in it were lost".to_owned()),
+        HazardClass::ReadLost if past.effect == Effect::Dropped => Some("the newest bytes were lost here or earlier".to_owned()),
         _ => None,
     };
     match but {

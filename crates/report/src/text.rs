@@ -251,7 +251,7 @@ impl Page {
 
     fn party(&mut self, label: &str, party: &PartyEntry, colour: Option<u16>) {
         let how = match (party.kind, colour) {
-            (PartyKindName::Dma, _) => "past the cache".to_owned(),
+            (PartyKindName::Dma, _) => "of memory, past the cache".to_owned(),
             (_, Some(colour)) => format!("through colour {colour}"),
             (_, None) if !party.cached => "through an uncached mapping".to_owned(),
             (_, None) => "through a colour that was not recorded".to_owned(),
@@ -260,7 +260,7 @@ impl Page {
             PartyKindName::Load => "load",
             PartyKindName::Store => "store",
             PartyKindName::Fetch => "instruction fetch",
-            PartyKindName::Dma => "device access",
+            PartyKindName::Dma => "access",
         };
         let who = match (party.pc, party.mode) {
             (Some(pc), Some(mode)) => format!("{} code, {}", mode.name(), place(party.symbol.as_deref(), pc)),

@@ -9,7 +9,7 @@ pub const TESTS: &[Test] = tests![
     wrong_options_are_named_with_the_remedy,
     a_report_that_cannot_be_written_is_noticed_before_the_guest_starts,
     symbol_files_without_symbols_are_refused,
-    a_missing_plugin_is_noticed,
+    the_plugin_is_looked_for_where_it_should_be,
     a_command_that_cannot_be_started_is_named,
     muted_names_reach_the_plugin_as_addresses,
     the_private_directory_is_private,
@@ -71,17 +71,25 @@ fn symbol_files_without_symbols_are_refused() {
     }
 }
 
-fn a_missing_plugin_is_noticed() {
+fn the_plugin_is_looked_for_where_it_should_be() {
     let place = Place::new();
     let ran = place.check(&["--plugin", "nowhere.so"], &["hello", "final"]);
     ran.assert_cannot("no QEMU plugin at `nowhere.so`, which --plugin names");
     let mut command = place.check_command(&[], &["hello", "final"]);
     let ran = Ran::of(command.env("CONGRUENT_PLUGIN", "gone.so").output().unwrap());
     ran.assert_cannot("no QEMU plugin at `gone.so`, which CONGRUENT_PLUGIN names");
-    place.install(env!("CARGO_BIN_EXE_congruent").as_ref(), "congruent");
-    let check = ["check", "--dcache", "p5600", "--", "x"];
-    let output = std::process::Command::new(place.path("congruent")).args(check).env_remove("CONGRUENT_PLUGIN").output().unwrap();
-    Ran::of(output).assert_cannot("build it with `cargo build -p congruent-qemu`, or give --plugin FILE");
+    // A copy of the program elsewhere: first alone, then with a plugin beside it.
+    std::fs::create_dir(place.path("bin")).unwrap();
+    place.install(env!("CARGO_BIN_EXE_congruent").as_ref(), "bin/congruent");
+    let copy = || {
+        let mut command = std::process::Command::new(place.path("bin/congruent"));
+        command.args(["check", "--dcache", "p5600", "--"]).arg(std::env::current_exe().unwrap());
+        command.args([crate::FAKE_QEMU, "hello", "final"]).env_remove("CONGRUENT_PLUGIN");
+        Ran::of(command.output().unwrap())
+    };
+    copy().assert_cannot("build it with `cargo build -p congruent-qemu`, or give --plugin FILE");
+    place.write("bin/libcongruent_qemu.so", "");
+    assert_eq!(copy().status, 0);
 }
 
 fn a_command_that_cannot_be_started_is_named() {

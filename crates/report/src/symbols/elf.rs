@@ -30,8 +30,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, SymbolFileError> {
     if !arm && file.architecture() != Architecture::Mips {
         return Err(SymbolFileError::OtherArchitecture);
     }
-    if file.kind() == ObjectKind::Dynamic {
-        return Err(SymbolFileError::PositionIndependent);
+    match file.kind() {
+        ObjectKind::Dynamic => return Err(SymbolFileError::PositionIndependent),
+        ObjectKind::Relocatable => return Err(SymbolFileError::NotLinked),
+        _ => {}
     }
     let functions = functions(&file, arm);
     // Line information is a bonus: a file whose DWARF is damaged still names functions.

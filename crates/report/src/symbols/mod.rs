@@ -88,6 +88,9 @@ pub enum SymbolFileError {
     /// An ELF file whose addresses are decided when it is loaded.
     #[error("it is position-independent, so its addresses are known only at run time; link the program with -static -no-pie")]
     PositionIndependent,
+    /// An object file or kernel module, which has no addresses yet.
+    #[error("it is not linked, so it has no addresses yet; give the vmlinux or the program that it becomes part of")]
+    NotLinked,
     /// An ELF file of a machine other than the guests'.
     #[error("it is an ELF file for another architecture than the guests that can be checked (MIPS and ARM, 32 bits)")]
     OtherArchitecture,
