@@ -1,5 +1,7 @@
 //! Names from symbol files of every kind, and the files that give none.
 
+#![allow(clippy::single_range_in_vec_init, reason = "a list of one range is what is meant")]
+
 use congruent_report::{SiteError, SymbolFileError, Symbols};
 use gimli::write::{Address, AttributeValue, Dwarf, EndianVec, LineProgram, LineString, LineStringTable, Sections, Unit};
 use object::write::{Object, Symbol, SymbolSection};
