@@ -1,0 +1,131 @@
+//! What the kernel tells the library about its machine, once, at boot.
+
+use core::fmt;
+
+use congruent_geometry::CacheGeometry;
+
+use crate::VirtAddr;
+
+/// What the data cache compares its tags with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Tags {
+    /// Physical addresses: VIPT, or PIPT (one colour). The cache that this library is for.
+    Physical,
+    /// Virtual addresses: VIVT (ARMv4, ARMv5). Refused by [`Congruent::new`](crate::Congruent::new): no two addresses are congruent
+    /// there, in one address space or in two, so a window of any colour is one more alias, and a context switch has to empty the
+    /// cache anyway. Such a kernel needs flushes at the user's own address, which no window can stand in for.
+    Virtual,
+}
+
+/// How the kernel finds the colour for an access that may be made through any ([`At::Home`](crate::At::Home)).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Policy {
+    /// The colour through which the frame was accessed last, from its word: no search.
+    Remember,
+    /// The colour at which a user has it mapped, from [`Platform::user_address`](crate::Platform::user_address); the last one if
+    /// nobody has. The maintenance is the same; the search is what it costs.
+    ReverseLookup,
+}
+
+/// The part of the kernel's address space that belongs to windows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WindowArea {
+    /// Its first address: a multiple of the size of one way, so that a window's colour is its place.
+    pub base: VirtAddr,
+    /// Windows that threads of one CPU can have open at a time.
+    pub thread_slots: u8,
+    /// Windows that interrupt handlers of one CPU can have open at a time, besides.
+    pub interrupt_slots: u8,
+}
+
+impl WindowArea {
+    pub(crate) const fn slots(&self) -> u32 {
+        self.thread_slots as u32 + self.interrupt_slots as u32
+    }
+
+    /// How many bytes of address space the windows of `cpus` CPUs take: one way per slot, whatever the number of colours.
+    #[must_use]
+    pub const fn bytes(&self, cpus: u32, geometry: &CacheGeometry) -> u64 {
+        cpus as u64 * self.slots() as u64 * stride(geometry) as u64
+    }
+}
+
+/// Bytes from one slot to the next: all colours once.
+pub(crate) const fn stride(geometry: &CacheGeometry) -> u32 {
+    geometry.colours() * geometry.page()
+}
+
+/// The machine, and the choices the kernel makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The data cache, as read from the processor at boot, and the page size.
+    pub geometry: CacheGeometry,
+    /// Where windows are mapped.
+    pub windows: WindowArea,
+    /// What its tags are.
+    pub tags: Tags,
+    /// Whether stores stay in the cache until written back.
+    pub write_back: bool,
+    /// Whether the core may fill lines that nobody accessed, through any live mapping. If in doubt, yes: it costs an invalidation
+    /// here and there; a wrong no costs data.
+    pub speculative: bool,
+    /// How windows find their colour.
+    pub policy: Policy,
+}
+
+impl Config {
+    /// A write-back, physically tagged cache on a core that may speculate.
+    #[must_use]
+    pub const fn new(geometry: CacheGeometry, windows: WindowArea) -> Self {
+        Self { geometry, windows, tags: Tags::Physical, write_back: true, speculative: true, policy: Policy::Remember }
+    }
+}
+
+/// Why the library cannot serve this machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The cache is virtually tagged; see [`Tags::Virtual`].
+    VirtuallyTagged,
+    /// The window area does not begin at a multiple of all colours.
+    MisplacedWindows {
+        /// Where it begins.
+        base: VirtAddr,
+        /// What its beginning must be a multiple of, in bytes.
+        align: u32,
+    },
+    /// There must be 2 to 32 slots per CPU, at least two of them for threads (a copy has two windows open).
+    Slots {
+        /// For threads.
+        thread: u8,
+        /// For interrupts.
+        interrupt: u8,
+    },
+    /// The platform says that the cache cannot alias, and its geometry says that it can.
+    Aliases {
+        /// How many colours the geometry has.
+        colours: u32,
+    },
+    /// Kept windows are live mappings, and a speculating core may fill lines through them that nobody asked for.
+    KeptWindowsOnSpeculatingCore,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::VirtuallyTagged => {
+                f.write_str("the cache is virtually tagged: no window can be congruent with a user's address")
+            }
+            Self::MisplacedWindows { base, align } => {
+                write!(f, "the window area begins at {base}, not at a multiple of {align:#x}")
+            }
+            Self::Slots { thread, interrupt } => {
+                write!(f, "{thread} thread and {interrupt} interrupt slots; at least 2 for threads and at most 32 together")
+            }
+            Self::Aliases { colours } => write!(f, "the platform says its cache cannot alias, but it has {colours} colours"),
+            Self::KeptWindowsOnSpeculatingCore => f.write_str("kept windows cannot be used on a core that speculates"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}

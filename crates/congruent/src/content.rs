@@ -1,0 +1,115 @@
+//! The kernel's own accesses to what frames hold: clear, copy, read, write, and their like in other address spaces.
+//!
+//! All of them go through windows of the frame's own colour, so users need not be disturbed and nothing is flushed: a user who has
+//! the page mapped, in whatever address space and with whatever rights, sees the same bytes.
+
+use crate::hardware::Platform;
+use crate::state::AccessKind;
+use crate::window::{At, Overwrite, Read, Write};
+use crate::{Congruent, Error, Frame, VirtAddr, Window};
+
+impl<P: Platform> Congruent<P> {
+    fn overwriting(&self, frame: Frame, at: At<P>) -> Result<Window<'_, P, Overwrite>, Error> {
+        let settled = self.settle_as(frame, at, AccessKind::Overwrite)?;
+        self.open(settled)
+    }
+
+    /// Fills a frame with zeros, in the colour in which it will be used first: pass that of the faulting address.
+    ///
+    /// At most one operation: what a former owner left dirty in another colour is discarded. None if the allocator followed
+    /// [`colour_hint`](Self::colour_hint). Counterpart of `clear_user_highpage`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    #[inline]
+    pub fn clear(&self, frame: Frame, at: At<P>) -> Result<(), Error> {
+        let window = self.overwriting(frame, at)?;
+        // SAFETY: the whole page is mapped, writable, while `window` lives.
+        unsafe { self.platform().zero(window.address(), self.page()) };
+        Ok(())
+    }
+
+    /// Copies one frame to another: the copy of copy-on-write. The source is read where it is newest, though a thread may have
+    /// written it a moment ago; pass the colour of the faulting address for the destination.
+    ///
+    /// At most one operation, as [`clear`](Self::clear). Counterpart of `copy_user_highpage`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    #[inline]
+    pub fn copy(&self, from: Frame, to: Frame, at: At<P>) -> Result<(), Error> {
+        if from == to {
+            return Err(Error::SameFrame(from));
+        }
+        let source = self.window::<Read>(from)?;
+        let destination = self.overwriting(to, at)?;
+        // SAFETY: both pages are mapped while the windows live, and are different frames.
+        unsafe { self.platform().copy(source.address(), destination.address(), self.page()) };
+        Ok(())
+    }
+
+    /// Fills a frame from kernel memory, the rest with zeros: a page of a file from a device that is read by the processor.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::OutOfPage`] if `bytes` are more than a page.
+    pub fn fill(&self, frame: Frame, at: At<P>, bytes: &[u8]) -> Result<(), Error> {
+        self.check_bounds(frame, 0, bytes.len())?;
+        let window = self.overwriting(frame, at)?;
+        let len = bytes.len() as u32;
+        // SAFETY: the whole page is mapped, writable, while `window` lives; `len` is at most a page.
+        unsafe {
+            self.platform().store(window.address(), bytes);
+            self.platform().zero(window.address().add(u64::from(len)), self.page() - len);
+        }
+        Ok(())
+    }
+
+    /// Reads a part of a frame: `read(2)` from the page cache, `PTRACE_PEEKDATA`, `/proc/pid/mem`, `process_vm_readv`.
+    ///
+    /// Counterpart of `flush_dcache_folio` before a read, and of `copy_from_user_page`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    #[inline]
+    pub fn read(&self, frame: Frame, offset: u32, to: &mut [u8]) -> Result<(), Error> {
+        self.check_bounds(frame, offset, to.len())?;
+        self.window::<Read>(frame)?.read(offset, to)
+    }
+
+    /// Writes a part of a frame: `write(2)` to the page cache, `process_vm_writev`.
+    ///
+    /// Counterpart of `flush_dcache_folio` before and after a write.
+    ///
+    /// # Errors
+    /// [`Error`].
+    #[inline]
+    pub fn write(&self, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
+        self.check_bounds(frame, offset, from.len())?;
+        self.window::<Write>(frame)?.write(offset, from)
+    }
+
+    /// Writes a part of a frame that somebody may execute: `PTRACE_POKETEXT`, breakpoints, uprobes. Fetches that begin after this
+    /// see it.
+    ///
+    /// Counterpart of `copy_to_user_page` on an executable mapping.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn poke(&self, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
+        self.write(frame, offset, from)?;
+        self.sync_instructions(frame)
+    }
+
+    /// Writes a part of an argument page of a program that is going to see it at `address`, its final one, once it runs.
+    ///
+    /// Counterpart of `flush_arg_page`; if the stack is shifted later by a multiple of all colours, nothing more is due.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn write_argument(&self, frame: Frame, address: VirtAddr, from: &[u8]) -> Result<(), Error> {
+        let offset = self.geometry().page_offset(address.0);
+        self.check_bounds(frame, offset, from.len())?;
+        let settled = self.settle::<Write>(frame, At::Colour(self.colour(address)))?;
+        self.open(settled)?.write(offset, from)
+    }
+}

@@ -1,0 +1,157 @@
+//! Devices that read and write memory behind the caches.
+//!
+//! A device reads and writes memory; the newest bytes may be in a cache, in any colour. Which colour it is the frame's word knows,
+//! so one operation at the right place does, where the linear address and a flush per user mapping would be needed otherwise.
+//! Buffers may begin and end anywhere: the lines at either end keep their neighbours' bytes.
+
+use core::fmt;
+
+use crate::engine::{Range, Reach};
+use crate::hardware::Platform;
+use crate::state::Maintenance;
+use crate::{Congruent, Error, Frame};
+
+impl<P: Platform> Congruent<P> {
+    /// A device is about to read `len` bytes of the frame: makes memory as new as the caches. Bytes stored after this may or may not
+    /// reach the device, as on any machine.
+    ///
+    /// Counterpart of `arch_sync_dma_for_device` towards a device, and of `flush_anon_page`, `flush_dcache_folio` and
+    /// `flush_kernel_vmap_range` before it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn device_reads(&self, frame: Frame, offset: u32, len: u32) -> Result<(), Error> {
+        let range = self.transfer_range(frame, offset, len)?;
+        if P::COHERENT_DEVICES || len == 0 {
+            return Ok(());
+        }
+        if !P::ALIASES {
+            self.issue(Maintenance::WriteBack, Reach::new(self, frame, 0)?.address, range);
+            return Ok(());
+        }
+        let whole = range == self.whole_page();
+        self.transact(frame, range, |_| None, |state| state.device_reads(whole))?;
+        Ok(())
+    }
+
+    /// A device is about to write `len` bytes of the frame. Until the transfer is [completed](Transfer::complete) nobody gets new
+    /// access to the frame ([`Error::Device`]); users keep the mappings they have, but if the bytes do not make whole lines they
+    /// lose the right to store meanwhile, because a store next to them would put their old values into the cache.
+    ///
+    /// The bytes belong to the device until then: what users do to them through mappings they have is lost or not, as on any
+    /// machine.
+    ///
+    /// Counterpart of `arch_sync_dma_for_device` from a device, and of `invalidate_kernel_vmap_range`.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::InUse`] if a window or hold is open and the bytes do not make whole lines.
+    pub fn device_writes(&self, frame: Frame, offset: u32, len: u32) -> Result<Transfer<'_, P>, Error> {
+        let range = self.transfer_range(frame, offset, len)?;
+        let transfer = Transfer { congruent: self, frame, range };
+        if P::COHERENT_DEVICES || len == 0 {
+            return Ok(transfer);
+        }
+        if !P::ALIASES {
+            let begun = Reach::new(self, frame, 0).map(|mapping| {
+                self.issue(Maintenance::WriteBackInvalidate, mapping.address, range);
+            });
+            return transfer.unless(begun.err());
+        }
+        let line = self.geometry().line();
+        let aligned = offset.is_multiple_of(line) && len.is_multiple_of(line);
+        let whole = range == self.whole_page();
+        let rules = self.rules(frame);
+        let begun = self.transact(
+            frame,
+            range,
+            |state| state.before_device_writes(aligned),
+            |state| state.device_writes(whole, aligned, &rules),
+        );
+        transfer.unless(begun.err())
+    }
+
+    /// The guard of a transfer that was [leaked](Transfer::leak): the same bytes must be named.
+    ///
+    /// # Panics
+    /// If the bytes do not lie within the page; and on completion, if no transfer of the frame is going on.
+    pub fn resume_transfer(&self, frame: Frame, offset: u32, len: u32) -> Transfer<'_, P> {
+        match self.transfer_range(frame, offset, len) {
+            Ok(range) => Transfer { congruent: self, frame, range },
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    fn transfer_range(&self, frame: Frame, offset: u32, len: u32) -> Result<Range, Error> {
+        self.check_bounds(frame, offset, len as usize)?;
+        Ok(Range { offset, len })
+    }
+}
+
+/// A device is writing a frame. The end of it must be told: an unfinished transfer that is dropped panics, because copies of what
+/// the device wrote would stay in the cache, and be read, one day.
+#[must_use = "a transfer must be completed when the device has finished, or old bytes will be read"]
+pub struct Transfer<'c, P: Platform> {
+    congruent: &'c Congruent<P>,
+    frame: Frame,
+    range: Range,
+}
+
+impl<P: Platform> Transfer<'_, P> {
+    /// The frame.
+    #[must_use]
+    pub const fn frame(&self) -> Frame {
+        self.frame
+    }
+
+    /// Gives up the guard of a transfer that goes on, for kernels that keep their requests where no guard can live. Its end is
+    /// told with [`Congruent::resume_transfer`].
+    pub fn leak(self) {
+        core::mem::forget(self);
+    }
+
+    fn unless(self, error: Option<Error>) -> Result<Self, Error> {
+        match error {
+            None => Ok(self),
+            Some(error) => {
+                core::mem::forget(self); // it has not begun
+                Err(error)
+            }
+        }
+    }
+
+    /// The device has finished, successfully or not: from now on the frame's users see what it wrote.
+    ///
+    /// # Errors
+    /// The transfer is handed back with [`Error::Busy`] or [`Error::NoSlot`]: complete it again, from an interrupt handler not in
+    /// a loop but from deferred work.
+    pub fn complete(self) -> Result<(), (Self, Error)> {
+        let (congruent, frame, range) = (self.congruent, self.frame, self.range);
+        let ended = if P::COHERENT_DEVICES || range.len == 0 {
+            Ok(())
+        } else if P::ALIASES {
+            let rules = congruent.rules(frame);
+            congruent.transact(frame, range, |_| None, |state| state.device_wrote(&rules)).map(|_| ())
+        } else {
+            Reach::new(congruent, frame, 0).map(|mapping| congruent.issue(Maintenance::Invalidate, mapping.address, range))
+        };
+        match ended {
+            Ok(()) => {
+                core::mem::forget(self);
+                Ok(())
+            }
+            Err(error) => Err((self, error)),
+        }
+    }
+}
+
+impl<P: Platform> Drop for Transfer<'_, P> {
+    fn drop(&mut self) {
+        panic!("a device's transfer to frame {:#x} was dropped without being completed", self.frame.0);
+    }
+}
+
+impl<P: Platform> fmt::Debug for Transfer<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Transfer({:#x}: {} bytes at {:#x})", self.frame.0, self.range.len, self.range.offset)
+    }
+}

@@ -1,0 +1,85 @@
+//! Why an operation could not be done: always with the frame, never silently.
+
+use core::fmt;
+
+use crate::Frame;
+use crate::state::Refusal;
+
+/// Why an operation could not be done. Nothing has changed then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
+pub enum Error {
+    /// [`Platform::word`](crate::Platform::word) knows no such frame.
+    UnknownFrame(Frame),
+    /// Another CPU, or the code that this interrupt came from, is doing maintenance on the frame, or the kernel could not revoke
+    /// user rights now. Try again: a thread at once, an interrupt handler later (deferred work), never in a loop.
+    Busy(Frame),
+    /// The frame is in use through another colour (a window is open, a hold or a mapping exists).
+    InUse {
+        /// The frame.
+        frame: Frame,
+        /// The number of the colour in use.
+        home: u16,
+    },
+    /// A device is writing the frame. Wait for the transfer to end.
+    Device(Frame),
+    /// More uses or transfers of one frame at a time than its word can count ([`MAX_USERS`](crate::state::MAX_USERS),
+    /// [`MAX_TRANSFERS`](crate::state::MAX_TRANSFERS)). Try again when one has ended.
+    Full(Frame),
+    /// All window slots of this CPU and context are taken: the area has too few for the nesting that happens.
+    NoSlot {
+        /// The frame that was to be mapped.
+        frame: Frame,
+        /// The CPU.
+        cpu: u32,
+        /// Whether interrupt slots were asked for.
+        interrupt: bool,
+    },
+    /// The bytes do not lie within the page.
+    OutOfPage {
+        /// The frame.
+        frame: Frame,
+        /// Where they begin, in bytes from the start of the page.
+        offset: u32,
+        /// How many they are.
+        len: usize,
+    },
+    /// The frame has no permanent kernel mapping.
+    NoLinearMapping(Frame),
+    /// A frame cannot be copied to itself.
+    SameFrame(Frame),
+}
+
+impl Error {
+    pub(crate) const fn refused(frame: Frame, refusal: Refusal, home: u16) -> Self {
+        match refusal {
+            Refusal::Busy => Self::Busy(frame),
+            Refusal::InUse => Self::InUse { frame, home },
+            Refusal::Device => Self::Device(frame),
+            Refusal::Full => Self::Full(frame),
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::UnknownFrame(frame) => write!(f, "there is no frame {:#x}", frame.0),
+            Self::Busy(frame) => write!(f, "maintenance is going on for frame {:#x}", frame.0),
+            Self::InUse { frame, home } => write!(f, "frame {:#x} is in use through colour {home}", frame.0),
+            Self::Device(frame) => write!(f, "a device is writing frame {:#x}", frame.0),
+            Self::Full(frame) => write!(f, "frame {:#x} has too many users at a time", frame.0),
+            Self::NoSlot { frame, cpu, interrupt } => {
+                let context = if interrupt { "interrupt" } else { "thread" };
+                write!(f, "no {context} window slot is free on CPU {cpu} for frame {:#x}", frame.0)
+            }
+            Self::OutOfPage { frame, offset, len } => {
+                write!(f, "{len} bytes at offset {offset:#x} do not lie within frame {:#x}", frame.0)
+            }
+            Self::NoLinearMapping(frame) => write!(f, "frame {:#x} has no permanent kernel mapping", frame.0),
+            Self::SameFrame(frame) => write!(f, "frame {:#x} cannot be copied to itself", frame.0),
+        }
+    }
+}
+
+impl core::error::Error for Error {}

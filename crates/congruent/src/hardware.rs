@@ -1,0 +1,224 @@
+//! What the library asks of the hardware (two `unsafe` traits, the only `unsafe` of the public surface) and of the kernel (one
+//! safe trait).
+//!
+//! An implementation that keeps the contracts below makes every safe function of the crate sound. How two processors meet them is
+//! shown in `docs/embedding/`.
+
+use crate::{Colour, CpuSlots, Frame, FrameWord, VirtAddr};
+
+/// The cache operations of the processor, on virtual addresses.
+///
+/// # Safety
+/// An implementor promises, for every operation on a range:
+/// - it covers every line of which a byte lies in the range, in the set that the *virtual* address selects, and returns when the
+///   effect is visible to every other observer of memory: MIPS needs `sync` after the `cache` instructions (MIPS32 Architecture
+///   Volume II, `CACHE` and `SYNC`); ARMv6 a Data Synchronization Barrier (ARM1176JZF-S TRM, "c7, Cache operations"); SH-4
+///   `ocbwb`, `ocbi` and `ocbp` complete in order (SH-4 Software Manual, "OCBWB"); Xtensa `dhwb`, `dhi` and `dhwbi` need `memw`
+///   (Xtensa ISA Reference Manual, "Data Cache Option");
+/// - it acts on the caches of every processor that could hold such lines, if hardware does not keep those coherent with each
+///   other for accesses of one colour (MIPS MT and 1004K: the hit operations are globalised by the coherence manager, MIPS32 1004K
+///   Software User's Manual, "Coherence Manager");
+/// - it reads and changes no other memory, and does not call back into this crate.
+pub unsafe trait CacheOps {
+    /// Writes dirty lines of the range to memory; copies may stay.
+    ///
+    /// # Safety
+    /// The range is mapped, cacheable, in the caller's address space, for as long as the call takes.
+    unsafe fn write_back(&self, start: VirtAddr, len: u32);
+
+    /// Drops the copies of the range without writing them back. Stores to it that are not in memory yet are lost.
+    ///
+    /// A processor without such an operation (SH-4's `ocbi` is one; some have only the combined one) may write back first.
+    ///
+    /// # Safety
+    /// As [`write_back`](Self::write_back); and nobody needs what the lines hold: the library calls this for lines that are clean
+    /// or whose bytes are dead.
+    unsafe fn invalidate(&self, start: VirtAddr, len: u32);
+
+    /// Writes dirty lines of the range to memory, then drops the copies.
+    ///
+    /// # Safety
+    /// As [`write_back`](Self::write_back).
+    unsafe fn write_back_invalidate(&self, start: VirtAddr, len: u32);
+
+    /// Writes the whole data cache to memory and drops every copy in it.
+    ///
+    /// # Safety
+    /// The caller accepts the time it takes; there is no other condition.
+    unsafe fn write_back_invalidate_all(&self);
+
+    /// Drops what the instruction side holds of this frame, under every colour that it could hold it under, on every processor,
+    /// pipelines included. The data side has been written back already.
+    ///
+    /// Where the instruction cache is itself virtually indexed with more ways than the range can name, dropping all of it is the
+    /// right implementation (ARMv6: "Invalidate Entire Instruction Cache", ARM1136 erratum 411920; MIPS: index operations on the
+    /// set of every colour, then `jr.hb`, MIPS32 Volume II, `SYNCI`).
+    ///
+    /// # Safety
+    /// The range is mapped as for [`write_back`](Self::write_back).
+    unsafe fn drop_instructions(&self, start: VirtAddr, len: u32);
+}
+
+/// Where the code that asks for a window runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Context {
+    /// The number of this CPU, from 0.
+    pub cpu: u32,
+    /// Whether this is interrupt context: it takes its windows from slots of its own, so that a thread cannot starve it.
+    pub interrupt: bool,
+}
+
+/// The kernel's page tables (or TLB) and frame table, as far as windows need them.
+///
+/// # Safety
+/// An implementor promises that between [`map`](Self::map) and [`unmap`](Self::unmap) the page at the slot's address reaches the
+/// frame, readable and writable, cacheable with the attributes of ordinary memory, from the CPU that mapped it, *whatever TLB
+/// entries are evicted meanwhile* (SH kept only the TLB entry and lost it in mid-copy; MIPS wires its entry: MIPS32 Volume III,
+/// "Wired Register"); that [`linear`](Self::linear) tells the truth for as long as the kernel runs; and that [`word`](Self::word)
+/// and [`slots`](Self::slots) give one object per frame and per CPU, always the same.
+pub unsafe trait WindowMapper {
+    /// Begins a stretch of code that stays on this CPU; calls nest. Disabling migration is enough: preemption may stay on, because
+    /// every window has a slot of its own, but then the mapping must survive a thread switch.
+    fn enter(&self) -> Context;
+
+    /// Ends what [`enter`](Self::enter) began.
+    fn leave(&self);
+
+    /// The word of this frame in the kernel's frame table; `None` if there is no such frame, or if it is not plain bytes: windows
+    /// store to every frame that has a word, so no Rust object may live in one.
+    fn word(&self, frame: Frame) -> Option<&FrameWord>;
+
+    /// The window slots of this CPU.
+    fn slots(&self, cpu: u32) -> &CpuSlots;
+
+    /// Maps `frame` at the page that starts at `slot`. Nothing is mapped there.
+    ///
+    /// # Safety
+    /// `slot` is a page of the window area given to [`Congruent::new`](crate::Congruent::new), of the part that belongs to this
+    /// CPU, and free.
+    unsafe fn map(&self, slot: VirtAddr, frame: Frame);
+
+    /// Removes the mapping at `slot`, from this CPU's TLB too, so that no later access, speculative ones included, goes through it.
+    ///
+    /// # Safety
+    /// `slot` was mapped by this CPU with [`map`](Self::map), and nobody uses it any more.
+    unsafe fn unmap(&self, slot: VirtAddr);
+
+    /// The address of the frame in the kernel's permanent mapping of memory, if it has one there: KSEG0, the linear map. On cores
+    /// that speculate a permanent mapping is a way into the cache even if nobody uses it.
+    fn linear(&self, frame: Frame) -> Option<VirtAddr>;
+
+    /// Copies `to.len()` bytes from a window to kernel memory.
+    ///
+    /// The default is an ordinary copy. A kernel may put its own here; a host-side model must.
+    ///
+    /// # Safety
+    /// The bytes at `from` are those of a mapped window or of a permanent mapping.
+    #[inline]
+    unsafe fn load(&self, from: VirtAddr, to: &mut [u8]) {
+        // SAFETY: the caller says that the source is mapped; the destination is a slice; kernel memory and windows do not overlap.
+        unsafe { core::ptr::copy_nonoverlapping(pointer(from).cast_const(), to.as_mut_ptr(), to.len()) }
+    }
+
+    /// Copies `from` to a window.
+    ///
+    /// # Safety
+    /// As [`load`](Self::load).
+    #[inline]
+    unsafe fn store(&self, to: VirtAddr, from: &[u8]) {
+        // SAFETY: as for `load`.
+        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), pointer(to), from.len()) }
+    }
+
+    /// Copies `len` bytes from one window to another one of a different frame.
+    ///
+    /// # Safety
+    /// As [`load`](Self::load), for both.
+    #[inline]
+    unsafe fn copy(&self, from: VirtAddr, to: VirtAddr, len: u32) {
+        // SAFETY: both are mapped, and different frames do not overlap.
+        unsafe { core::ptr::copy_nonoverlapping(pointer(from).cast_const(), pointer(to), len as usize) }
+    }
+
+    /// Stores `len` zeros to a window.
+    ///
+    /// # Safety
+    /// As [`load`](Self::load).
+    #[inline]
+    unsafe fn zero(&self, to: VirtAddr, len: u32) {
+        // SAFETY: the destination is mapped.
+        unsafe { core::ptr::write_bytes(pointer(to), 0, len as usize) }
+    }
+}
+
+#[inline]
+fn pointer(address: VirtAddr) -> *mut u8 {
+    core::ptr::with_exposed_provenance_mut(address.0 as usize)
+}
+
+/// Which user rights to a frame have to go.
+#[derive(Debug)]
+pub enum Revoke<P: ?Sized> {
+    /// Make every user mapping of the frame read-only.
+    Writes,
+    /// Remove every user mapping of the frame at another colour than this.
+    AllBut(Colour<P>),
+}
+
+impl<P: ?Sized> Clone for Revoke<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<P: ?Sized> Copy for Revoke<P> {}
+impl<P: ?Sized> PartialEq for Revoke<P> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Writes, Self::Writes) => true,
+            (Self::AllBut(a), Self::AllBut(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+impl<P: ?Sized> Eq for Revoke<P> {}
+
+/// What is left of a frame's user mappings.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Remaining {
+    /// None.
+    None,
+    /// Some, or the kernel does not know.
+    Some,
+}
+
+/// The kernel could not take the rights away now, because a lock that it needs is held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WouldBlock;
+
+/// The kernel that embeds the library.
+pub trait Platform: CacheOps + WindowMapper + Sized {
+    /// Whether the data cache can alias at all. A kernel built for cores that cannot says `false`, and what the library does about
+    /// aliases compiles to nothing: windows are the permanent mapping, a copy is a copy.
+    const ALIASES: bool = true;
+
+    /// Whether devices see the caches. If so, transfers need no maintenance.
+    const COHERENT_DEVICES: bool = false;
+
+    /// Takes user rights to `frame` away, everywhere, and returns when no CPU can use them any more: page tables changed, then the
+    /// TLBs of all CPUs flushed. The users fault the page in again when they need it.
+    ///
+    /// No cache maintenance belongs here: the library does it afterwards, through a window, when nobody can store any more. (The
+    /// order of Linux's `cachetlb.rst`, flush and then change the mapping, leaves a moment in which another thread stores: the
+    /// copy-on-write bug of 2006, commit bcd022801ee5.)
+    ///
+    /// # Errors
+    /// [`WouldBlock`] if a lock is held; the operation that asked then fails with [`Error::Busy`](crate::Error::Busy).
+    fn revoke(&self, frame: Frame, what: Revoke<Self>) -> Result<Remaining, WouldBlock>;
+
+    /// Reverse lookup: an address at which a user has this frame mapped, found by the kernel's own means (the file's tree of
+    /// mappings and the page's index). Asked only under [`Policy::ReverseLookup`](crate::Policy::ReverseLookup).
+    fn user_address(&self, frame: Frame) -> Option<VirtAddr> {
+        let _ = frame;
+        None
+    }
+}

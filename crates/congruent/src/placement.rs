@@ -1,0 +1,63 @@
+//! Where to put mappings so that they cost nothing: at addresses congruent with each other.
+//!
+//! Any address is right (`user.rs`); these answers are about cost. The rule: page `index` of an object belongs at colour
+//! `(first + index) mod colours`, where `first` is the object's own, 0 for files.
+
+use crate::hardware::Platform;
+use crate::{Colour, Congruent, VirtAddr};
+
+/// What to tell a user who asks for an address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Placement {
+    /// The address is congruent: every mapping of the object can be used at the same time, at no cost.
+    Free,
+    /// Allowed and right, but users of other colours and this one take turns: each turn is a fault and an operation or two. For
+    /// a private mapping that is written to (and so copied) soon, this is a good answer; for a shared one that is written to,
+    /// refuse it with `EINVAL`, as Linux does for `MAP_FIXED | MAP_SHARED`, or allow it and let it be slow.
+    TakingTurns,
+}
+
+impl<P: Platform> Congruent<P> {
+    /// The colour of page `index` of an object whose first page has colour `first`.
+    #[must_use]
+    pub fn object_colour(&self, first: Colour<P>, index: u64) -> Colour<P> {
+        let mask = u64::from(self.geometry().colours()) - 1;
+        Colour::new(((u64::from(first.0) + index) & mask) as u16)
+    }
+
+    /// The colour of page `index` of a file: what a page-cache frame should be filled through
+    /// ([`fill`](Self::fill), [`clear`](Self::clear)), before anybody maps it.
+    #[must_use]
+    pub fn file_colour(&self, index: u64) -> Colour<P> {
+        self.object_colour(Colour::new(0), index)
+    }
+
+    /// The lowest address from `from` on for a mapping whose first page is to have `colour`: `mmap` without `MAP_FIXED`, `shmat`,
+    /// `vmap`, the user's side of a ring. `None` past the end of the address space.
+    ///
+    /// For `mremap` pass the colour of the old address: pages that move by a multiple of all colours move free of cost.
+    #[must_use]
+    pub fn place(&self, from: VirtAddr, colour: Colour<P>) -> Option<VirtAddr> {
+        let page = u64::from(self.geometry().page());
+        let start = VirtAddr(from.0.checked_next_multiple_of(page)?);
+        let mask = u64::from(self.geometry().colours()) - 1;
+        let ahead = (u64::from(colour.0).wrapping_sub(u64::from(self.colour(start).0))) & mask;
+        start.0.checked_add(ahead * page).map(VirtAddr)
+    }
+
+    /// As [`place`](Self::place), the highest address that is not above `from`: for kernels that allocate top down.
+    #[must_use]
+    pub fn place_below(&self, from: VirtAddr, colour: Colour<P>) -> Option<VirtAddr> {
+        let page = u64::from(self.geometry().page());
+        let start = from.align_down(page);
+        let mask = u64::from(self.geometry().colours()) - 1;
+        let back = (u64::from(self.colour(start).0).wrapping_sub(u64::from(colour.0))) & mask;
+        start.0.checked_sub(back * page).map(VirtAddr)
+    }
+
+    /// What a mapping at the fixed address `address` costs, if the object's page there belongs at `colour`.
+    #[must_use]
+    pub fn judge(&self, address: VirtAddr, colour: Colour<P>) -> Placement {
+        if self.colour(address) == colour { Placement::Free } else { Placement::TakingTurns }
+    }
+}

@@ -1,0 +1,61 @@
+//! Which window slots of a CPU are taken: one bit each, so that nesting, interrupts and preemption cannot collide.
+//!
+//! A slot is taken by an atomic operation on the bits of its own CPU; an interrupt that comes in between finds the bit set and
+//! takes another one, of its own share. Nothing is assumed about the order in which windows are closed. (Linux/MIPS allows only
+//! last-in-first-out, and one window per colour and context.)
+
+use crate::sync::{AtomicU32, Ordering};
+
+/// The window slots of one CPU: a word that the kernel keeps per CPU, zero at boot.
+#[repr(transparent)]
+#[derive(Debug)]
+pub struct CpuSlots(AtomicU32);
+
+impl CpuSlots {
+    /// All slots free.
+    #[must_use]
+    #[cfg(not(loom))]
+    pub const fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// All slots free.
+    #[must_use]
+    #[cfg(loom)]
+    pub fn new() -> Self {
+        Self(AtomicU32::new(0))
+    }
+
+    /// Takes a free slot among `candidates` (one bit each).
+    pub(crate) fn take(&self, candidates: u32) -> Option<u32> {
+        let mut taken = self.0.load(Ordering::Relaxed);
+        loop {
+            let free = candidates & !taken;
+            if free == 0 {
+                return None;
+            }
+            let bit = free & free.wrapping_neg();
+            match self.0.compare_exchange_weak(taken, taken | bit, Ordering::Acquire, Ordering::Relaxed) {
+                Ok(_) => return Some(bit.trailing_zeros()),
+                Err(now) => taken = now,
+            }
+        }
+    }
+
+    pub(crate) fn give_back(&self, slot: u32) {
+        let before = self.0.fetch_and(!(1 << slot), Ordering::Release);
+        debug_assert!(before & 1 << slot != 0, "slot {slot} was given back twice");
+    }
+
+    /// How many slots are taken now.
+    #[must_use]
+    pub fn taken(&self) -> u32 {
+        self.0.load(Ordering::Relaxed).count_ones()
+    }
+}
+
+impl Default for CpuSlots {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,366 @@
+//! What is known of one frame's copies, and the pure transitions between such states: the rules of the library, all of them.
+//!
+//! The idea in one sentence: *a colour is to a frame what a processor is to a line of a coherence directory.* At most one colour,
+//! the *home*, may hold dirty lines; any number may hold clean copies; copies that a write elsewhere made old are remembered and
+//! dropped only when somebody is about to read through them. Every transition returns the maintenance it needs, at most two
+//! operations, and no operation that could be left out.
+//!
+//! Guaranteed, and proved by `tests/closure.rs` over every reachable state: a frame driven through these transitions never hands
+//! out old bytes, and every operation that they ask for is necessary in some continuation. Not here: atomicity
+//! ([`crate::FrameWord`]), addresses, hardware.
+//!
+//! Sources: Wheeler and Bershad, "Consistency management for virtually indexed caches" (ASPLOS 1992), for the four states of a
+//! copy (empty, present, dirty, stale); Linux `Documentation/core-api/cachetlb.rst` for the places a kernel needs them.
+
+mod device;
+
+/// The most colours whose copies are tracked one by one. Geometries with more are tracked coarsely: one colour at a time may
+/// hold copies.
+pub const EXACT_COLOURS: u32 = 8;
+
+/// The most guards (windows, holds, mappings being installed) that one frame can have at a time.
+pub const MAX_USERS: u8 = 31;
+
+/// The most device-to-memory transfers that one frame can have at a time.
+pub const MAX_TRANSFERS: u8 = 3;
+
+/// What a transition needs to know of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rules {
+    /// How many colours the geometry has.
+    pub colours: u16,
+    /// Whether stores stay in the cache until written back. A write-through cache (sparc64 sun4u, US-I/II User's Manual, "Data
+    /// Cache") never holds dirty lines, only old copies.
+    pub write_back: bool,
+    /// The colour of the frame's permanent kernel mapping, if the core may fill lines through it without being asked. `None` on
+    /// cores that fill only what is accessed, or where the frame has no permanent mapping.
+    pub speculative: Option<u16>,
+}
+
+impl Rules {
+    /// Whether more than one colour may hold copies at a time.
+    #[must_use]
+    #[inline]
+    pub const fn exact(&self) -> bool {
+        self.colours as u32 <= EXACT_COLOURS
+    }
+
+    /// Whether lines of this colour can be filled although nobody was given access through it.
+    const fn refills(&self, colour: u16) -> bool {
+        matches!(self.speculative, Some(linear) if linear == colour)
+    }
+}
+
+/// How a frame is about to be accessed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum AccessKind {
+    /// Loads only.
+    Read,
+    /// Loads and stores, to any part.
+    Write,
+    /// What the frame holds is dead: every byte is stored before it is loaded. What was dirty elsewhere may be discarded.
+    Overwrite,
+}
+
+impl AccessKind {
+    /// Whether bytes are stored.
+    #[must_use]
+    pub const fn writes(self) -> bool {
+        !matches!(self, Self::Read)
+    }
+}
+
+/// What a maintenance operation does to the lines that it covers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Maintenance {
+    /// Dirty bytes go to memory; the copy stays.
+    WriteBack,
+    /// The copy is dropped; dirty bytes are discarded.
+    Invalidate,
+    /// Dirty bytes go to memory, then the copy is dropped.
+    WriteBackInvalidate,
+}
+
+/// One maintenance operation on the lines of a frame that one colour selects.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Op {
+    /// What is done.
+    pub maintenance: Maintenance,
+    /// Through which colour, as a number.
+    pub colour: u16,
+}
+
+/// User rights that must go before a transition is possible.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum MustRevoke {
+    /// Every user mapping of the frame becomes read-only.
+    Writes,
+    /// Every user mapping at another colour than this goes.
+    AllBut(u16),
+}
+
+/// Why a transition is not possible now.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Refusal {
+    /// Another CPU, or the code that this interrupt came from, is doing maintenance on the frame.
+    Busy,
+    /// The frame is in use through its home colour, and was asked for through another one.
+    InUse,
+    /// A device is writing the frame.
+    Device,
+    /// The counters of the word are full ([`MAX_USERS`], [`MAX_TRANSFERS`]).
+    Full,
+}
+
+/// What is known of one frame.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub struct State {
+    /// The colour through which the frame was accessed last, as a number: the only one that may hold dirty lines.
+    pub home: u16,
+    /// Whether the home colour may hold dirty lines.
+    pub dirty: bool,
+    /// Colours that may hold a copy, one bit each (coarsely tracked: bit 0 is the home).
+    pub held: u8,
+    /// Those whose copy may be older than the newest bytes. Never the home while it is dirty.
+    pub stale: u8,
+    /// Whether user mappings may exist.
+    pub mapped: bool,
+    /// Whether a user mapping may allow stores. Then all of them are of the home colour.
+    pub writable: bool,
+    /// Whether user mappings may exist at other colours than the home.
+    pub spread: bool,
+    /// Whether instruction fetches see the newest bytes.
+    pub fetchable: bool,
+    /// Whether maintenance is going on: nobody else may change the state, except to end a use.
+    pub busy: bool,
+    /// Device-to-memory transfers that are going on.
+    pub transfers: u8,
+    /// Guards that exist: all of them access the frame through the home colour.
+    pub users: u8,
+}
+
+/// The maintenance that a transition needs, in this order, and the state after it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Plan {
+    /// The operations on the data side. The second must not begin before the first has reached memory.
+    pub ops: [Option<Op>; 2],
+    /// Whether the instruction side must then drop what it holds of the frame.
+    pub drop_instructions: bool,
+    /// The state when they are done.
+    pub after: State,
+}
+
+impl Plan {
+    pub(crate) const fn none(after: State) -> Self {
+        Self { ops: [None; 2], drop_instructions: false, after }
+    }
+
+    fn push(&mut self, maintenance: Maintenance, colour: u16) {
+        let free = if self.ops[0].is_none() { 0 } else { 1 };
+        self.ops[free] = Some(Op { maintenance, colour });
+    }
+
+    /// Whether there is nothing to do but to change the state.
+    #[must_use]
+    #[inline]
+    pub const fn is_free(&self) -> bool {
+        self.ops[0].is_none() && !self.drop_instructions
+    }
+}
+
+impl State {
+    /// A frame of which nothing is cached: what an all-zero word means.
+    pub const UNCACHED: Self = Self {
+        home: 0,
+        dirty: false,
+        held: 0,
+        stale: 0,
+        mapped: false,
+        writable: false,
+        spread: false,
+        fetchable: false,
+        busy: false,
+        transfers: 0,
+        users: 0,
+    };
+
+    /// The bit of a colour in `held` and `stale`; none if coarse tracking has no place for it.
+    const fn bit(&self, colour: u16, rules: &Rules) -> u8 {
+        if rules.exact() {
+            1 << colour
+        } else if colour == self.home {
+            1
+        } else {
+            0
+        }
+    }
+
+    /// Which user rights must be revoked before [`access`](Self::access) is possible, if any. Once is enough.
+    #[must_use]
+    pub const fn before_access(&self, colour: u16, kind: AccessKind, rules: &Rules) -> Option<MustRevoke> {
+        let moves = colour != self.home;
+        if !self.mapped || !(moves || self.spread) {
+            None
+        } else if kind.writes() || (moves && !rules.exact()) {
+            Some(MustRevoke::AllBut(colour))
+        } else if moves && self.writable {
+            Some(MustRevoke::Writes)
+        } else {
+            None
+        }
+    }
+
+    /// The state once the user rights are gone; `remaining` says whether any user mapping is left.
+    #[must_use]
+    pub const fn revoked(mut self, what: MustRevoke, remaining: bool) -> Self {
+        // Users of a frame that a device is writing may have filled lines of it before they went.
+        self.mapped = self.mapped && (remaining || self.transfers > 0);
+        match what {
+            MustRevoke::Writes => self.writable = false,
+            MustRevoke::AllBut(colour) => {
+                // What is left is of `colour`: the home, or what the access that asked makes the home.
+                self.writable = self.writable && colour == self.home;
+                self.spread = false;
+            }
+        }
+        self.writable = self.writable && self.mapped;
+        self.spread = self.spread && self.mapped;
+        self
+    }
+
+    /// Access through `colour`, by a guard that counts as a user until [`released`](Self::released).
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing has changed then. All but [`Refusal::InUse`] pass by themselves.
+    pub fn access(self, colour: u16, kind: AccessKind, rules: &Rules) -> Result<Plan, Refusal> {
+        if self.busy {
+            return Err(Refusal::Busy);
+        }
+        if self.transfers > 0 {
+            return Err(Refusal::Device);
+        }
+        if self.users > 0 && colour != self.home {
+            return Err(Refusal::InUse);
+        }
+        if self.users >= MAX_USERS {
+            return Err(Refusal::Full);
+        }
+        let mut plan = Plan::none(self);
+        if colour != self.home {
+            self.leave_home(colour, kind, rules, &mut plan);
+        }
+        let state = &mut plan.after;
+        state.home = colour;
+        let own = state.bit(colour, rules);
+        if state.stale & own != 0 {
+            state.stale &= !own;
+            // An overwriter never sees its old copy: every byte of it is stored first.
+            if kind != AccessKind::Overwrite {
+                plan.push(Maintenance::Invalidate, colour);
+            }
+        }
+        let state = &mut plan.after;
+        state.held |= own;
+        if kind.writes() {
+            state.dirty = rules.write_back;
+            state.fetchable = false;
+            state.stale |= state.held & !own;
+            if let Some(linear) = rules.speculative
+                && linear != colour
+            {
+                // Whatever it holds or fetches from now on may be older than what is stored here.
+                let bit = state.bit(linear, rules);
+                state.held |= bit;
+                state.stale |= bit;
+            }
+        }
+        state.users += 1;
+        Ok(plan)
+    }
+
+    /// The newest bytes leave the home for memory (or are given up), so that `colour` can become the home.
+    fn leave_home(self, colour: u16, kind: AccessKind, rules: &Rules, plan: &mut Plan) {
+        let home = self.home;
+        // Coarse tracking cannot remember a second colour, so the first keeps nothing.
+        let shares = kind == AccessKind::Read && rules.exact();
+        // Nothing is gained by emptying what fills by itself: it is emptied when somebody comes back to it.
+        let keeps_copy = shares || rules.refills(home);
+        if self.dirty {
+            let maintenance = match kind {
+                AccessKind::Overwrite => Maintenance::Invalidate,
+                AccessKind::Read | AccessKind::Write if keeps_copy => Maintenance::WriteBack,
+                AccessKind::Read | AccessKind::Write => Maintenance::WriteBackInvalidate,
+            };
+            plan.push(maintenance, home);
+        } else if !rules.exact() && self.held != 0 && !keeps_copy {
+            plan.push(Maintenance::Invalidate, home);
+        }
+        let state = &mut plan.after;
+        state.dirty = false;
+        if !rules.exact() {
+            // The permanent mapping may have been filled at any time since it was last the home.
+            state.held = u8::from(rules.refills(colour));
+            state.stale = state.held;
+        } else if self.dirty && !keeps_copy {
+            state.held &= !self.bit(home, rules);
+        }
+        // A writer has had every other mapping revoked; a reader leaves them be.
+        state.spread = state.mapped && shares;
+    }
+
+    /// A guard ends.
+    #[must_use]
+    pub const fn released(mut self) -> Self {
+        self.users -= 1;
+        self
+    }
+
+    /// A user mapping of the home colour has been prepared for.
+    #[must_use]
+    pub const fn mapped(mut self, writable: bool) -> Self {
+        self.mapped = true;
+        self.writable = self.writable || writable;
+        self
+    }
+
+    /// No user mapping can store any more. What was stored stays where it is: no maintenance.
+    #[must_use]
+    pub const fn write_protected(mut self) -> Self {
+        self.writable = false;
+        self
+    }
+
+    /// No user mapping exists any more. What was stored stays where it is: no maintenance.
+    ///
+    /// While a device writes the frame nothing is forgotten: the users may have filled lines of it since it began.
+    #[must_use]
+    pub const fn unmapped(mut self) -> Self {
+        self.writable = false;
+        if self.transfers == 0 {
+            self.mapped = false;
+            self.spread = false;
+        }
+        self
+    }
+
+    /// The frame is free: its bytes are dead and nobody maps it. What is cached of it stays known, for its next owner.
+    ///
+    /// # Errors
+    /// [`Refusal`] if it is still in use; nothing has changed then.
+    pub const fn freed(mut self) -> Result<Self, Refusal> {
+        if self.busy {
+            return Err(Refusal::Busy);
+        }
+        if self.transfers > 0 {
+            return Err(Refusal::Device);
+        }
+        if self.users > 0 {
+            return Err(Refusal::InUse);
+        }
+        self.mapped = false;
+        self.writable = false;
+        self.spread = false;
+        self.fetchable = false;
+        Ok(self)
+    }
+}

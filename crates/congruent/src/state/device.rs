@@ -1,0 +1,143 @@
+//! Transitions for those who see memory and not the data cache: devices, and the instruction side.
+//!
+//! Guaranteed as for all transitions (`state.rs`). Not here: which bytes the operations cover (`crate::device`).
+
+use super::{MAX_TRANSFERS, Maintenance, MustRevoke, Plan, Refusal, Rules, State};
+
+impl State {
+    /// Whether the home is clean once all of it has been written back: nobody can store meanwhile. `readers` of the users are known
+    /// not to.
+    const fn cleanable(&self, readers: u8) -> bool {
+        !self.writable && self.users <= readers
+    }
+
+    /// A device is about to read the frame, or (`whole` false) part of it: the newest bytes must be in memory.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`]; nothing has changed then.
+    pub fn device_reads(self, whole: bool) -> Result<Plan, Refusal> {
+        if self.busy {
+            return Err(Refusal::Busy);
+        }
+        let mut plan = Plan::none(self);
+        if self.dirty {
+            plan.push(Maintenance::WriteBack, self.home);
+            plan.after.dirty = !(whole && self.cleanable(0));
+        }
+        Ok(plan)
+    }
+
+    /// Which user rights must be revoked before [`device_writes`](Self::device_writes) is possible, if any. One answer is enough.
+    ///
+    /// `aligned`: the transfer covers whole lines only. If not, a user's store to a neighbour in the first or last line would
+    /// make the line dirty, with the old bytes of what the device writes, so stores have to wait until it is done.
+    #[must_use]
+    pub const fn before_device_writes(&self, aligned: bool) -> Option<MustRevoke> {
+        if self.spread {
+            Some(MustRevoke::AllBut(self.home))
+        } else if self.writable && !aligned {
+            Some(MustRevoke::Writes)
+        } else {
+            None
+        }
+    }
+
+    /// Whether lines of the home may be filled while a device writes, so that they are dropped, or called old, when it is done.
+    const fn dropped_when_done(&self, rules: &Rules) -> bool {
+        self.mapped || rules.refills(self.home)
+    }
+
+    /// A device is about to write the frame, or part of it: nothing dirty may be written back over what it writes.
+    ///
+    /// Dirty lines are written back, not discarded, even where the device will overwrite them: the transfer may end early, and
+    /// what memory held before may be another owner's (Linux chose the same for arm64: commit c50f11c6196f).
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing has changed then.
+    pub fn device_writes(self, whole: bool, aligned: bool, rules: &Rules) -> Result<Plan, Refusal> {
+        if self.busy {
+            return Err(Refusal::Busy);
+        }
+        if self.users > 0 && !aligned {
+            return Err(Refusal::InUse);
+        }
+        if self.transfers >= MAX_TRANSFERS {
+            return Err(Refusal::Full);
+        }
+        let mut plan = Plan::none(self);
+        let state = &mut plan.after;
+        state.transfers += 1;
+        state.fetchable = false;
+        if self.dirty {
+            state.dirty = !(whole && self.cleanable(0));
+            if self.dropped_when_done(rules) {
+                plan.push(Maintenance::WriteBack, self.home);
+            } else {
+                if !state.dirty {
+                    state.held &= !self.bit(self.home, rules);
+                }
+                plan.push(Maintenance::WriteBackInvalidate, self.home);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// The device has written: every copy of the bytes it wrote is old.
+    ///
+    /// Copies that nobody can reach without asking are dropped when somebody asks; those that a user or a guard can load at once
+    /// are dropped now.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`]; nothing has changed then.
+    ///
+    /// # Panics
+    /// If no transfer is going on.
+    pub fn device_wrote(self, rules: &Rules) -> Result<Plan, Refusal> {
+        assert!(self.transfers > 0, "a transfer ended that never began");
+        if self.busy {
+            return Err(Refusal::Busy);
+        }
+        let home = self.bit(self.home, rules);
+        let mut plan = Plan::none(self);
+        let state = &mut plan.after;
+        state.transfers -= 1;
+        if let Some(linear) = rules.speculative {
+            state.held |= state.bit(linear, rules);
+        }
+        state.stale |= state.held & !home;
+        if state.held & home != 0 {
+            if self.mapped || if self.dirty { rules.refills(self.home) } else { self.users > 0 } {
+                plan.push(Maintenance::Invalidate, self.home);
+            } else if !self.dirty {
+                state.stale |= home;
+            }
+            // Else the copies of what it wrote were dropped before it began.
+        }
+        Ok(plan)
+    }
+
+    /// Instruction fetches are about to be allowed: the newest bytes must be where fetches find them. `readers` of the users are
+    /// known not to store.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] or [`Refusal::Device`]; nothing has changed then.
+    pub fn fetch(self, readers: u8) -> Result<Plan, Refusal> {
+        if self.busy {
+            return Err(Refusal::Busy);
+        }
+        if self.transfers > 0 {
+            return Err(Refusal::Device);
+        }
+        let mut plan = Plan::none(self);
+        if self.fetchable {
+            return Ok(plan);
+        }
+        if self.dirty {
+            plan.push(Maintenance::WriteBack, self.home);
+            plan.after.dirty = !self.cleanable(readers);
+        }
+        plan.drop_instructions = true;
+        plan.after.fetchable = self.cleanable(readers);
+        Ok(plan)
+    }
+}

@@ -1,0 +1,161 @@
+//! What a kernel says when users' mappings of a frame come and go.
+//!
+//! Only two things are asked of it: that every mapping is announced before it exists ([`Congruent::map_user`]), and that it can
+//! take rights back ([`Platform::revoke`]). That rights ended by themselves (unmap, write-protect, exit) it may say, or not:
+//! saying so saves a later revocation.
+
+use crate::hardware::Platform;
+use crate::state::{AccessKind, State};
+use crate::word::FrameWord;
+use crate::{Congruent, Error, Frame, VirtAddr};
+
+/// What a user mapping allows besides loads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+pub struct Rights {
+    /// Stores. A kernel that makes pages writable at the first store only (dirty bits in software: MIPS, ARMv6, Xtensa) should ask
+    /// for this at the first store only: until then the frame stays clean, and costs nothing to move or to give to a device.
+    pub write: bool,
+    /// Instruction fetches.
+    pub execute: bool,
+}
+
+/// Ends the use of a frame while its mapping is being installed, also if the kernel's closure panics.
+struct Installing<'w>(Option<&'w FrameWord>);
+
+impl Drop for Installing<'_> {
+    fn drop(&mut self) {
+        if let Some(word) = self.0 {
+            word.release();
+        }
+    }
+}
+
+impl<P: Platform> Congruent<P> {
+    /// A user is about to map `frame` at `address`; `install` makes the page-table entry.
+    ///
+    /// Everything that has to be done is done before `install` runs, so no other thread can use the mapping too early (Linux/MIPS
+    /// flushed after `set_pte` until commit 4d46a67a3eb8, and another thread executed old bytes); and the frame cannot move to
+    /// another colour until `install` has returned. A mapping whose rights grow is announced again.
+    ///
+    /// Where users of different colours disagree, the last one wins and the others fault: any address is *right*; congruent ones
+    /// ([`Placement`](crate::Placement)) are free.
+    ///
+    /// Counterparts in `cachetlb.rst`: `update_mmu_cache_range`, `flush_icache_pages`, and the deferred half of
+    /// `flush_dcache_folio`.
+    ///
+    /// # Errors
+    /// [`Error`]; `install` has not run then. [`Error::InUse`] if a window or hold of another colour is open, and
+    /// [`Error::Device`] while a device writes the frame: wait and fault again.
+    pub fn map_user<R>(&self, frame: Frame, address: VirtAddr, rights: Rights, install: impl FnOnce() -> R) -> Result<R, Error> {
+        if !P::ALIASES {
+            if rights.execute {
+                self.sync_untracked(frame)?;
+            }
+            return Ok(install());
+        }
+        let word = self.word(frame)?;
+        let rules = self.rules(frame);
+        let colour = self.colour(address).0;
+        let kind = if rights.write { AccessKind::Write } else { AccessKind::Read };
+        self.transact(
+            frame,
+            self.whole_page(),
+            |state| state.before_access(colour, kind, &rules),
+            |state| {
+                let mut plan = state.access(colour, kind, &rules)?;
+                plan.after = plan.after.mapped(rights.write);
+                Ok(plan)
+            },
+        )?;
+        let installing = Installing(Some(word));
+        if rights.execute {
+            // We are a user ourselves, and one that does not store unless the mapping may.
+            let readers = u8::from(!rights.write);
+            self.transact(frame, self.whole_page(), |_| None, |state| state.fetch(readers))?;
+        }
+        let result = install();
+        drop(installing);
+        Ok(result)
+    }
+
+    /// No user mapping of `frame` allows stores any more: fork has made them read-only, or writeback has. No maintenance.
+    ///
+    /// Call it with the lock held that orders changes to this frame's mappings, after the TLBs have been flushed. Counterpart of
+    /// `flush_cache_dup_mm` and of the `flush_cache_page` of `page_mkclean`, both of which cost a flush.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFrame`].
+    pub fn write_protected(&self, frame: Frame) -> Result<(), Error> {
+        self.note(frame, State::write_protected)
+    }
+
+    /// No user mapping of `frame` exists any more. No maintenance: what users stored stays in their colour until somebody needs it.
+    ///
+    /// Call it as [`write_protected`](Self::write_protected). Counterpart of `flush_cache_mm`, `flush_cache_range` and
+    /// `flush_cache_page` at unmapping.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFrame`].
+    pub fn unmapped(&self, frame: Frame) -> Result<(), Error> {
+        self.note(frame, State::unmapped)
+    }
+
+    /// A change that only forgets rights. Missing it is harmless, so it gives way to whoever is at work on the frame.
+    fn note(&self, frame: Frame, change: impl Fn(State) -> State) -> Result<(), Error> {
+        if P::ALIASES {
+            self.word(frame)?.update(self.exact(), |state| if state.busy || state.users > 0 { state } else { change(state) });
+        }
+        Ok(())
+    }
+
+    /// The frame is free: its bytes are dead. No maintenance; what is still cached of it is dealt with when its next owner needs it,
+    /// and not at all if that one uses it at [`colour_hint`](Self::colour_hint).
+    ///
+    /// A free frame that leaves the care of this library (to a slab that uses the linear map, say) is taken with
+    /// [`give_to_kernel`](Self::give_to_kernel).
+    ///
+    /// # Errors
+    /// [`Error`] if somebody still uses it; [`Error::Device`] if a device does.
+    pub fn freed(&self, frame: Frame) -> Result<(), Error> {
+        if P::ALIASES {
+            let plan = |state: State| state.freed().map(crate::state::Plan::none);
+            self.transact(frame, self.whole_page(), |_| None, plan)?;
+        }
+        Ok(())
+    }
+
+    /// A free frame is about to be used through its permanent kernel address by code that knows nothing of this library, until it
+    /// is [`freed`](Self::freed) again. Every byte is stored before it is loaded.
+    ///
+    /// # Errors
+    /// [`Error`]; [`Error::NoLinearMapping`].
+    pub fn give_to_kernel(&self, frame: Frame) -> Result<VirtAddr, Error> {
+        let address = self.platform().linear(frame).ok_or(Error::NoLinearMapping(frame))?;
+        drop(self.settle_as::<crate::window::Overwrite>(frame, crate::At::Linear, AccessKind::Overwrite)?);
+        Ok(address)
+    }
+
+    /// Code has been stored to the frame, through a user's own writable mapping (a JIT, `cacheflush(2)`) or a window: instruction
+    /// fetches that begin after this see it. Nothing is done if they do already.
+    ///
+    /// Counterpart of `flush_icache_range` and `flush_icache_user_range`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn sync_instructions(&self, frame: Frame) -> Result<(), Error> {
+        if !P::ALIASES {
+            return self.sync_untracked(frame);
+        }
+        self.transact(frame, self.whole_page(), |_| None, |state| state.fetch(0))?;
+        Ok(())
+    }
+
+    /// Without tracking, nothing is known and everything is done.
+    fn sync_untracked(&self, frame: Frame) -> Result<(), Error> {
+        let mapping = crate::engine::Reach::new(self, frame, 0)?;
+        self.issue(crate::state::Maintenance::WriteBack, mapping.address, self.whole_page());
+        // SAFETY: the page is mapped, cacheable, while `mapping` lives.
+        unsafe { self.platform().drop_instructions(mapping.address, self.page()) };
+        Ok(())
+    }
+}

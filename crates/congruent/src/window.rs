@@ -1,0 +1,284 @@
+//! Settled frames and windows: the two steps of every access, in types.
+//!
+//! [`Settled`] is the proof that a frame may be accessed through a colour: its debts are paid, and as long as the proof lives
+//! nobody can take the frame to another colour. A [`Window`] is an address; it can be made from a proof only. So a window on a
+//! frame that owes a flush does not compile:
+//!
+//! ```compile_fail,E0308
+//! # use congruent::*;
+//! fn hasty<P: Platform>(congruent: &Congruent<P>, frame: Frame) {
+//!     let _ = congruent.open::<Read>(frame); // a frame is not a proof
+//! }
+//! ```
+//! and this is how it is done:
+//! ```
+//! # use congruent::*;
+//! fn proper<P: Platform>(congruent: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+//!     let settled: Settled<'_, P, Read> = congruent.settle(frame, At::Home)?;
+//!     let window = congruent.open(settled)?;
+//!     let mut first = [0];
+//!     window.read(0, &mut first)
+//! }
+//! ```
+
+use core::marker::PhantomData;
+
+use crate::engine::Reach;
+use crate::hardware::Platform;
+use crate::state::{AccessKind, State};
+use crate::{Colour, Congruent, Error, Frame, FrameWord, VirtAddr};
+
+/// Through which colour a frame is to be accessed.
+#[derive(Debug)]
+pub enum At<P: ?Sized> {
+    /// Whichever costs least. For every access of the kernel for a moment: the users' mappings stay, and there is never any
+    /// alias maintenance for it but dropping an old copy.
+    Home,
+    /// This one, because somebody is going to access it there for long: a user, a `vmap` area, a ring.
+    Colour(Colour<P>),
+    /// That of the permanent kernel mapping, for code that knows only that address.
+    Linear,
+}
+
+impl<P: ?Sized> Clone for At<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<P: ?Sized> Copy for At<P> {}
+
+mod access {
+    use crate::state::AccessKind;
+
+    pub trait Sealed {
+        const KIND: AccessKind;
+    }
+}
+
+/// What a window is for: [`Read`] or [`Write`].
+pub trait Access: access::Sealed {}
+
+/// An [`Access`] that may store.
+pub trait Stores: Access {}
+
+/// Loads only.
+#[derive(Clone, Copy, Debug)]
+pub enum Read {}
+/// Loads and stores.
+#[derive(Clone, Copy, Debug)]
+pub enum Write {}
+/// Stores to every byte before any load: for the library's own copies and clears, where that is sure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Overwrite {}
+
+impl access::Sealed for Read {
+    const KIND: AccessKind = AccessKind::Read;
+}
+impl access::Sealed for Write {
+    const KIND: AccessKind = AccessKind::Write;
+}
+impl access::Sealed for Overwrite {
+    const KIND: AccessKind = AccessKind::Overwrite;
+}
+impl Access for Read {}
+impl Access for Write {}
+impl Access for Overwrite {}
+impl Stores for Write {}
+impl Stores for Overwrite {}
+
+/// The proof that a frame may be accessed through one colour, and the reason why it stays so: while this lives, the frame is not
+/// taken to another colour ([`Error::InUse`]).
+///
+/// Kept for long it is a *hold*: what a `vmap` area or a ring keeps for each of its frames.
+#[must_use = "the frame is bound to its colour only while this lives"]
+pub struct Settled<'c, P: Platform, A: Access> {
+    congruent: &'c Congruent<P>,
+    frame: Frame,
+    // `None` where nothing aliases and nothing is tracked.
+    word: Option<&'c FrameWord>,
+    colour: u16,
+    access: PhantomData<A>,
+}
+
+impl<P: Platform, A: Access> Settled<'_, P, A> {
+    /// The frame.
+    #[must_use]
+    pub const fn frame(&self) -> Frame {
+        self.frame
+    }
+
+    /// The colour through which it may be accessed.
+    #[must_use]
+    pub const fn colour(&self) -> Colour<P> {
+        Colour::new(self.colour)
+    }
+
+    /// The frame's permanent kernel address, if that is of this colour: what code that knows nothing of windows may use while this
+    /// lives.
+    #[must_use]
+    pub fn linear_address(&self) -> Option<VirtAddr> {
+        let address = self.congruent.platform().linear(self.frame)?;
+        (self.congruent.colour(address).0 == self.colour).then_some(address)
+    }
+}
+
+impl<P: Platform, A: Access> Settled<'_, P, A> {
+    /// Gives up the guard of a hold that goes on, for kernels that keep it where no guard can live. It is ended by dropping what
+    /// [`Congruent::resume`] returns.
+    pub fn leak(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl<P: Platform, A: Access> Drop for Settled<'_, P, A> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(word) = self.word {
+            word.release();
+        }
+    }
+}
+
+/// A frame mapped at an address of the right colour, until dropped. It belongs to the CPU that opened it:
+///
+/// ```compile_fail,E0277
+/// # use congruent::*;
+/// fn elsewhere<P: Platform + Sync>(window: Window<'static, P, Read>) {
+///     fn send<T: Send>(_: T) {}
+///     send(window);
+/// }
+/// ```
+/// and one for reading cannot store:
+/// ```compile_fail,E0277
+/// # use congruent::*;
+/// fn scribble<P: Platform>(window: &Window<'_, P, Read>) {
+///     let _ = window.write(0, b"x");
+/// }
+/// ```
+#[must_use = "the frame is mapped only while this lives"]
+pub struct Window<'c, P: Platform, A: Access> {
+    // Dropped in this order: first the mapping goes, then the frame may move.
+    reach: Reach<'c, P>,
+    settled: Settled<'c, P, A>,
+}
+
+impl<P: Platform, A: Access> Window<'_, P, A> {
+    /// The frame.
+    #[must_use]
+    pub const fn frame(&self) -> Frame {
+        self.settled.frame
+    }
+
+    /// Its colour.
+    #[must_use]
+    pub const fn colour(&self) -> Colour<P> {
+        self.settled.colour()
+    }
+
+    /// The first byte of the page, for the kernel's own routines. Do not store through the address of a window for reading.
+    #[must_use]
+    pub const fn address(&self) -> VirtAddr {
+        self.reach.address
+    }
+
+    /// Copies bytes from offset `offset` of the page.
+    ///
+    /// # Errors
+    /// [`Error::OutOfPage`].
+    #[inline]
+    pub fn read(&self, offset: u32, to: &mut [u8]) -> Result<(), Error> {
+        let congruent = self.settled.congruent;
+        congruent.check_bounds(self.frame(), offset, to.len())?;
+        // SAFETY: the page is mapped while `reach` lives, and the bytes lie within it.
+        unsafe { congruent.platform().load(self.address().add(u64::from(offset)), to) };
+        Ok(())
+    }
+}
+
+impl<P: Platform, A: Stores> Window<'_, P, A> {
+    /// Copies bytes to offset `offset` of the page.
+    ///
+    /// # Errors
+    /// [`Error::OutOfPage`].
+    #[inline]
+    pub fn write(&self, offset: u32, from: &[u8]) -> Result<(), Error> {
+        let congruent = self.settled.congruent;
+        congruent.check_bounds(self.frame(), offset, from.len())?;
+        // SAFETY: as for `read`, and the mapping is writable.
+        unsafe { congruent.platform().store(self.address().add(u64::from(offset)), from) };
+        Ok(())
+    }
+}
+
+impl<P: Platform> Congruent<P> {
+    /// Pays what the frame owes for an access through a colour, and binds it to that colour.
+    ///
+    /// `At::Home` costs no maintenance, except that an old copy is dropped after a device wrote the frame. Other colours cost at
+    /// most two operations, and user rights at other colours that contradict the access are revoked.
+    ///
+    /// # Errors
+    /// [`Error`]; with [`Error::NoLinearMapping`] for `At::Linear`. Nothing has changed then.
+    pub fn settle<A: Access>(&self, frame: Frame, at: At<P>) -> Result<Settled<'_, P, A>, Error> {
+        self.settle_as(frame, at, <A as access::Sealed>::KIND)
+    }
+
+    pub(crate) fn settle_as<A: Access>(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Settled<'_, P, A>, Error> {
+        if !P::ALIASES {
+            return Ok(Settled { congruent: self, frame, word: None, colour: 0, access: PhantomData });
+        }
+        let word = self.word(frame)?;
+        let (fixed, preferred) = match at {
+            At::Home => (None, self.looked_up(frame)),
+            At::Colour(colour) => (Some(colour.0), None),
+            At::Linear => (Some(self.linear_colour(frame).ok_or(Error::NoLinearMapping(frame))?.0), None),
+        };
+        // A frame in use is reached where it is in use, whatever a lookup finds.
+        let pick = |state: &State| match fixed {
+            Some(colour) => colour,
+            None if state.users > 0 => state.home,
+            None => preferred.unwrap_or(state.home),
+        };
+        let rules = self.rules(frame);
+        let after = self.transact(
+            frame,
+            self.whole_page(),
+            |state| state.before_access(pick(state), kind, &rules),
+            |state| state.access(pick(&state), kind, &rules),
+        )?;
+        Ok(Settled { congruent: self, frame, word: Some(word), colour: after.home, access: PhantomData })
+    }
+
+    /// The guard of a hold that was [leaked](Settled::leak).
+    ///
+    /// # Errors
+    /// [`Error::UnknownFrame`].
+    ///
+    /// # Panics
+    /// If nothing holds the frame.
+    pub fn resume<A: Access>(&self, frame: Frame) -> Result<Settled<'_, P, A>, Error> {
+        if !P::ALIASES {
+            return Ok(Settled { congruent: self, frame, word: None, colour: 0, access: PhantomData });
+        }
+        let word = self.word(frame)?;
+        let state = word.load(self.exact());
+        assert!(state.users > 0, "nothing holds frame {:#x}", frame.0);
+        Ok(Settled { congruent: self, frame, word: Some(word), colour: state.home, access: PhantomData })
+    }
+
+    /// Maps a settled frame at an address of its colour: the permanent one if it fits, a window slot of this CPU otherwise.
+    ///
+    /// # Errors
+    /// [`Error::NoSlot`].
+    pub fn open<'c, A: Access>(&'c self, settled: Settled<'c, P, A>) -> Result<Window<'c, P, A>, Error> {
+        Ok(Window { reach: Reach::new(self, settled.frame, settled.colour)?, settled })
+    }
+
+    /// [`settle`](Self::settle) and [`open`](Self::open) in one: a window at the frame's home colour.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn window<A: Access>(&self, frame: Frame) -> Result<Window<'_, P, A>, Error> {
+        let settled = self.settle(frame, At::Home)?;
+        self.open(settled)
+    }
+}

@@ -1,0 +1,275 @@
+//! The proof: every state that a kernel, its users and its devices can reach, by sequences of any length.
+//!
+//! *Right*: no sequence of library calls, with any user accesses, device transfers and speculative fills in between, leads to a
+//! hazard. *Minimal*: every maintenance operation that the library issues anywhere in there is necessary: leaving it out, or doing
+//! half of it, leads to a hazard in some continuation.
+
+mod model;
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use model::kernel::{Call, Outcome, Scene, Step, calls, perform};
+use model::line::{Event, Hazard, Line};
+use model::machine::Shape;
+
+/// All that is known of one configuration.
+struct Space {
+    shape: Shape,
+    used: usize,
+    ids: HashMap<Scene, u32>,
+    scenes: Vec<Scene>,
+    /// Per scene: its calls and what they come to.
+    moves: Vec<Option<Vec<Move>>>,
+}
+
+struct Move {
+    call: Call,
+    to: u32,
+    steps: Vec<Step>,
+}
+
+type Node = (u32, Line);
+
+impl Space {
+    fn new(shape: Shape, used: usize) -> Self {
+        let mut space = Self { shape, used, ids: HashMap::new(), scenes: Vec::new(), moves: Vec::new() };
+        space.id(Scene::boot());
+        space
+    }
+
+    fn id(&mut self, scene: Scene) -> u32 {
+        *self.ids.entry(scene).or_insert_with(|| {
+            self.scenes.push(scene);
+            self.moves.push(None);
+            self.scenes.len() as u32 - 1
+        })
+    }
+
+    fn expand(&mut self, id: u32) {
+        if self.moves[id as usize].is_some() {
+            return;
+        }
+        let scene = self.scenes[id as usize];
+        let mut moves = Vec::new();
+        for call in calls(&scene, &self.shape, self.used) {
+            let Outcome { scene: to, events, error, .. } = perform(&scene, call, self.shape);
+            if error.is_none() {
+                let to = self.id(to);
+                moves.push(Move { call, to, steps: events });
+            }
+        }
+        self.moves[id as usize] = Some(moves);
+    }
+
+    /// Everything that can happen next, as events on the line and the scene after them.
+    fn next(&mut self, id: u32, mut each: impl FnMut(u32, &[Step], Option<Call>)) {
+        self.expand(id);
+        let scene = self.scenes[id as usize];
+        scene.spontaneous(&self.shape, |event| each(id, &[Step { event, maintenance: false }], None));
+        for m in self.moves[id as usize].as_ref().unwrap() {
+            each(m.to, &m.steps, Some(m.call));
+        }
+    }
+
+    fn run(&self, mut line: Line, steps: &[Step]) -> Result<Line, Hazard> {
+        for step in steps {
+            line.apply(step.event, self.shape.write_back)?;
+        }
+        Ok(line)
+    }
+
+    /// Every reachable node, with the way there.
+    fn explore(&mut self) -> HashMap<Node, Option<(Node, String)>> {
+        let start = (0, Line::default());
+        let mut seen: HashMap<Node, Option<(Node, String)>> = HashMap::from([(start, None)]);
+        let mut queue = VecDeque::from([start]);
+        while let Some(node) = queue.pop_front() {
+            let mut found = Vec::new();
+            self.next(node.0, |to, steps, call| found.push((to, steps.to_vec(), call)));
+            for (to, steps, call) in found {
+                let line = match self.run(node.1, &steps) {
+                    Ok(line) => line,
+                    Err(hazard) => panic!(
+                        "{:?}: {hazard:?} by {call:?} {:?} after\n{}",
+                        self.shape,
+                        steps.iter().map(|step| step.event).collect::<Vec<_>>(),
+                        self.story(&seen, node)
+                    ),
+                };
+                let next = (to, line);
+                if let Entry::Vacant(entry) = seen.entry(next) {
+                    let what: Vec<_> = steps.iter().map(|step| step.event).collect();
+                    let how = call.map_or_else(|| format!("{what:?}"), |call| format!("{call:?}: {what:?}"));
+                    entry.insert(Some((node, how)));
+                    queue.push_back(next);
+                }
+            }
+        }
+        seen
+    }
+
+    fn story(&self, seen: &HashMap<Node, Option<(Node, String)>>, mut node: Node) -> String {
+        let mut lines = vec![format!("  now {:?}\n      {:?}", self.scenes[node.0 as usize], node.1)];
+        while let Some(Some((before, how))) = seen.get(&node) {
+            lines.push(format!("  {how}"));
+            node = *before;
+        }
+        lines.reverse();
+        lines.join("\n")
+    }
+
+    /// Whether a hazard can be reached from a node.
+    fn endangered(
+        &mut self,
+        from: Node,
+        known_safe: &HashMap<Node, Option<(Node, String)>>,
+        bad: &mut HashMap<Node, bool>,
+    ) -> bool {
+        let mut seen = HashSet::from([from]);
+        let mut queue = VecDeque::from([from]);
+        while let Some(node) = queue.pop_front() {
+            match bad.get(&node) {
+                Some(true) => {
+                    bad.insert(from, true);
+                    return true;
+                }
+                Some(false) => continue,
+                None => {}
+            }
+            let mut found = Vec::new();
+            self.next(node.0, |to, steps, _| found.push((to, steps.to_vec())));
+            for (to, steps) in found {
+                match self.run(node.1, &steps) {
+                    Err(_) => {
+                        bad.insert(from, true);
+                        return true;
+                    }
+                    Ok(line) => {
+                        let next = (to, line);
+                        if !known_safe.contains_key(&next) && seen.insert(next) {
+                            queue.push_back(next);
+                        }
+                    }
+                }
+            }
+        }
+        bad.extend(seen.into_iter().map(|node| (node, false)));
+        false
+    }
+}
+
+/// What is done in the place of an operation, to see whether it was needed.
+fn weaker(event: Event, spares_the_dead: bool) -> Vec<Option<Event>> {
+    match event {
+        Event::WriteBackInvalidate { colour } if spares_the_dead => vec![None, Some(Event::WriteBack { colour })],
+        Event::WriteBackInvalidate { colour } => {
+            vec![None, Some(Event::WriteBack { colour }), Some(Event::Invalidate { colour })]
+        }
+        _ => vec![None],
+    }
+}
+
+/// The one exception (docs/adr/0011): what is dead could be discarded, where a device is about to write all of it. The library does
+/// not keep in mind that a frame is dead, and writes it back: the same operation, half of which nobody needs.
+fn spares_the_dead(space: &Space, id: u32, m: usize) -> bool {
+    space.scenes[id as usize].dead && matches!(space.moves[id as usize].as_ref().unwrap()[m].call, Call::DeviceWrites(_))
+}
+
+fn prove(shape: Shape, used: usize) {
+    let mut space = Space::new(shape, used);
+    let seen = space.explore();
+    // (scene, which call, which step, which weakening): needed by some line.
+    let mut needed: HashMap<(u32, usize, usize, usize), bool> = HashMap::new();
+    let mut bad = HashMap::new();
+    let nodes: Vec<Node> = seen.keys().copied().collect();
+    for (id, line) in nodes {
+        let count = space.moves[id as usize].as_ref().unwrap().len();
+        for m in 0..count {
+            let (to, steps) = {
+                let m = &space.moves[id as usize].as_ref().unwrap()[m];
+                (m.to, m.steps.clone())
+            };
+            for (at, step) in steps.iter().enumerate().filter(|(_, step)| step.maintenance) {
+                for (which, instead) in weaker(step.event, spares_the_dead(&space, id, m)).into_iter().enumerate() {
+                    if needed.get(&(id, m, at, which)) == Some(&true) {
+                        continue;
+                    }
+                    let mut weakened = steps.clone();
+                    match instead {
+                        Some(event) => weakened[at].event = event,
+                        None => drop(weakened.remove(at)),
+                    }
+                    let hurts = match space.run(line, &weakened) {
+                        Err(_) => true,
+                        Ok(line) => !seen.contains_key(&(to, line)) && space.endangered((to, line), &seen, &mut bad),
+                    };
+                    *needed.entry((id, m, at, which)).or_default() |= hurts;
+                }
+            }
+        }
+    }
+    let wasted: Vec<_> = needed.iter().filter(|(_, needed)| !**needed).map(|(key, _)| *key).collect();
+    println!(
+        "{shape:?}: {} scenes, {} nodes, {} operations, {} of them wasted",
+        space.scenes.len(),
+        seen.len(),
+        needed.len(),
+        wasted.len()
+    );
+    if let Some(&(id, m, at, which)) = wasted.iter().min() {
+        let spares = spares_the_dead(&space, id, m);
+        let m = &space.moves[id as usize].as_ref().unwrap()[m];
+        let event = m.steps[at].event;
+        let instead = weaker(event, spares)[which];
+        panic!("{event:?} (weakened to {instead:?}) of {:?} is never necessary in {:#?}", m.call, space.scenes[id as usize]);
+    }
+}
+
+#[test]
+fn two_colours_are_right_and_minimal() {
+    prove(Shape::of(2), 2);
+}
+
+#[test]
+fn two_colours_are_right_and_minimal_without_a_permanent_mapping() {
+    prove(Shape { linear: false, ..Shape::of(2) }, 2);
+}
+
+#[test]
+fn two_colours_are_right_and_minimal_on_a_core_that_speculates() {
+    prove(Shape { speculative: true, ..Shape::of(2) }, 2);
+}
+
+#[test]
+fn two_colours_are_right_and_minimal_where_the_cache_writes_through() {
+    for speculative in [false, true] {
+        prove(Shape { write_back: false, speculative, ..Shape::of(2) }, 2);
+    }
+}
+
+#[test]
+fn two_colours_are_right_and_minimal_if_the_kernel_does_not_know_what_its_revocations_leave() {
+    prove(Shape { knows_remaining: false, ..Shape::of(2) }, 2);
+}
+
+#[test]
+fn three_of_four_colours_are_right_and_minimal() {
+    for speculative in [false, true] {
+        prove(Shape { speculative, ..Shape::of(4) }, 3);
+    }
+}
+
+#[test]
+fn many_colours_coarsely_tracked_are_right_and_minimal_for_what_is_tracked() {
+    for speculative in [false, true] {
+        prove(Shape { speculative, ..Shape::of(16) }, 3);
+    }
+}
+
+#[test]
+fn one_colour_leaves_devices_only_and_they_are_right_and_minimal() {
+    for speculative in [false, true] {
+        prove(Shape { speculative, ..Shape::of(1) }, 1);
+    }
+}

@@ -1,0 +1,390 @@
+//! A kernel that does with one frame whatever a kernel may do, and users who do whatever their mappings allow.
+
+use congruent::state::State;
+use congruent::{At, Congruent, Error, Frame, Read, Rights, Write};
+
+use super::line::{BOTH, COLOURS, Event, Halves};
+use super::machine::{Did, HALF, LINE, Machine, Maintain, PAGE, Pte, Shape};
+
+/// The frame under test, and one to copy to and from.
+pub const FRAME: Frame = Frame(0);
+pub const OTHER: Frame = Frame(1);
+
+/// What a transfer covers of the page.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum Part {
+    Whole,
+    /// The watched line.
+    Line,
+    /// Its first half.
+    Half,
+    /// Lines other than the watched one.
+    Others,
+}
+
+pub const PARTS: [Part; 4] = [Part::Whole, Part::Line, Part::Half, Part::Others];
+
+impl Part {
+    pub fn bytes(self) -> (u32, u32) {
+        match self {
+            Part::Whole => (0, PAGE),
+            Part::Line => (0, LINE),
+            Part::Half => (0, HALF),
+            Part::Others => (LINE, LINE),
+        }
+    }
+
+    pub fn halves(self) -> Halves {
+        match self {
+            Part::Whole | Part::Line => BOTH,
+            Part::Half => 1,
+            Part::Others => 0,
+        }
+    }
+}
+
+/// Everything about the frame but its line.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Scene {
+    pub state: State,
+    pub ptes: [Pte; COLOURS],
+    /// Holds that read, and holds that write, as somebody else has them: at most one of each.
+    pub reader: bool,
+    pub writer: bool,
+    /// Transfers going on, by part.
+    pub flights: [u8; 4],
+    /// Whether what it holds is nobody's.
+    pub dead: bool,
+    /// Whether code that knows only the permanent address has it.
+    pub given: bool,
+}
+
+impl Scene {
+    pub fn boot() -> Self {
+        Self {
+            state: State::UNCACHED,
+            ptes: [Pte::None; COLOURS],
+            reader: false,
+            writer: false,
+            flights: [0; 4],
+            dead: true,
+            given: false,
+        }
+    }
+
+    /// Halves that a device owns.
+    fn taken(&self) -> Halves {
+        PARTS.iter().zip(self.flights).filter(|&(_, n)| n > 0).fold(0, |all, (part, _)| all | part.halves())
+    }
+
+    /// Whether a device is writing some of these bytes already.
+    fn overlaps(&self, part: Part) -> bool {
+        let (start, len) = part.bytes();
+        PARTS.iter().zip(self.flights).any(|(other, n)| {
+            let (other, other_len) = other.bytes();
+            n > 0 && start < other + other_len && other < start + len
+        })
+    }
+
+    fn in_flight(&self) -> bool {
+        self.flights.iter().any(|&n| n > 0)
+    }
+
+    fn mapped(&self) -> bool {
+        self.ptes.iter().any(|&pte| pte != Pte::None)
+    }
+
+    /// What can happen to the line without a call: users, holders, devices, the core itself.
+    pub fn spontaneous(&self, shape: &Shape, mut happens: impl FnMut(Event)) {
+        let linear = shape.linear.then_some(FRAME.0 as usize);
+        let mut access = |colour: usize, writes: bool| {
+            for halves in [1, 2] {
+                if halves & self.taken() == 0 {
+                    happens(Event::Load { colour, halves });
+                    if writes {
+                        happens(Event::Store { colour, halves });
+                    }
+                }
+            }
+        };
+        for (colour, &pte) in self.ptes.iter().enumerate() {
+            if pte != Pte::None {
+                access(colour, pte == Pte::Write);
+            }
+        }
+        if self.reader || self.writer {
+            access(usize::from(self.state.home), self.writer);
+        }
+        if self.given {
+            access(linear.unwrap(), true);
+        }
+        for (part, n) in PARTS.into_iter().zip(self.flights) {
+            if n > 0 && part.halves() != 0 {
+                happens(Event::DeviceWrites { halves: part.halves() });
+            }
+        }
+        // A user may load what a device is writing, and gets what he gets; but it fills the line.
+        for (colour, &pte) in self.ptes.iter().enumerate() {
+            if pte != Pte::None && (shape.speculative || self.taken() != 0) {
+                happens(Event::Fill { colour });
+            }
+        }
+        if let Some(colour) = linear
+            && shape.speculative
+        {
+            happens(Event::Fill { colour });
+        }
+    }
+}
+
+/// Where, without the type of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Place {
+    Home,
+    Linear,
+    Colour(usize),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Call {
+    Map { colour: usize, write: bool },
+    Unmap { colour: usize, told: bool },
+    WriteProtect { told: bool },
+    Free,
+    Clear(Place),
+    CopyFrom,
+    CopyTo(Place),
+    Read(Halves),
+    Write(Halves),
+    Poke,
+    Hold { place: Place, write: bool },
+    Release { write: bool },
+    DeviceReads(Part),
+    DeviceWrites(Part),
+    Complete(Part),
+    SyncInstructions,
+    GiveToKernel,
+}
+
+/// Every call that a kernel may make in this scene.
+pub fn calls(scene: &Scene, shape: &Shape, used: usize) -> Vec<Call> {
+    let mut calls = Vec::new();
+    let mut places = vec![Place::Home];
+    places.extend(shape.linear.then_some(Place::Linear));
+    places.extend((0..used).map(Place::Colour));
+    if scene.given {
+        return vec![Call::Free];
+    }
+    for &place in &places {
+        calls.push(Call::Clear(place));
+        calls.push(Call::CopyTo(place));
+    }
+    if scene.flights.iter().sum::<u8>() < 2 {
+        let possible = |part: &Part| (!scene.dead || *part == Part::Whole) && !scene.overlaps(*part);
+        calls.extend(PARTS.into_iter().filter(possible).map(Call::DeviceWrites));
+    }
+    calls.extend(PARTS.into_iter().zip(scene.flights).filter(|&(_, n)| n > 0).map(|(part, _)| Call::Complete(part)));
+    if scene.dead {
+        calls.extend((shape.linear && !scene.in_flight()).then_some(Call::GiveToKernel));
+        return calls;
+    }
+    for colour in 0..used {
+        calls.extend([false, true].map(|write| Call::Map { colour, write }));
+        if scene.ptes[colour] != Pte::None {
+            calls.extend([false, true].map(|told| Call::Unmap { colour, told }));
+        }
+    }
+    if scene.ptes.contains(&Pte::Write) {
+        calls.extend([false, true].map(|told| Call::WriteProtect { told }));
+    }
+    if !scene.mapped() && !scene.reader && !scene.writer && !scene.in_flight() {
+        calls.push(Call::Free);
+    }
+    for write in [false, true] {
+        if !(if write { scene.writer } else { scene.reader }) {
+            calls.extend(places.iter().map(|&place| Call::Hold { place, write }));
+        } else {
+            calls.push(Call::Release { write });
+        }
+    }
+    calls.extend(
+        [1, 2]
+            .into_iter()
+            .filter(|halves| halves & scene.taken() == 0)
+            .flat_map(|halves| [Call::Read(halves), Call::Write(halves)]),
+    );
+    if scene.taken() == 0 {
+        calls.extend([Call::CopyFrom, Call::Poke, Call::SyncInstructions]);
+        calls.extend(PARTS.map(Call::DeviceReads));
+    }
+    calls
+}
+
+/// What a call came to.
+pub struct Outcome {
+    pub scene: Scene,
+    pub events: Vec<Step>,
+    pub error: Option<Error>,
+    pub window_maps: u64,
+}
+
+/// An event on the watched line, and whether the library issued it as maintenance.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Step {
+    pub event: Event,
+    pub maintenance: bool,
+}
+
+/// Makes the call on the real library.
+pub fn perform(scene: &Scene, call: Call, shape: Shape) -> Outcome {
+    let congruent = Machine::new(shape, &[scene.state, State::UNCACHED], vec![scene.ptes, [Pte::None; COLOURS]]);
+    let mut after = *scene;
+    let result = make(&congruent, call, &mut after);
+    let machine = congruent.platform();
+    assert!(machine.is_idle() || matches!(call, Call::Hold { .. }), "{call:?} left a window open");
+    after.state = machine.words[0].state(shape.colours);
+    let revoked = machine.ptes.borrow()[0];
+    if result.is_err() {
+        assert_eq!(after.state, scene.state, "{call:?} failed and changed the state");
+        assert_eq!(revoked, scene.ptes, "{call:?} failed and took rights away");
+        assert!(machine.log.borrow().is_empty(), "{call:?} failed and did {:?}", machine.log.borrow());
+        after = *scene;
+    } else {
+        // The library takes rights away; the call itself gives some.
+        for (pte, left) in after.ptes.iter_mut().zip(revoked) {
+            *pte = (*pte).min(left);
+        }
+        if let Call::Map { colour, write } = call {
+            after.ptes[colour] = after.ptes[colour].max(if write { Pte::Write } else { Pte::Read });
+        }
+    }
+    let mut events: Vec<Step> = machine.log.borrow().iter().filter_map(|&did| watched(did)).collect();
+    if result.is_ok() {
+        let halves = match call {
+            Call::DeviceReads(part) => part.halves(),
+            // A fetch finds what a device would.
+            Call::SyncInstructions | Call::Poke => BOTH,
+            _ => 0,
+        };
+        if halves != 0 {
+            events.push(Step { event: Event::DeviceReads { halves }, maintenance: false });
+        }
+        if call == Call::GiveToKernel {
+            // Its new owner stores every byte before anything else.
+            events.push(Step { event: Event::Store { colour: usize::from(after.state.home), halves: BOTH }, maintenance: false });
+        }
+        if matches!(call, Call::Complete(_)) && scene.dead {
+            // Nobody but the device has written it, so it has.
+            events.insert(0, Step { event: Event::DeviceWrites { halves: BOTH }, maintenance: false });
+        }
+    }
+    Outcome { scene: after, events, error: result.err(), window_maps: machine.window_maps.get() }
+}
+
+fn make(congruent: &Congruent<Machine>, call: Call, after: &mut Scene) -> Result<(), Error> {
+    let at = |place: Place| match place {
+        Place::Home => At::Home,
+        Place::Linear => At::Linear,
+        Place::Colour(index) => At::Colour(congruent.colour_from_index(index).unwrap()),
+    };
+    let bytes = [0; HALF as usize];
+    let offset = |halves: Halves| if halves == 1 { 0 } else { HALF };
+    match call {
+        Call::Map { colour, write } => {
+            let rights = Rights { write, execute: false };
+            congruent.map_user(FRAME, Machine::user_address(colour), rights, || ())?;
+        }
+        Call::Unmap { colour, told } => {
+            after.ptes[colour] = Pte::None;
+            if told && !after.mapped() {
+                congruent.unmapped(FRAME)?;
+            }
+        }
+        Call::WriteProtect { told } => {
+            after.ptes.iter_mut().for_each(|pte| *pte = (*pte).min(Pte::Read));
+            if told {
+                congruent.write_protected(FRAME)?;
+            }
+        }
+        Call::Free => {
+            congruent.freed(FRAME)?;
+            after.dead = true;
+            after.given = false;
+        }
+        Call::Clear(place) => {
+            congruent.clear(FRAME, at(place))?;
+            after.dead = false;
+        }
+        Call::CopyFrom => congruent.copy(FRAME, OTHER, At::Home)?,
+        Call::CopyTo(place) => {
+            congruent.copy(OTHER, FRAME, at(place))?;
+            after.dead = false;
+        }
+        Call::Read(halves) => congruent.read(FRAME, offset(halves), &mut [0; HALF as usize])?,
+        Call::Write(halves) => congruent.write(FRAME, offset(halves), &bytes)?,
+        Call::Poke => congruent.poke(FRAME, 0, &bytes)?,
+        Call::Hold { place, write: true } => {
+            congruent.settle::<Write>(FRAME, at(place))?.leak();
+            after.writer = true;
+        }
+        Call::Hold { place, write: false } => {
+            congruent.settle::<Read>(FRAME, at(place))?.leak();
+            after.reader = true;
+        }
+        Call::Release { write } => {
+            drop(congruent.resume::<Read>(FRAME)?);
+            *(if write { &mut after.writer } else { &mut after.reader }) = false;
+        }
+        Call::DeviceReads(part) => {
+            let (offset, len) = part.bytes();
+            congruent.device_reads(FRAME, offset, len)?;
+        }
+        Call::DeviceWrites(part) => {
+            let (offset, len) = part.bytes();
+            congruent.device_writes(FRAME, offset, len)?.leak();
+            after.flights[part as usize] += 1;
+        }
+        Call::Complete(part) => {
+            let (offset, len) = part.bytes();
+            congruent.resume_transfer(FRAME, offset, len).complete().map_err(|(transfer, error)| {
+                transfer.leak();
+                error
+            })?;
+            after.flights[part as usize] -= 1;
+            after.dead = false;
+        }
+        Call::SyncInstructions => congruent.sync_instructions(FRAME)?,
+        Call::GiveToKernel => {
+            congruent.give_to_kernel(FRAME)?;
+            after.dead = false;
+            after.given = true;
+        }
+    }
+    Ok(())
+}
+
+/// What it means for the watched line of the frame under test.
+fn watched(did: Did) -> Option<Step> {
+    let halves = |offset: u32, len: u32| {
+        let half = |n: u32| u8::from(offset < (n + 1) * HALF && offset + len > n * HALF) << n;
+        half(0) | half(1)
+    };
+    let (event, maintenance) = match did {
+        Did::Load { frame: 0, colour, offset, len } if offset < LINE => {
+            (Event::Load { colour, halves: halves(offset, len) }, false)
+        }
+        Did::Store { frame: 0, colour, offset, len } if offset < LINE => {
+            (Event::Store { colour, halves: halves(offset, len) }, false)
+        }
+        Did::Maintain { op, frame: 0, colour, offset, .. } if offset < LINE => {
+            let event = match op {
+                Maintain::WriteBack => Event::WriteBack { colour },
+                Maintain::Invalidate => Event::Invalidate { colour },
+                Maintain::Both => Event::WriteBackInvalidate { colour },
+            };
+            (event, true)
+        }
+        _ => return None,
+    };
+    Some(Step { event, maintenance })
+}

@@ -1,0 +1,215 @@
+//! A platform that maps windows nowhere, remembers what the library asked of it, and has page tables to revoke rights from.
+//!
+//! Only the first line of each page is watched: the second stands for all others.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use congruent::state::State;
+use congruent::{
+    CacheGeometry, CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, Platform, Remaining, Revoke, VirtAddr,
+    WindowArea, WindowMapper, WouldBlock,
+};
+
+pub const PAGE: u32 = 1024;
+pub const LINE: u32 = 128;
+pub const HALF: u32 = LINE / 2;
+const LINEAR: u64 = 0x8000_0000;
+const WINDOWS: u64 = 0xf000_0000;
+
+/// What a user's page-table entry allows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord, Default)]
+pub enum Pte {
+    #[default]
+    None,
+    Read,
+    Write,
+}
+
+/// What the library did, in order. Offsets are in bytes of the page.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Did {
+    Load { frame: u64, colour: usize, offset: u32, len: u32 },
+    Store { frame: u64, colour: usize, offset: u32, len: u32 },
+    Maintain { op: Maintain, frame: u64, colour: usize, offset: u32, len: u32 },
+    DropInstructions { frame: u64 },
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Maintain {
+    WriteBack,
+    Invalidate,
+    Both,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub colours: u32,
+    pub write_back: bool,
+    pub speculative: bool,
+    /// Whether frames have a permanent mapping; frame n has colour n there.
+    pub linear: bool,
+    /// Whether the kernel knows what its revocations leave.
+    pub knows_remaining: bool,
+}
+
+impl Shape {
+    pub fn of(colours: u32) -> Self {
+        Self { colours, write_back: true, speculative: false, linear: true, knows_remaining: true }
+    }
+
+    pub fn geometry(&self) -> CacheGeometry {
+        CacheGeometry::with_page(self.colours * PAGE, 1, LINE, PAGE).unwrap()
+    }
+}
+
+pub struct Machine {
+    pub shape: Shape,
+    pub words: Vec<FrameWord>,
+    pub ptes: RefCell<Vec<[Pte; super::line::COLOURS]>>,
+    pub log: RefCell<Vec<Did>>,
+    slots: [CpuSlots; 2],
+    pub context: Cell<Context>,
+    entered: Cell<u32>,
+    mapped: RefCell<BTreeMap<u64, u64>>,
+    pub window_maps: Cell<u64>,
+}
+
+impl Machine {
+    pub fn new(shape: Shape, frames: &[State], ptes: Vec<[Pte; super::line::COLOURS]>) -> Congruent<Self> {
+        let machine = Self {
+            shape,
+            words: frames.iter().map(|&state| FrameWord::with_state(state, shape.colours)).collect(),
+            ptes: RefCell::new(ptes),
+            log: RefCell::default(),
+            slots: [CpuSlots::new(), CpuSlots::new()],
+            context: Cell::new(Context { cpu: 0, interrupt: false }),
+            entered: Cell::new(0),
+            mapped: RefCell::default(),
+            window_maps: Cell::new(0),
+        };
+        let windows = WindowArea { base: VirtAddr(WINDOWS), thread_slots: 4, interrupt_slots: 2 };
+        let config =
+            Config { write_back: shape.write_back, speculative: shape.speculative, ..Config::new(shape.geometry(), windows) };
+        Congruent::new(machine, config).unwrap()
+    }
+
+    /// A user address of this colour.
+    pub fn user_address(colour: usize) -> VirtAddr {
+        VirtAddr(0x10_0000 + colour as u64 * u64::from(PAGE))
+    }
+
+    /// No window is open and nobody is bound to a CPU.
+    pub fn is_idle(&self) -> bool {
+        self.entered.get() == 0 && self.mapped.borrow().is_empty() && self.slots.iter().all(|slots| slots.taken() == 0)
+    }
+
+    fn place(&self, address: VirtAddr) -> (u64, usize, u32) {
+        let page = u64::from(PAGE);
+        let offset = (address.0 % page) as u32;
+        let base = address.0 - u64::from(offset);
+        let frame = match self.mapped.borrow().get(&base) {
+            Some(&frame) => frame,
+            None => {
+                assert!(self.shape.linear, "{address} is not mapped");
+                let frame = (base - LINEAR) / page;
+                assert!((frame as usize) < self.words.len(), "{address} is not mapped");
+                frame
+            }
+        };
+        (frame, self.shape.geometry().colour(address).index(), offset)
+    }
+
+    fn maintain(&self, op: Maintain, start: VirtAddr, len: u32) {
+        assert!(start.0.is_multiple_of(u64::from(LINE)) && len.is_multiple_of(LINE));
+        let (frame, colour, offset) = self.place(start);
+        self.log.borrow_mut().push(Did::Maintain { op, frame, colour, offset, len });
+    }
+
+    fn loads(&self, from: VirtAddr, len: u32) {
+        let (frame, colour, offset) = self.place(from);
+        self.log.borrow_mut().push(Did::Load { frame, colour, offset, len });
+    }
+
+    fn stores(&self, to: VirtAddr, len: u32) {
+        let (frame, colour, offset) = self.place(to);
+        self.log.borrow_mut().push(Did::Store { frame, colour, offset, len });
+    }
+}
+
+// SAFETY: no memory is touched at all.
+unsafe impl CacheOps for Machine {
+    unsafe fn write_back(&self, start: VirtAddr, len: u32) {
+        self.maintain(Maintain::WriteBack, start, len);
+    }
+    unsafe fn invalidate(&self, start: VirtAddr, len: u32) {
+        self.maintain(Maintain::Invalidate, start, len);
+    }
+    unsafe fn write_back_invalidate(&self, start: VirtAddr, len: u32) {
+        self.maintain(Maintain::Both, start, len);
+    }
+    unsafe fn write_back_invalidate_all(&self) {}
+    unsafe fn drop_instructions(&self, start: VirtAddr, _: u32) {
+        let (frame, ..) = self.place(start);
+        self.log.borrow_mut().push(Did::DropInstructions { frame });
+    }
+}
+
+// SAFETY: every access is checked against what is mapped, and touches no memory.
+unsafe impl WindowMapper for Machine {
+    fn enter(&self) -> Context {
+        self.entered.set(self.entered.get() + 1);
+        self.context.get()
+    }
+    fn leave(&self) {
+        self.entered.set(self.entered.get() - 1);
+    }
+    fn word(&self, frame: Frame) -> Option<&FrameWord> {
+        self.words.get(frame.0 as usize)
+    }
+    fn slots(&self, cpu: u32) -> &CpuSlots {
+        &self.slots[cpu as usize]
+    }
+    unsafe fn map(&self, slot: VirtAddr, frame: Frame) {
+        self.window_maps.set(self.window_maps.get() + 1);
+        let before = self.mapped.borrow_mut().insert(slot.0, frame.0);
+        assert_eq!(before, None, "two windows at {slot}");
+    }
+    unsafe fn unmap(&self, slot: VirtAddr) {
+        assert!(self.mapped.borrow_mut().remove(&slot.0).is_some(), "{slot} was not mapped");
+    }
+    fn linear(&self, frame: Frame) -> Option<VirtAddr> {
+        self.shape.linear.then(|| VirtAddr(LINEAR + frame.0 * u64::from(PAGE)))
+    }
+    unsafe fn load(&self, from: VirtAddr, to: &mut [u8]) {
+        self.loads(from, to.len() as u32);
+    }
+    unsafe fn store(&self, to: VirtAddr, from: &[u8]) {
+        self.stores(to, from.len() as u32);
+    }
+    unsafe fn copy(&self, from: VirtAddr, to: VirtAddr, len: u32) {
+        self.loads(from, len);
+        self.stores(to, len);
+    }
+    unsafe fn zero(&self, to: VirtAddr, len: u32) {
+        self.stores(to, len);
+    }
+}
+
+impl Platform for Machine {
+    fn revoke(&self, frame: Frame, what: Revoke<Self>) -> Result<Remaining, WouldBlock> {
+        let ptes = &mut self.ptes.borrow_mut()[frame.0 as usize];
+        match what {
+            Revoke::Writes => ptes.iter_mut().for_each(|pte| *pte = (*pte).min(Pte::Read)),
+            Revoke::AllBut(keep) => {
+                for (colour, pte) in ptes.iter_mut().enumerate() {
+                    if colour != keep.index() {
+                        *pte = Pte::None;
+                    }
+                }
+            }
+        }
+        let none = self.shape.knows_remaining && ptes.iter().all(|&pte| pte == Pte::None);
+        Ok(if none { Remaining::None } else { Remaining::Some })
+    }
+}

@@ -1,0 +1,6 @@
+//! What the tests of the whole library drive it with.
+#![allow(dead_code, missing_docs)] // each test uses its part
+
+pub mod kernel;
+pub mod line;
+pub mod machine;
