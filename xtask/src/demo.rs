@@ -5,8 +5,8 @@ use std::process::Stdio;
 use anyhow::{Context, Result, ensure};
 
 use crate::e2e::{self, RUNS};
-use crate::guests;
 use crate::guests::machine::Qemu;
+use crate::{guests, run};
 
 /// Sets everything up, then checks one stock kernel twice: on a core whose cache it handles, and on one whose cache it does not know.
 ///
@@ -25,11 +25,10 @@ pub fn perform() -> Result<()> {
         ),
     ];
     for (name, status, title) in acts {
-        let run = RUNS.iter().find(|run| run.name == name).expect("the table has the demo's runs");
+        let act = RUNS.iter().find(|run| run.name == name).expect("the table has the demo's runs");
         println!("\n{title}\n");
-        let command = &mut run.command(Qemu::V10_0)?;
-        let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-        eprintln!("$ congruent {}\n", words.join(" "));
+        let command = &mut act.command(Qemu::V10_0, &[])?;
+        println!("$ {}\n", run::shown(command));
         // The guest's console is of no interest here. Where the report goes to a pipe, the console goes to stderr.
         let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().context("cannot start congruent")?;
         print!("{}", String::from_utf8_lossy(&output.stdout));

@@ -64,6 +64,9 @@ enum Task {
         /// Only runs whose name contains this.
         #[arg(long, default_value = "")]
         only: String,
+        /// Print the command lines instead.
+        #[arg(long)]
+        print: bool,
     },
     /// Everything that must hold: format, lints, tests, and the stock kernels under the judge.
     Test {
@@ -97,11 +100,11 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> Result<()> {
     match task {
         Task::Guests { qemu } => guests::prepare(qemu == Qemu::V11_1),
-        Task::Boot { guest, qemu, cpu, run, check, repeatable, print } => {
-            let boot = Boot { guest, qemu, cpu, repeatable, run };
+        Task::Boot { guest, qemu, cpu, run: programs, check, repeatable, print } => {
+            let boot = Boot { guest, qemu, cpu, repeatable, run: programs };
             if print {
-                let words: Vec<_> = boot.command()?.iter().map(|word| quoted(&word.to_string_lossy())).collect();
-                println!("{}", words.join(" "));
+                let line = boot.command()?;
+                println!("{}", run::shown(Command::new(&line[0]).args(&line[1..])));
                 return Ok(());
             }
             let console = boot.capture(Duration::from_secs(180), !check)?;
@@ -112,7 +115,8 @@ fn perform(task: Task) -> Result<()> {
             }
             Ok(())
         }
-        Task::E2e { qemu, only } => end_to_end(qemu, &only),
+        Task::E2e { qemu, only, print: true } => e2e::print(qemu, &only),
+        Task::E2e { qemu, only, print: false } => end_to_end(qemu, &only),
         Task::Test { qemu } => test(qemu),
         Task::Demo => demo::perform(),
         Task::Bench { qemu, rounds } => bench::perform(qemu, rounds),
@@ -138,10 +142,4 @@ fn end_to_end(qemu: Qemu, only: &str) -> Result<()> {
     e2e::build()?;
     eprintln!("guests under the judge");
     e2e::perform(qemu, only)
-}
-
-/// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=,:".contains(c);
-    if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }

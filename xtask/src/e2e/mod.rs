@@ -3,6 +3,7 @@
 mod table;
 mod verdict;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,7 +17,7 @@ use crate::guests::console::Console;
 use crate::guests::machine::{Boot, Qemu};
 use crate::guests::programs;
 use crate::{place, run};
-pub use table::{RUNS, Run};
+pub use table::{Load, RUNS, Run};
 use verdict::judge;
 
 /// No guest needs this long; a guest that does hangs.
@@ -32,21 +33,27 @@ pub fn build() -> Result<()> {
 }
 
 impl Run {
-    /// `congruent check` of this run, without its report options.
+    /// `congruent check` of this run with these options for its reports.
     ///
     /// # Errors
     /// If the guest or the emulator has not been made yet.
-    pub fn command(&self, qemu: Qemu) -> Result<Command> {
-        let boot = Boot { cpu: self.cpu.map(str::to_owned), repeatable: true, ..Boot::new(self.guest, qemu, self.programs) };
+    pub fn command(&self, qemu: Qemu, reports: &[OsString]) -> Result<Command> {
+        let (line, symbols) = match self.load {
+            Load::Linux { guest, cpu, programs } => {
+                let boot = Boot { cpu: cpu.map(str::to_owned), repeatable: true, ..Boot::new(guest, qemu, programs) };
+                (boot.command()?, programs::symbols(guest))
+            }
+            Load::Bare(bare) => (bare.command(qemu)?, vec![bare.elf()]),
+        };
         let mut command = Command::new(place::release().join("congruent"));
         command.args(["check", "--dcache", self.dcache, "--timeout", LIMIT]);
-        for file in programs::symbols(self.guest) {
+        for file in symbols {
             command.arg("--symbols").arg(file);
         }
         for site in self.mute {
             command.args(["--mute", site]);
         }
-        command.arg("--").args(boot.command()?);
+        command.args(reports).arg("--").args(line);
         Ok(command)
     }
 
@@ -58,12 +65,19 @@ impl Run {
             let _ = fs::remove_file(old);
         }
         let start = Instant::now();
-        let base = self.command(qemu)?;
-        // Report options stand before the `--`.
-        let words: Vec<_> = base.get_args().map(ToOwned::to_owned).collect();
-        let mut command = Command::new(base.get_program());
-        command.arg(&words[0]).args(["--format", "json", "-o"]).arg(&json).args(["--format", "text", "-o"]).arg(&text);
-        let output = command.args(&words[1..]).stdin(Stdio::null()).output().context("cannot start congruent: was it built?")?;
+        let options: Vec<OsString> = [
+            "--format".into(),
+            "json".into(),
+            "-o".into(),
+            json.clone().into(),
+            "--format".into(),
+            "text".into(),
+            "-o".into(),
+            text.clone().into(),
+        ]
+        .into();
+        let output =
+            self.command(qemu, &options)?.stdin(Stdio::null()).output().context("cannot start congruent: was it built?")?;
         let took = start.elapsed();
         let spoken = [output.stdout, output.stderr].concat();
         fs::write(&said, &spoken)?;
@@ -72,11 +86,14 @@ impl Run {
             let last = String::from_utf8_lossy(&spoken);
             format!("no report: {}", last.lines().last().unwrap_or("nothing was said"))
         })?;
-        let verdict = judge(&serde_json::from_str(&report)?, output.status.code(), self.expect);
+        let console = Console::from_bytes(&spoken, took);
+        let programs = if let Load::Linux { programs, .. } = self.load { programs } else { "" };
+        console.check(programs).with_context(|| format!("see {}", said.display()))?;
+        let cases: Vec<&str> = console.results().filter_map(|line| line.strip_prefix("PASS ")).collect();
+        let verdict = judge(&serde_json::from_str(&report)?, output.status.code(), &cases, self.expect);
         if let Some(complaint) = verdict.complaint {
             bail!("{complaint}; see {}", text.display());
         }
-        Console::from_bytes(&spoken, took).check(self.programs).with_context(|| format!("see {}", said.display()))?;
         Ok(format!(
             "{:<10} {:>5} findings {:>6.2} G accesses {:>6.1} s",
             verdict.word,
@@ -116,6 +133,17 @@ pub fn perform(qemu: Qemu, only: &str) -> Result<()> {
         0 => Ok(()),
         count => bail!("{count} of {} runs deviate from the table (xtask/src/e2e/table.rs)", runs.len()),
     }
+}
+
+/// Prints the command line of every run whose name contains `only`.
+///
+/// # Errors
+/// If a guest or the emulator has not been made yet.
+pub fn print(qemu: Qemu, only: &str) -> Result<()> {
+    for run in RUNS.iter().filter(|run| run.name.contains(only)) {
+        println!("# {}\n{}", run.name, run::shown(&run.command(qemu, &[])?));
+    }
+    Ok(())
 }
 
 fn names() -> String {

@@ -2,6 +2,7 @@
 //!
 //! These expectations come from the kernels' sources; an entry is changed only together with the proof that it was wrong.
 
+use crate::guests::bare::Bare;
 use crate::guests::machine::Guest;
 
 /// One run of a guest under the judge.
@@ -9,23 +10,38 @@ use crate::guests::machine::Guest;
 pub struct Run {
     /// What it is called in output and on the command line.
     pub name: &'static str,
-    /// The guest.
-    pub guest: Guest,
-    /// The core, if not the guest's default one.
-    pub cpu: Option<&'static str>,
+    /// What is run.
+    pub load: Load,
     /// The modelled cache.
     pub dcache: &'static str,
-    /// What the guest runs.
-    pub programs: &'static str,
     /// Sites whose maintenance is muted.
     pub mute: &'static [&'static str],
     /// What must come out.
     pub expect: Expect,
 }
 
+/// What is run.
+#[derive(Clone, Copy, Debug)]
+pub enum Load {
+    /// Programs under a stock kernel.
+    Linux {
+        /// Which kernel, on which board.
+        guest: Guest,
+        /// The core, if not the guest's default one.
+        cpu: Option<&'static str>,
+        /// What it runs.
+        programs: &'static str,
+    },
+    /// The cases without an operating system.
+    Bare(Bare),
+}
+
 /// What must come out of a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Expect {
+    /// For every case that the guest names on its console: a finding whose consumer has the case's name if that begins with
+    /// `stale_`, none if it begins with `clean_`; and no other finding.
+    AsNamed,
     /// No finding.
     Clean,
     /// Each of these, and nothing else: anything else would be a false alarm.
@@ -58,6 +74,9 @@ use Side::{Function, Kernel, User};
 
 /// The copy routines between kernel and user: on mips one piece of code with several names, which `memcpy` shares.
 const MIPS_COPY: Side = Function(&["memcpy", "__raw_copy_from_user", "__raw_copy_to_user"]);
+/// Generated at boot, between markers that are symbols as well.
+const MIPS_COPY_PAGE: Side = Function(&["copy_page", "__copy_page_start"]);
+const MIPS_CLEAR_PAGE: Side = Function(&["clear_page", "__clear_page_start"]);
 const ARM_COPY_IN: Side = Function(&["arm_copy_from_user"]);
 /// Several names of one address.
 const ARM_MEMCPY: Side = Function(&["memcpy", "__memcpy", "mmiocpy"]);
@@ -67,18 +86,29 @@ const fn pair(consumer: Side, producer: Side) -> Pair {
     Pair { consumer, producer }
 }
 
-/// A mips run on the core whose cache the kernel knows.
-const fn mips(name: &'static str, programs: &'static str, expect: Expect) -> Run {
-    Run { name, guest: Guest::Mips, cpu: None, dcache: "p5600", programs, mute: &[], expect }
+const fn linux(name: &'static str, guest: Guest, programs: &'static str, expect: Expect) -> Run {
+    let dcache = match guest {
+        Guest::Mips => "p5600",
+        Guest::Arm => "arm1176-qemu",
+    };
+    Run { name, load: Load::Linux { guest, cpu: None, programs }, dcache, mute: &[], expect }
 }
 
-/// The same, with a site muted.
+const fn mips(name: &'static str, programs: &'static str, expect: Expect) -> Run {
+    linux(name, Guest::Mips, programs, expect)
+}
+
+const fn arm(name: &'static str, programs: &'static str, expect: Expect) -> Run {
+    linux(name, Guest::Arm, programs, expect)
+}
+
+/// An ordinary mips run with sites muted.
 const fn muted(name: &'static str, mute: &'static [&'static str], expect: Expect) -> Run {
     Run { mute, ..mips(name, ORDINARY, expect) }
 }
 
-const fn arm(name: &'static str, programs: &'static str, expect: Expect) -> Run {
-    Run { name, guest: Guest::Arm, cpu: None, dcache: "arm1176-qemu", programs, mute: &[], expect }
+const fn bare(name: &'static str, bare: Bare, dcache: &'static str) -> Run {
+    Run { name, load: Load::Bare(bare), dcache, mute: &[], expect: Expect::AsNamed }
 }
 
 /// What an ordinary system does: many processes, pipes and files, threads that fork, long argument lists, moved mappings.
@@ -86,17 +116,18 @@ const ORDINARY: &str = "workload,fork_threads,exec_args,mremap_odd";
 
 /// Every run.
 pub const RUNS: &[Run] = &[
+    bare("bare-mipsel", Bare::Mipsel, "p5600"),
+    bare("bare-mips", Bare::Mips, "p5600"),
+    bare("bare-armv6", Bare::Armv6, "arm1176-qemu"),
+    bare("bare-armv5", Bare::Armv5, "64K,4,32"),
     mips("mips-ordinary", ORDINARY, Expect::Clean),
     // A 24Kf says of itself that its cache has no aliases, and so the kernel does nothing about them.
     Run {
         name: "mips-unaware",
-        cpu: Some("24Kf"),
+        load: Load::Linux { guest: Guest::Mips, cpu: Some("24Kf"), programs: ORDINARY },
         dcache: "32K,4,32",
-        ..mips(
-            "",
-            ORDINARY,
-            Expect::AtLeast(&[pair(User, Function(&["copy_page", "__copy_page_start"])), pair(User, Kernel), pair(Kernel, User)]),
-        )
+        mute: &[],
+        expect: Expect::AtLeast(&[pair(User, MIPS_COPY_PAGE), pair(User, Kernel), pair(Kernel, User)]),
     },
     mips("mips-vm-writev", "vm_writev", Expect::Exactly(&[pair(CHILD_READS, MIPS_COPY)])),
     mips("mips-vm-writev-twin", "vm_writev:congruent", Expect::Clean),
@@ -106,17 +137,9 @@ pub const RUNS: &[Run] = &[
     mips("mips-shared-pread-twin", "shared_pread:congruent", Expect::Clean),
     mips("mips-pwrite-mapped", "pwrite_mapped", Expect::Exactly(&[pair(Function(&["program_loads_page"]), MIPS_COPY)])),
     mips("mips-pwrite-mapped-twin", "pwrite_mapped:congruent", Expect::Clean),
-    muted(
-        "mips-mute-cow",
-        &["copy_user_highpage"],
-        Expect::AtLeast(&[pair(User, Function(&["copy_page", "__copy_page_start", "copy_user_highpage"]))]),
-    ),
+    muted("mips-mute-cow", &["copy_user_highpage"], Expect::AtLeast(&[pair(User, MIPS_COPY_PAGE)])),
     // Page clearing is compiled into the fault handler, so the whole handler is muted; that the cleared bytes are missed is its share.
-    muted(
-        "mips-mute-clear",
-        &["handle_mm_fault"],
-        Expect::AtLeast(&[pair(User, Function(&["clear_page", "__clear_page_start"]))]),
-    ),
+    muted("mips-mute-clear", &["handle_mm_fault"], Expect::AtLeast(&[pair(User, MIPS_CLEAR_PAGE)])),
     muted("mips-mute-deferred", &["__update_cache"], Expect::AtLeast(&[pair(User, Kernel)])),
     muted("mips-mute-unmap", &["r4k_flush_cache_range", "r4k_flush_cache_mm"], Expect::AtLeast(&[pair(Kernel, User)])),
     arm("arm-ordinary", ORDINARY, Expect::Clean),

@@ -25,14 +25,14 @@ fn status_of(word: &str) -> i32 {
     }
 }
 
-/// Judges a report and the exit status it came with.
-pub fn judge(report: &Value, status: Option<i32>, expect: Expect) -> Verdict {
+/// Judges a report, the exit status it came with, and the cases that the guest named on its console.
+pub fn judge(report: &Value, status: Option<i32>, cases: &[&str], expect: Expect) -> Verdict {
     let word = report["verdict"].as_str().unwrap_or("none").to_owned();
     let findings = report["findings"].as_array().map_or(&[][..], Vec::as_slice);
     let accesses = report["stats"]["accesses"].as_u64().unwrap_or(0);
     let complaint = schema(report)
         .or_else(|| (status != Some(status_of(&word))).then(|| format!("exit status {status:?} with verdict {word}")))
-        .or_else(|| unexpected(&word, findings, expect));
+        .or_else(|| unexpected(&word, findings, cases, expect));
     Verdict { word, findings: findings.len(), accesses, complaint }
 }
 
@@ -49,7 +49,7 @@ fn schema(report: &Value) -> Option<String> {
     None
 }
 
-fn unexpected(word: &str, findings: &[Value], expect: Expect) -> Option<String> {
+fn unexpected(word: &str, findings: &[Value], cases: &[&str], expect: Expect) -> Option<String> {
     let wanted = if matches!(expect, Expect::Clean) { "clean" } else { "findings" };
     if word != wanted {
         let first = findings.first().map(|finding| format!(", first: {}", told(finding))).unwrap_or_default();
@@ -57,6 +57,7 @@ fn unexpected(word: &str, findings: &[Value], expect: Expect) -> Option<String> 
     }
     let (pairs, only) = match expect {
         Expect::Clean => return None,
+        Expect::AsNamed => return misnamed(findings, cases),
         Expect::Exactly(pairs) => (pairs, true),
         Expect::AtLeast(pairs) => (pairs, false),
     };
@@ -67,6 +68,27 @@ fn unexpected(word: &str, findings: &[Value], expect: Expect) -> Option<String> 
     alien.filter(|_| only).map(|finding| format!("a finding that should not be: {}", told(finding)))
 }
 
+/// The first case that did not come out as its name says.
+fn misnamed(findings: &[Value], cases: &[&str]) -> Option<String> {
+    if cases.is_empty() {
+        return Some("the guest named no case".to_owned());
+    }
+    let found: Vec<&str> = findings.iter().filter_map(|finding| function(&finding["consumer"])).collect();
+    let missed = cases.iter().find(|case| case.starts_with("stale_") && !found.contains(case));
+    if let Some(case) = missed {
+        return Some(format!("no finding in {case}"));
+    }
+    let alien = findings.iter().find(|finding| {
+        !function(&finding["consumer"]).is_some_and(|function| function.starts_with("stale_") && cases.contains(&function))
+    });
+    alien.map(|finding| format!("a finding that should not be: {}", told(finding)))
+}
+
+/// The name of a party's function.
+fn function(party: &Value) -> Option<&str> {
+    party["symbol"].as_str().and_then(|symbol| symbol.split('+').next())
+}
+
 fn matches(pair: &Pair, finding: &Value) -> bool {
     side(pair.consumer, &finding["consumer"]) && side(pair.producer, &finding["producer"])
 }
@@ -75,10 +97,7 @@ fn side(side: Side, party: &Value) -> bool {
     match side {
         Side::Kernel => party["mode"] == "kernel",
         Side::User => party["mode"] == "user",
-        Side::Function(names) => {
-            let function = party["symbol"].as_str().and_then(|symbol| symbol.split('+').next());
-            function.is_some_and(|function| names.contains(&function))
-        }
+        Side::Function(names) => function(party).is_some_and(|function| names.contains(&function)),
     }
 }
 
@@ -107,7 +126,7 @@ mod tests {
     }
 
     fn complaint(report: &Value, status: i32, expect: Expect) -> Option<String> {
-        judge(report, Some(status), expect).complaint
+        judge(report, Some(status), &[], expect).complaint
     }
 
     #[test]
@@ -140,6 +159,18 @@ mod tests {
         let more = report("findings", &json!([finding("reads+0x8", "kernel"), finding("other", "kernel")]));
         assert!(complaint(&more, 1, Expect::Exactly(&[PAIR])).is_some());
         assert_eq!(complaint(&more, 1, Expect::AtLeast(&[PAIR])), None);
+    }
+
+    #[test]
+    fn cases_must_come_out_as_their_names_say() {
+        let stale = report("findings", &json!([finding("stale_a+0x8", "kernel")]));
+        let complaint = |report: &Value, cases: &[&str]| judge(report, Some(1), cases, Expect::AsNamed).complaint;
+        assert_eq!(complaint(&stale, &["stale_a", "clean_b"]), None);
+        assert!(complaint(&stale, &["stale_a", "stale_b"]).is_some());
+        assert!(complaint(&stale, &["clean_b"]).is_some());
+        assert!(complaint(&stale, &[]).is_some());
+        let both = report("findings", &json!([finding("stale_a+0x8", "kernel"), finding("clean_b", "kernel")]));
+        assert!(complaint(&both, &["stale_a", "clean_b"]).is_some());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The guests and emulators that tests use, and the one definition of the command line that boots each.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use clap::ValueEnum;
@@ -25,6 +26,17 @@ impl Qemu {
             Self::V10_0 => "qemu-10.0",
             Self::V11_1 => "qemu-11.1",
         }
+    }
+
+    /// The emulator of one kind of guest.
+    ///
+    /// # Errors
+    /// If it has not been fetched yet.
+    pub fn program(self, system: &str) -> Result<PathBuf> {
+        let program = place::guests().join(self.directory()).join("bin").join(system);
+        let more = if self == Self::V11_1 { " --qemu 11.1" } else { "" };
+        ensure!(program.exists(), "{} is missing: run `cargo xtask guests{more}`", program.display());
+        Ok(program)
     }
 
     /// The Debian suite that has it.
@@ -142,12 +154,11 @@ impl Boot {
     /// # Errors
     /// If the guest or the emulator has not been made yet.
     pub fn command(&self) -> Result<Vec<OsString>> {
-        let emulator = place::guests().join(self.qemu.directory()).join("bin").join(self.guest.system());
+        let emulator = self.qemu.program(self.guest.system())?;
         let dir = place::guests().join(self.guest.directory());
         let (kernel, initramfs) = (dir.join("kernel/vmlinuz"), dir.join("initramfs.cpio"));
-        for needed in [&emulator, &kernel, &initramfs] {
-            let more = if self.qemu == Qemu::V10_0 { "" } else { " --qemu 11.1" };
-            ensure!(needed.exists(), "{} is missing: run `cargo xtask guests{more}`", needed.display());
+        for needed in [&kernel, &initramfs] {
+            ensure!(needed.exists(), "{} is missing: run `cargo xtask guests`", needed.display());
         }
         let mut line: Vec<OsString> = vec![emulator.into()];
         let mut add = |words: &[&str]| line.extend(words.iter().map(OsString::from));

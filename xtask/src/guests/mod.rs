@@ -1,5 +1,6 @@
 //! The guests that tests boot: stock kernels, emulators, programs, symbols, all under `target/guests`.
 
+pub mod bare;
 pub mod console;
 mod cpio;
 mod initramfs;
@@ -15,6 +16,7 @@ use std::thread;
 use anyhow::{Context, Result};
 
 use crate::place;
+use bare::Bare;
 use machine::{Guest, Qemu};
 
 /// Fetches and builds what is missing or out of date. Quick when nothing is.
@@ -39,6 +41,9 @@ pub fn prepare(newest_too: bool) -> Result<()> {
         fetched?;
         anyhow::Ok((compilers?, kernels))
     })?;
+    for bare in Bare::ALL {
+        bare.build(&compilers)?;
+    }
     for (guest, kernel) in Guest::ALL.into_iter().zip(kernels) {
         let kernel = kernel?;
         let programs = programs::build(guest, &compilers)?;

@@ -1,0 +1,106 @@
+//! Guests without an operating system: every maintenance instruction in each form, one case each (`guests/bare`).
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+use super::machine::{Guest, Qemu};
+use super::recipe::Recipe;
+use crate::{place, run};
+
+/// A core and the byte order it runs in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Bare {
+    /// MIPS32 release 5, little endian.
+    Mipsel,
+    /// MIPS32 release 5, big endian.
+    Mips,
+    /// ARM1176.
+    Armv6,
+    /// ARM926. Its cache is virtually tagged; here only its instructions matter.
+    Armv5,
+}
+
+impl Bare {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Mipsel, Self::Mips, Self::Armv6, Self::Armv5];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Mipsel => "mipsel",
+            Self::Mips => "mips",
+            Self::Armv6 => "armv6",
+            Self::Armv5 => "armv5",
+        }
+    }
+
+    /// Which compiler, and the source and linker script.
+    const fn parts(self) -> (Guest, &'static str, &'static str) {
+        match self {
+            Self::Mipsel | Self::Mips => (Guest::Mips, "malta.c", "malta.ld"),
+            Self::Armv6 | Self::Armv5 => (Guest::Arm, "arm.c", "arm.ld"),
+        }
+    }
+
+    const fn flags(self) -> &'static [&'static str] {
+        match self {
+            Self::Mipsel => &["-EL", "-march=mips32r2", "-mabi=32", "-mno-abicalls", "-G0"],
+            Self::Mips => &["-EB", "-march=mips32r2", "-mabi=32", "-mno-abicalls", "-G0"],
+            Self::Armv6 => &["-march=armv6k", "-marm", "-Wa,-mno-warn-deprecated"],
+            Self::Armv5 => &["-march=armv5te", "-marm"],
+        }
+    }
+
+    /// The ELF file that is booted, with its symbols.
+    pub fn elf(self) -> PathBuf {
+        place::guests().join("bare").join(self.name())
+    }
+
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// If the source does not compile without a warning.
+    pub fn build(self, compilers: &Path) -> Result<()> {
+        let sources = place::guest_sources().join("bare");
+        let (guest, source, script) = self.parts();
+        let mut recipe = Recipe::new(format!("bare/{}", self.name())).file(&compilers.join("PACKAGES"))?;
+        recipe = recipe.input(self.flags().join(" ")).input("flags 1");
+        for file in [source, script, "cases.h"] {
+            recipe = recipe.file(&sources.join(file))?;
+        }
+        recipe.ensure(|elf| {
+            let compiler = compilers.join("bin").join(format!("{}-gcc", guest.target()));
+            let common =
+                ["-std=gnu17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-pic", "-fdebug-prefix-map=/="];
+            let linked = ["-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments"];
+            let command = &mut Command::new(compiler);
+            command.current_dir(&sources).args(self.flags()).args(common).args(linked).arg(format!("-Wl,-T,{script}"));
+            run::quietly(command.arg("-o").arg(elf).arg(source)).with_context(|| format!("compiling guests/bare/{source}"))?;
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// The command line that boots it.
+    ///
+    /// # Errors
+    /// If it or the emulator has not been made yet.
+    pub fn command(self, qemu: Qemu) -> Result<Vec<OsString>> {
+        let (system, board): (_, &[&str]) = match self {
+            Self::Mipsel => ("qemu-system-mipsel", &["-M", "malta", "-cpu", "P5600", "-nic", "none", "-vga", "none"]),
+            Self::Mips => ("qemu-system-mips", &["-M", "malta", "-cpu", "P5600", "-nic", "none", "-vga", "none"]),
+            Self::Armv6 => ("qemu-system-arm", &["-M", "raspi1ap"]),
+            Self::Armv5 => ("qemu-system-arm", &["-M", "versatilepb", "-nic", "none"]),
+        };
+        let (emulator, elf) = (qemu.program(system)?, self.elf());
+        ensure!(elf.exists(), "{} is missing: run `cargo xtask guests`", elf.display());
+        let mut line: Vec<OsString> = vec![emulator.into()];
+        line.extend(
+            board.iter().chain(&["-accel", "tcg,thread=single", "-nographic", "-no-reboot", "-kernel"]).map(OsString::from),
+        );
+        line.push(elf.into());
+        Ok(line)
+    }
+}
