@@ -1,8 +1,8 @@
 //! What comes first, and what is told once: the order of findings, and groups of them for the text.
 //!
-//! The order is: damage before danger (bytes already destroyed, then old bytes seen, then newer bytes endangered); findings in
-//! which kernel code takes part before those among user code alone, because the kernel owns the maintenance; then the more
-//! frequent. Findings of one class between the same two functions are one group.
+//! The order is: old bytes seen before newer bytes endangered; findings in which kernel code takes part before those among user
+//! code alone, because the kernel owns the maintenance; then the more frequent. Findings of one class between the same two
+//! functions are one group.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -12,12 +12,12 @@ use congruent_shadow::HazardClass;
 use crate::report::{Entry, PartyEntry, PartyKindName};
 use crate::{Address, Mode};
 
-/// How bad a class is; smaller is worse.
+/// How bad a class is; smaller is worse. A consumer that can see old bytes is damage done; a store or device that endangers
+/// newer bytes is damage to come.
 fn severity(class: HazardClass) -> u8 {
     match class {
-        HazardClass::ReadLost | HazardClass::ClobberedNeighbour => 0,
-        HazardClass::WriteUnderDirtyAlias | HazardClass::DmaWriteUnderDirty | HazardClass::MixedAttributesWrite => 2,
-        _ => 1,
+        HazardClass::WriteUnderDirtyAlias | HazardClass::DmaWriteUnderDirty | HazardClass::MixedAttributesWrite => 1,
+        _ => 0,
     }
 }
 

@@ -30,6 +30,9 @@ impl Default for TextOptions {
 /// Lines are broken so that they fit this many columns.
 const WIDTH: usize = 110;
 
+/// How many maintenance operations are told of one finding: the last ones.
+const MAINTENANCE_TOLD: usize = 4;
+
 /// The column at which the right-hand side begins.
 const MARGIN: usize = 14;
 
@@ -137,12 +140,15 @@ fn account(page: &mut Page, number: usize, group: &Group<'_>) {
         Some(producer) => page.party("written by", producer, entry.producer_colour),
         None => page.field("written by", "a store that was not seen, or a loader"),
     }
-    match &entry.maintenance_between[..] {
-        [] => page.field("in between", "no maintenance of this line"),
-        [first, others @ ..] => {
-            page.field("in between", &maintenance(entry, first));
-            others.iter().for_each(|other| page.field("", &maintenance(entry, other)));
-        }
+    if entry.maintenance_between.is_empty() {
+        page.field("in between", "no maintenance of this line");
+    }
+    let earlier = entry.maintenance_between.len().saturating_sub(MAINTENANCE_TOLD);
+    for (i, operation) in entry.maintenance_between[earlier..].iter().enumerate() {
+        page.field(if i == 0 { "in between" } else { "" }, &maintenance(entry, operation));
+    }
+    if earlier > 0 {
+        page.field("", &format!("before these, {} that --format json lists", amount(earlier as u64, "operation", "operations")));
     }
     page.field("why", &explanation.why);
     page.field("missing", &explanation.missing);

@@ -95,6 +95,7 @@ fn one_of_each() -> Vec<Finding> {
         past(Maintenance::WriteBackInvalidate, Some(1), 0x8010_0220, Effect::Nothing),
         PastMaintenance { muted: true, ..past(Maintenance::WriteBack, Some(0), 0x8010_0010, Effect::Nothing) },
         past(Maintenance::WriteBackInvalidate, None, 0x8000_0040, Effect::Nothing),
+        past(Maintenance::WriteBack, Some(1), 0x8010_0230, Effect::Nothing),
     ];
     findings[2].maintenance_between = vec![
         past(Maintenance::WriteBackInvalidate, Some(0), 0x8010_0210, Effect::Dropped),
