@@ -1,8 +1,8 @@
 //! A MIPS32 processor: registers from the CPU state (QEMU describes none), segments, QEMU's own translation.
 //!
 //! Hardware refills the TLB when the operand of a cache instruction misses it; QEMU executes nothing there, so the entry may be
-//! missing. What the page led to at its last access in the same address space stands in: Linux flushes a page by its user
-//! address only while it is mapped (`arch/mips/mm/c-r4k.c`, `local_r4k_flush_cache_page`).
+//! missing. Then the tables decide, as the hardware page walker would read them; on cores without one, what the page led to at
+//! its last access in the same address space stands in.
 
 use congruent_geometry::{CacheGeometry, PhysAddr};
 use congruent_trace::Scope;
@@ -10,7 +10,8 @@ use congruent_trace::Scope;
 use super::{Cpu, Unsupported};
 use crate::api::{Api, Reader, Register};
 use crate::guest::Meaning;
-use crate::guest::mips::{self, Endian};
+use crate::guest::mips::{self, ControlRegister, Endian};
+use crate::guest::mips_tables::Walker;
 use crate::registers::{Calibration, Environment, mips_calibration_operand, mips_register};
 
 /// A guest of `qemu-system-mips` or `qemu-system-mipsel`.
@@ -19,6 +20,7 @@ pub struct Mips {
     calibration: Calibration,
     /// The address space in EntryHi, as last written.
     address_space: u16,
+    walker: Walker,
     /// Per virtual page: where it led at its last access. Untouched parts cost nothing.
     last_seen: Box<[LastSeen]>,
 }
@@ -43,7 +45,15 @@ impl Mips {
 
     fn new(endian: Endian) -> Self {
         let last_seen = vec![LastSeen::default(); 1 << (32 - PAGE_SHIFT)].into_boxed_slice();
-        Self { endian, calibration: Calibration::default(), address_space: 0, last_seen }
+        Self { endian, calibration: Calibration::default(), address_space: 0, walker: Walker::default(), last_seen }
+    }
+
+    /// # Safety
+    /// As [`Cpu::resolve`].
+    unsafe fn physical_word(&self, address: u32, reader: &mut Reader) -> Option<u32> {
+        // SAFETY: by this function's contract.
+        let word = unsafe { reader.physical_word(address.into()) }?;
+        Some(if self.endian == Endian::Big { word.swap_bytes() } else { word })
     }
 }
 
@@ -113,10 +123,14 @@ impl Cpu for Mips {
             LastSeen { frame_plus_one: (paddr.0 >> PAGE_SHIFT) as u32 + 1, address_space: self.address_space };
     }
 
-    unsafe fn resolve(&mut self, vaddr: u32, api: &Api, _reader: &mut Reader) -> Option<PhysAddr> {
+    unsafe fn resolve(&mut self, vaddr: u32, api: &Api, reader: &mut Reader) -> Option<PhysAddr> {
         // SAFETY: by the trait's contract.
         if let Some(paddr) = unsafe { api.translate(vaddr.into()) } {
             return Some(PhysAddr(paddr));
+        }
+        // SAFETY: by the trait's contract.
+        if let Some(paddr) = self.walker.walk(vaddr, |address| unsafe { self.physical_word(address, reader) }) {
+            return Some(PhysAddr(paddr.into()));
         }
         let seen = self.last_seen[(vaddr >> PAGE_SHIFT) as usize];
         let frame = seen.frame_plus_one.checked_sub(1)?;
@@ -129,9 +143,12 @@ impl Cpu for Mips {
     }
 
     unsafe fn translations_change(&mut self, word: u32, _reader: &mut Reader, environment: Environment) {
-        if let Some(source) = mips::address_space_write(word) {
-            // SAFETY: by the trait's contract.
-            self.address_space = (unsafe { mips_register(environment, source) } & ADDRESS_SPACE) as u16;
+        let Some((register, source)) = mips::control_write(word) else { return };
+        // SAFETY: by the trait's contract.
+        let value = unsafe { mips_register(environment, source) };
+        match register {
+            ControlRegister::EntryHi => self.address_space = (value & ADDRESS_SPACE) as u16,
+            ControlRegister::Walker(register) => *self.walker.register_mut(register) = value,
         }
     }
 

@@ -103,8 +103,8 @@ pub trait Cpu {
 /// [`Unsupported`] if the architecture is unknown or this QEMU gives no way to translate its addresses.
 pub fn of_target(target: &str, api: &Api) -> Result<Box<dyn Cpu>, Unsupported> {
     let (cpu, resolves): (Box<dyn Cpu>, bool) = match target {
-        "mips" => (Box::new(Mips::big_endian()), api.can_translate()),
-        "mipsel" => (Box::new(Mips::little_endian()), api.can_translate()),
+        "mips" => (Box::new(Mips::big_endian()), api.can_translate() && api.can_read_physical()),
+        "mipsel" => (Box::new(Mips::little_endian()), api.can_translate() && api.can_read_physical()),
         "arm" => (Box::new(Arm::new()), api.can_read_physical()),
         other => return Err(format!("guests of architecture {other} are not supported; mips, mipsel and arm are")),
     };

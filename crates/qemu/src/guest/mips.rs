@@ -6,6 +6,7 @@
 use congruent_geometry::CacheGeometry;
 use congruent_trace::{Maintenance, Scope};
 
+use super::mips_tables::WalkerRegister;
 use super::{CacheInstruction, Meaning, Operand, PartialWord};
 
 /// Which half of the word order the guest runs in.
@@ -63,10 +64,30 @@ fn cache(operation: u32, register: u8, offset: i32) -> Meaning {
     Meaning::Cache(CacheInstruction { op, operand })
 }
 
-/// The general register whose value an instruction moves to EntryHi.
-pub fn address_space_write(word: u32) -> Option<u8> {
-    // MTC0 rt, EntryHi
-    (word & 0xffe0_ffff == 0x4080_5000).then_some((word >> 16 & 31) as u8)
+/// A register that steers translation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ControlRegister {
+    /// EntryHi: the address space.
+    EntryHi,
+    /// One of the hardware page walker's.
+    Walker(WalkerRegister),
+}
+
+/// The translation register that an instruction writes, and the general register with the new value.
+pub fn control_write(word: u32) -> Option<(ControlRegister, u8)> {
+    // MTC0 rt, rd, sel
+    if word & 0xffe0_07f8 != 0x4080_0000 {
+        return None;
+    }
+    let register = match (word >> 11 & 31, word & 7) {
+        (10, 0) => ControlRegister::EntryHi,
+        (5, 5) => ControlRegister::Walker(WalkerRegister::Base),
+        (5, 6) => ControlRegister::Walker(WalkerRegister::Field),
+        (5, 7) => ControlRegister::Walker(WalkerRegister::Size),
+        (6, 6) => ControlRegister::Walker(WalkerRegister::Control),
+        _ => return None,
+    };
+    Some((register, (word >> 16 & 31) as u8))
 }
 
 fn cop0(word: u32) -> Meaning {
@@ -87,6 +108,7 @@ fn cop0(word: u32) -> Meaning {
     // entry has left the TLB already and no TLB instruction follows. Config holds the attribute of kseg0.
     match (word >> 21 & 31, word >> 11 & 31) {
         (4 | 6, ENTRY_HI | CONFIG) => Meaning::Translation,
+        _ if control_write(word).is_some() => Meaning::Translation,
         _ => Meaning::Other,
     }
 }
@@ -145,8 +167,10 @@ mod tests {
         {
             assert_eq!(decode(word, Endian::Little) == Meaning::Translation, voids, "{word:#x}");
         }
-        assert_eq!(address_space_write(0x4084_5000), Some(4));
-        assert_eq!(address_space_write(0x4084_6000), None);
+        // mtc0 $a0,$10; mtc0 $a0,$12; mtc0 $a1,$5,5
+        assert_eq!(control_write(0x4084_5000), Some((ControlRegister::EntryHi, 4)));
+        assert_eq!(control_write(0x4084_6000), None);
+        assert_eq!(control_write(0x4085_2805), Some((ControlRegister::Walker(WalkerRegister::Base), 5)));
         // lw is nothing special.
         assert_eq!(decode(0x8c82_0000, Endian::Little), Meaning::Other);
     }

@@ -5,6 +5,7 @@
 pub mod arm;
 pub mod arm_tables;
 pub mod mips;
+pub mod mips_tables;
 
 use congruent_trace::Maintenance;
 
