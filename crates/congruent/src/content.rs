@@ -4,14 +4,22 @@
 //! the page mapped, in whatever address space and with whatever rights, sees the same bytes.
 
 use crate::hardware::Platform;
+use crate::reach::Slot;
 use crate::state::AccessKind;
 use crate::window::{At, Overwrite, Read, Write};
 use crate::{Congruent, Error, Frame, VirtAddr, Window};
 
 impl<P: Platform> Congruent<P> {
+    /// A window through which every byte is going to be stored.
     fn overwriting(&self, frame: Frame, at: At<P>) -> Result<Window<'_, P, Overwrite>, Error> {
+        // The slot first: settling may discard what the frame holds, and then there is no way back.
+        let slot = match at {
+            At::Colour(colour) if P::ALIASES && self.linear_colour(frame) != Some(colour) => Some(Slot::take(self, frame)?),
+            // The permanent mapping needs no slot, and at the home nothing is discarded.
+            _ => None,
+        };
         let settled = self.settle_as(frame, at, AccessKind::Overwrite)?;
-        self.open(settled)
+        self.open_in(settled, slot)
     }
 
     /// Fills a frame with zeros, in the colour in which it will be used first: pass that of the faulting address.

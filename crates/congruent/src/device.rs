@@ -6,8 +6,9 @@
 
 use core::fmt;
 
-use crate::engine::{Range, Reach};
+use crate::engine::Range;
 use crate::hardware::Platform;
+use crate::reach::Reach;
 use crate::state::Maintenance;
 use crate::{Congruent, Error, Frame};
 

@@ -4,12 +4,11 @@
 //! gone, before anybody sees the new state; an operation that fails has issued no maintenance. Not here: what is needed
 //! (`state.rs`).
 
-use core::marker::PhantomData;
-
 use congruent_geometry::CacheGeometry;
 
 use crate::config::stride;
 use crate::hardware::{Platform, Remaining, Revoke};
+use crate::reach::Reach;
 use crate::state::{Maintenance, MustRevoke, Plan, Refusal, Rules, State};
 use crate::word::{Change, FrameWord};
 use crate::{Colour, Config, ConfigError, Error, Frame, Policy, Tags, VirtAddr};
@@ -219,57 +218,4 @@ impl<P: Platform> Congruent<P> {
         let page = self.page() as usize;
         if len <= page && offset as usize <= page - len { Ok(()) } else { Err(Error::OutOfPage { frame, offset, len }) }
     }
-}
-
-/// An address at which a frame can be reached through one colour, for as long as this lives.
-pub(crate) struct Reach<'c, P: Platform> {
-    congruent: &'c Congruent<P>,
-    pub(crate) address: VirtAddr,
-    /// CPU and slot, unless the address is that of the permanent mapping.
-    slot: Option<(u32, u32)>,
-    // A slot belongs to one CPU; so does what is mapped there.
-    _one_cpu: PhantomData<*mut ()>,
-}
-
-impl<'c, P: Platform> Reach<'c, P> {
-    pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Result<Self, Error> {
-        let platform = &congruent.platform;
-        if let Some(address) = platform.linear(frame)
-            && congruent.colour(address).0 == colour
-        {
-            return Ok(Self { congruent, address, slot: None, _one_cpu: PhantomData });
-        }
-        let geometry = congruent.geometry();
-        assert!(u32::from(colour) < geometry.colours(), "colour {colour} of frame {:#x} is not one of {geometry}", frame.0);
-        let windows = congruent.config.windows;
-        let context = platform.enter();
-        let thread_slots = mask(windows.thread_slots);
-        let candidates =
-            if context.interrupt { mask(windows.thread_slots + windows.interrupt_slots) & !thread_slots } else { thread_slots };
-        let Some(slot) = platform.slots(context.cpu).take(candidates) else {
-            platform.leave();
-            return Err(Error::NoSlot { frame, cpu: context.cpu, interrupt: context.interrupt });
-        };
-        let place = u64::from(context.cpu * windows.slots() + slot) * u64::from(stride(geometry));
-        let address = windows.base.add(place + u64::from(colour) * u64::from(geometry.page()));
-        // SAFETY: the slot is ours alone since `take`, its pages lie in the area, and this CPU cannot change before `leave`.
-        unsafe { platform.map(address, frame) };
-        Ok(Self { congruent, address, slot: Some((context.cpu, slot)), _one_cpu: PhantomData })
-    }
-}
-
-impl<P: Platform> Drop for Reach<'_, P> {
-    fn drop(&mut self) {
-        if let Some((cpu, slot)) = self.slot {
-            let platform = &self.congruent.platform;
-            // SAFETY: mapped by `new` on this CPU (`Reach` is not `Send`), and its only user is being dropped.
-            unsafe { platform.unmap(self.address) };
-            platform.slots(cpu).give_back(slot);
-            platform.leave();
-        }
-    }
-}
-
-const fn mask(bits: u8) -> u32 {
-    if bits >= 32 { u32::MAX } else { (1 << bits) - 1 }
 }

@@ -10,6 +10,7 @@ mod error;
 mod hardware;
 mod pin;
 mod placement;
+mod reach;
 mod slots;
 pub mod state;
 mod sync;

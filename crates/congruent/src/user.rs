@@ -152,7 +152,7 @@ impl<P: Platform> Congruent<P> {
 
     /// Without tracking, nothing is known and everything is done.
     fn sync_untracked(&self, frame: Frame) -> Result<(), Error> {
-        let mapping = crate::engine::Reach::new(self, frame, 0)?;
+        let mapping = crate::reach::Reach::new(self, frame, 0)?;
         self.issue(crate::state::Maintenance::WriteBack, mapping.address, self.whole_page());
         // SAFETY: the page is mapped, cacheable, while `mapping` lives.
         unsafe { self.platform().drop_instructions(mapping.address, self.page()) };

@@ -23,8 +23,8 @@
 
 use core::marker::PhantomData;
 
-use crate::engine::Reach;
 use crate::hardware::Platform;
+use crate::reach::{Reach, Slot};
 use crate::state::{AccessKind, State};
 use crate::{Colour, Congruent, Error, Frame, FrameWord, VirtAddr};
 
@@ -270,13 +270,27 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::NoSlot`].
     pub fn open<'c, A: Access>(&'c self, settled: Settled<'c, P, A>) -> Result<Window<'c, P, A>, Error> {
-        Ok(Window { reach: Reach::new(self, settled.frame, settled.colour)?, settled })
+        self.open_in(settled, None)
+    }
+
+    /// [`open`](Self::open) in a slot that was taken before, if one was.
+    pub(crate) fn open_in<'c, A: Access>(
+        &'c self,
+        settled: Settled<'c, P, A>,
+        slot: Option<Slot<'c, P>>,
+    ) -> Result<Window<'c, P, A>, Error> {
+        let (frame, colour) = (settled.frame, settled.colour);
+        let reach = match slot {
+            Some(slot) => Reach::in_slot(slot, frame, colour),
+            None => Reach::new(self, frame, colour)?,
+        };
+        Ok(Window { reach, settled })
     }
 
     /// [`settle`](Self::settle) and [`open`](Self::open) in one: a window at the frame's home colour.
     ///
     /// # Errors
-    /// [`Error`].
+    /// [`Error`]. If it is [`Error::NoSlot`], the frame may have been settled; nothing that it holds is lost.
     pub fn window<A: Access>(&self, frame: Frame) -> Result<Window<'_, P, A>, Error> {
         let settled = self.settle(frame, At::Home)?;
         self.open(settled)

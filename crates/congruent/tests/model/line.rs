@@ -106,7 +106,7 @@ impl Line {
                 }
             }
             Event::DeviceWrites { halves } => {
-                if self.dirty_elsewhere(COLOURS) != 0 {
+                if halves & self.dirty_elsewhere(COLOURS) != 0 {
                     return Err(Hazard("dma-write-under-dirty"));
                 }
                 for copy in &mut self.copies {
