@@ -68,20 +68,25 @@ fn unexpected(word: &str, findings: &[Value], cases: &[&str], expect: Expect) ->
     alien.filter(|_| only).map(|finding| format!("a finding that should not be: {}", told(finding)))
 }
 
-/// The first case that did not come out as its name says.
+/// The cases that did not come out as their names say.
 fn misnamed(findings: &[Value], cases: &[&str]) -> Option<String> {
     if cases.is_empty() {
         return Some("the guest named no case".to_owned());
     }
     let found: Vec<&str> = findings.iter().filter_map(|finding| function(&finding["consumer"])).collect();
-    let missed = cases.iter().find(|case| case.starts_with("stale_") && !found.contains(case));
-    if let Some(case) = missed {
-        return Some(format!("no finding in {case}"));
-    }
-    let alien = findings.iter().find(|finding| {
+    let missed: Vec<&str> = cases.iter().copied().filter(|case| case.starts_with("stale_") && !found.contains(case)).collect();
+    let alien = findings.iter().filter(|finding| {
         !function(&finding["consumer"]).is_some_and(|function| function.starts_with("stale_") && cases.contains(&function))
     });
-    alien.map(|finding| format!("a finding that should not be: {}", told(finding)))
+    let alien: Vec<String> = alien.map(told).collect();
+    let mut complaints = Vec::new();
+    if !missed.is_empty() {
+        complaints.push(format!("no finding in {}", missed.join(", ")));
+    }
+    if !alien.is_empty() {
+        complaints.push(format!("findings that should not be: {}", alien.join("; ")));
+    }
+    (!complaints.is_empty()).then(|| complaints.join("; "))
 }
 
 /// The name of a party's function.
