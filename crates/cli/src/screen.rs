@@ -93,8 +93,10 @@ impl Screen {
     }
 }
 
+/// The terminal's width; 80 where it does not know (some pseudo-terminals say 0).
 fn columns() -> usize {
-    rustix::termios::tcgetwinsize(rustix::stdio::stderr()).map_or(80, |size| usize::from(size.ws_col)).max(20)
+    let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0).unwrap_or(80)
 }
 
 /// What the status line says.
@@ -124,7 +126,7 @@ impl Status {
             line.push_str(", stopping the guest");
         }
         // One column stays free: a full line would wrap.
-        line.truncate(columns - 1);
+        line.truncate(columns.saturating_sub(1));
         line
     }
 }

@@ -139,13 +139,15 @@ impl Message {
         to.write_all(&line)
     }
 
-    /// Reads the next message, `None` at the end of the stream.
+    /// Reads the next message, `None` at the end of the stream. A line without its end is no message: the sender died while it
+    /// wrote.
     ///
     /// # Errors
     /// Whatever `from` reports; [`io::ErrorKind::InvalidData`] for a line that is no message.
     pub fn read(from: &mut impl BufRead) -> io::Result<Option<Self>> {
         let mut line = String::new();
-        if from.read_line(&mut line)? == 0 {
+        from.read_line(&mut line)?;
+        if !line.ends_with('\n') {
             return Ok(None);
         }
         serde_json::from_str(&line).map(Some).map_err(io::Error::from)

@@ -11,6 +11,7 @@ pub const TESTS: &[Test] = tests![
     a_run_without_findings_is_clean,
     a_run_with_findings_says_so,
     a_crash_leaves_the_findings_so_far,
+    a_crash_in_the_middle_of_a_message_is_a_crash,
     qemu_leaving_without_the_last_message_is_incomplete,
     the_exit_status_of_a_guest_that_finished_does_not_matter,
     a_guest_that_used_no_cache_is_never_clean,
@@ -52,6 +53,11 @@ fn a_crash_leaves_the_findings_so_far() {
     ran.assert_incomplete("QEMU was killed by SIGABRT");
     assert!(ran.stdout.contains("1. read-dirty-elsewhere"), "{ran:?}");
     assert!(ran.stdout.contains("lower bounds"), "{ran:?}");
+}
+
+fn a_crash_in_the_middle_of_a_message_is_a_crash() {
+    let ran = Place::new().check(&[], &["hello", "finding", "half-a-message", "crash"]);
+    ran.assert_incomplete("QEMU was killed by SIGABRT");
 }
 
 fn qemu_leaving_without_the_last_message_is_incomplete() {
