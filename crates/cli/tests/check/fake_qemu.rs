@@ -97,7 +97,8 @@ impl Fake {
             "print-all-bytes" => print(&(0..=255).collect::<Vec<u8>>()),
             "print-config" => print(format!("{:?}", self.config).as_bytes()),
             "print-mode-of-directory" => print(format!("{:o}", mode(self.config_file.parent().unwrap())).as_bytes()),
-            "complain" => eprintln!("{argument}"),
+            // In one piece: on its way it may be mixed with the console, but only between pieces.
+            "complain" => std::io::stderr().write_all(format!("{argument}\n").as_bytes()).unwrap(),
             "touch" => std::fs::write(argument, "").unwrap(),
             "echo-input" => {
                 let mut input = String::new();
