@@ -66,6 +66,8 @@ pub enum GeometryError {
     },
     /// More than 1024 colours (PA-RISC's number, the most of any known core).
     TooManyColours(u32),
+    /// More than 64 ways (ARM920T's number, the most of any core in view), which a machine word can name.
+    TooManyWays(u32),
     /// The unit of write-back is longer than the line or not a power of two.
     WriteBackUnit(u32),
 }
@@ -80,6 +82,7 @@ impl fmt::Display for GeometryError {
                 write!(f, "one way would be {way} bytes, shorter than a line of {line}")
             }
             Self::TooManyColours(colours) => write!(f, "{colours} colours; 1024 are supported"),
+            Self::TooManyWays(ways) => write!(f, "{ways} ways; 64 are supported"),
             Self::WriteBackUnit(unit) => {
                 write!(f, "the unit of write-back must be a power of two no longer than the line, not {unit}")
             }
@@ -108,6 +111,9 @@ impl CacheGeometry {
         }
         if !ways.is_power_of_two() {
             return Err(GeometryError::NotPowerOfTwo("number of ways", ways));
+        }
+        if ways > 64 {
+            return Err(GeometryError::TooManyWays(ways));
         }
         if !line.is_power_of_two() {
             return Err(GeometryError::NotPowerOfTwo("line length", line));
@@ -338,6 +344,7 @@ mod tests {
         use GeometryError::*;
         assert_eq!(CacheGeometry::new(48 << 10, 4, 32), Err(NotPowerOfTwo("cache size", 48 << 10)));
         assert_eq!(CacheGeometry::new(32 << 10, 0, 32), Err(NotPowerOfTwo("number of ways", 0)));
+        assert_eq!(CacheGeometry::new(32 << 10, 128, 32), Err(TooManyWays(128)));
         assert_eq!(CacheGeometry::new(32 << 10, 4, 256), Err(LineOutOfRange(256)));
         assert_eq!(CacheGeometry::new(64, 4, 32), Err(WayShorterThanLine { way: 16, line: 32 }));
         assert_eq!(CacheGeometry::new(8 << 20, 1, 32), Err(TooManyColours(2048)));

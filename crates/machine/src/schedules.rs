@@ -4,6 +4,7 @@
 //! if some schedule leads to it. Sets and steps between them are remembered, so that long enumerations share their work.
 
 use alloc::boxed::Box;
+use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
@@ -191,19 +192,11 @@ fn spread(
     states: impl IntoIterator<Item = (State, Option<(State, Move)>)>,
 ) -> BTreeMap<State, Option<(State, Move)>> {
     let mut reached = BTreeMap::new();
-    let mut left = Vec::new();
-    for (state, from) in states {
-        if !reached.contains_key(&state) {
-            reached.insert(state, from);
-            left.push(state);
-        }
-    }
-    while let Some(state) = left.pop() {
-        for (next, by) in moves(shape, state) {
-            if !reached.contains_key(&next) {
-                reached.insert(next, Some((state, by)));
-                left.push(next);
-            }
+    let mut left: Vec<_> = states.into_iter().collect();
+    while let Some((state, from)) = left.pop() {
+        if let Entry::Vacant(new) = reached.entry(state) {
+            new.insert(from);
+            left.extend(moves(shape, state).map(|(next, by)| (next, Some((state, by)))));
         }
     }
     reached

@@ -16,6 +16,9 @@ pub(crate) struct Findings {
     list: Vec<Finding>,
     places: BTreeMap<Key, usize>,
     hazards: u64,
+    /// Every hazard unfolded, for tests to take.
+    #[cfg(test)]
+    pub log: Vec<(HazardClass, Example)>,
 }
 
 impl Findings {
@@ -29,6 +32,8 @@ impl Findings {
         history: impl FnOnce() -> Vec<PastMaintenance>,
     ) {
         self.hazards += 1;
+        #[cfg(test)]
+        self.log.push((class, example));
         let key = (class, (consumer.kind, consumer.site), producer.map(|producer| (producer.kind, producer.site)));
         let list = &mut self.list;
         let place = *self.places.entry(key).or_insert_with(|| {

@@ -10,12 +10,12 @@ mod findings;
 mod heads;
 mod history;
 mod line;
-#[cfg(test)]
-mod proof;
 mod records;
 mod shadow;
 mod slow;
 mod sweep;
+#[cfg(test)]
+mod tests;
 
 use congruent_geometry::CacheGeometry;
 

@@ -1,4 +1,4 @@
-//! The central theorem for the rules: on one line, `Line` and the model of every schedule agree after *any* sequence of events.
+//! The central theorem, for the rules: on one line, `Line` and the model of every schedule agree after *any* sequence of events.
 //!
 //! Both are finite, so the pairs of states that they can be in together are finite too. The tests walk through all of them:
 //! whatever the length of a sequence, it ends in a pair that was looked at. For each pair and event the hazardous bytes must
@@ -11,35 +11,12 @@ use std::println;
 
 use congruent_geometry::ByteMask;
 use congruent_machine::{Bypass, Groups, Op, Schedules, Shape as LineShape, StateSet, Step};
-use congruent_trace::{Maintenance, Site};
+use congruent_trace::Site;
 
 use crate::finding::{HazardClass, Party, PartyKind};
 use crate::line::{Line, Path, Shape, Ways};
 
-const MAINTENANCE: [Maintenance; 3] = [Maintenance::WriteBack, Maintenance::Invalidate, Maintenance::WriteBackInvalidate];
-
-/// Every event there is for a line of this shape; those by index only where a set has several ways.
-fn every_step(shape: LineShape) -> Vec<Step> {
-    let colours = 0..shape.colours;
-    let mut steps = Vec::new();
-    for op in [Op::Load, Op::Store] {
-        for groups in 1..1u8 << shape.groups {
-            steps.extend(colours.clone().map(|colour| Step::Access(op, colour, groups)));
-            steps.extend([Bypass::Uncached, Bypass::Dma].map(|by| Step::Past(by, op, groups)));
-        }
-    }
-    steps.extend(colours.clone().map(Step::Prefetch));
-    for op in MAINTENANCE {
-        steps.push(Step::Whole(op));
-        for colour in colours.clone() {
-            steps.push(Step::Maintain(op, colour));
-            if shape.ways > 1 {
-                steps.extend((0..shape.ways).map(|way| Step::Index(op, colour, way)));
-            }
-        }
-    }
-    steps
-}
+use super::every_step;
 
 fn bytes(groups: Groups) -> ByteMask {
     ByteMask(u128::from(groups))

@@ -1,0 +1,144 @@
+//! The judge against the model of every schedule (`congruent-machine`), which shares no code with it.
+//!
+//! `rules`: the rules alone, for sequences of any length. `sequences`: the whole judge, every sequence up to a length.
+//! `random`: the whole judge, long runs over many lines. `earned`: every report has a schedule that shows the old bytes.
+
+mod earned;
+mod random;
+mod rules;
+mod sequences;
+
+use alloc::vec::Vec;
+
+use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use congruent_machine::{Bypass, Groups, Op, Shape, Step, Verdict};
+use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Scope, Site};
+
+use crate::Shadow;
+use crate::finding::{Example, HazardClass};
+
+const MAINTENANCE: [Maintenance; 3] = [Maintenance::WriteBack, Maintenance::Invalidate, Maintenance::WriteBackInvalidate];
+
+/// Every event there is for a line of this shape; those by index only where a set has several ways.
+fn every_step(shape: Shape) -> Vec<Step> {
+    let colours = 0..shape.colours;
+    let mut steps = Vec::new();
+    for op in [Op::Load, Op::Store] {
+        for groups in 1..1u8 << shape.groups {
+            steps.extend(colours.clone().map(|colour| Step::Access(op, colour, groups)));
+            steps.extend([Bypass::Uncached, Bypass::Dma].map(|by| Step::Past(by, op, groups)));
+        }
+    }
+    steps.extend(colours.clone().map(Step::Prefetch));
+    for op in MAINTENANCE {
+        steps.push(Step::Whole(op));
+        for colour in colours.clone() {
+            steps.push(Step::Maintain(op, colour));
+            if shape.ways > 1 {
+                steps.extend((0..shape.ways).map(|way| Step::Index(op, colour, way)));
+            }
+        }
+    }
+    steps
+}
+
+/// A line of memory that the model's line stands for.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    geometry: CacheGeometry,
+    paddr: PhysAddr,
+    /// Bytes in one of the model's groups.
+    group: u32,
+}
+
+impl Place {
+    /// The line `line` of frame `frame`.
+    fn new(geometry: CacheGeometry, frame: u64, line: u32, groups: u8) -> Self {
+        let paddr = PhysAddr((frame << geometry.page_shift()) + u64::from(line * geometry.line()));
+        Self { geometry, paddr, group: geometry.line() / u32::from(groups) }
+    }
+
+    /// An address of the line in this colour. High bits vary with the colour as well, as they do in life.
+    fn vaddr(&self, colour: usize) -> VirtAddr {
+        let page = u64::from(self.geometry.page());
+        let above = (colour as u64 + 3) * page * u64::from(self.geometry.colours());
+        VirtAddr(above + colour as u64 * page + self.paddr.0 % page)
+    }
+
+    /// The first byte and the length of a run of groups.
+    fn bytes(&self, groups: Groups) -> (u64, u32) {
+        let run = groups >> groups.trailing_zeros();
+        assert_eq!(run & (run + 1), 0, "{groups:#b} is not one run");
+        (u64::from(groups.trailing_zeros() * self.group), groups.count_ones() * self.group)
+    }
+
+    /// The step as an event, the model's colours standing for `colours`.
+    fn event(&self, step: Step, colours: &[usize], site: Site) -> Event {
+        match step {
+            Step::Access(op, colour, groups) => {
+                let (start, size) = self.bytes(groups);
+                let kind = kind(op);
+                let vaddr = self.vaddr(colours[usize::from(colour)]).add(start);
+                Event::Access { kind, vaddr, paddr: self.paddr.add(start), size, site }
+            }
+            Step::Prefetch(colour) => {
+                Event::Prefetch { vaddr: self.vaddr(colours[usize::from(colour)]), paddr: self.paddr, site }
+            }
+            Step::Past(Bypass::Uncached, op, groups) => {
+                let (start, size) = self.bytes(groups);
+                Event::Uncached { kind: kind(op), paddr: self.paddr.add(start), size, site }
+            }
+            Step::Past(Bypass::Dma, op, groups) => {
+                let (start, size) = self.bytes(groups);
+                let direction = if op == Op::Load { DmaDirection::Read } else { DmaDirection::Write };
+                Event::Dma { direction, paddr: self.paddr.add(start), len: size.into(), site }
+            }
+            Step::Maintain(op, colour) => {
+                let scope = Scope::Line { vaddr: self.vaddr(colours[usize::from(colour)]), paddr: self.paddr };
+                Event::Maintain { op, scope, site }
+            }
+            Step::Index(op, colour, way) => {
+                let set = self.geometry.set(self.vaddr(colours[usize::from(colour)]));
+                Event::Maintain { op, scope: Scope::Index { set, way: way.into() }, site }
+            }
+            Step::Whole(op) => Event::Maintain { op, scope: Scope::Whole, site },
+        }
+    }
+
+    /// The groups of this line that these hazards name, those of reads and those of writes.
+    fn named(&self, hazards: &[(HazardClass, Example)]) -> [Groups; 2] {
+        let mut named = [0; 2];
+        for (class, Example { paddr, bytes, .. }) in hazards {
+            if paddr.align_down(self.geometry.line().into()) != self.paddr {
+                continue;
+            }
+            let first = (paddr.0 - self.paddr.0) as u32;
+            assert!(first % self.group == 0 && bytes % self.group == 0, "{class:?} at {paddr}, {bytes} bytes: part of a group");
+            named[usize::from(is_write(*class))] |= ((1 << (bytes / self.group)) - 1) << (first / self.group);
+        }
+        named
+    }
+
+    /// What the model expects to be named.
+    fn expected(verdict: Verdict) -> [Groups; 2] {
+        [verdict.hit_old | verdict.memory_old, verdict.threatened]
+    }
+}
+
+fn kind(op: Op) -> AccessKind {
+    match op {
+        Op::Load => AccessKind::Load,
+        Op::Store => AccessKind::Store,
+    }
+}
+
+/// Whether the hazard threatens what an access stores, rather than what it reads.
+fn is_write(class: HazardClass) -> bool {
+    matches!(class, HazardClass::WriteUnderDirtyAlias | HazardClass::DmaWriteUnderDirty | HazardClass::MixedAttributesWrite)
+}
+
+/// Applies an event and returns every hazard it was found to have.
+fn found_by(shadow: &mut Shadow, event: &Event) -> Vec<(HazardClass, Example)> {
+    shadow.apply(event);
+    core::mem::take(&mut shadow.findings.log)
+}

@@ -1,0 +1,129 @@
+//! Every sequence of events up to a length, through the judge's public face: compact forms, postponed sweeps, findings.
+//!
+//! `rules` proves what the rules say of one line for ever; here it is the machinery around them that is tried. Colours and
+//! byte groups are first used in order, since sequences that differ only in their names are alike. The last event is always
+//! one that can be judged.
+
+use alloc::vec::Vec;
+use std::println;
+
+use congruent_geometry::CacheGeometry;
+use congruent_machine::{Bypass, Schedules, Shape, StateSet, Step};
+use congruent_trace::Site;
+
+use super::{Place, every_step, found_by};
+use crate::{Config, Shadow};
+
+struct Enumeration {
+    model: Schedules,
+    steps: Vec<Step>,
+    place: Place,
+    colours: Vec<usize>,
+    sequences: u64,
+}
+
+impl Enumeration {
+    fn new(shape: Shape, steps: Vec<Step>) -> Self {
+        // Short pages of long lines: the judge is copied at every event.
+        let way = 1024 * u32::from(shape.colours).next_power_of_two();
+        let geometry = CacheGeometry::with_page(way * u32::from(shape.ways), shape.ways.into(), 128, 1024).unwrap();
+        let geometry = geometry.with_write_back_unit(128 / u32::from(shape.units())).unwrap();
+        let place = Place::new(geometry, 5, 3, shape.groups);
+        let colours = (0..shape.colours.into()).collect();
+        Self { model: Schedules::new(shape, steps.clone()), steps, place, colours, sequences: 0 }
+    }
+
+    fn run(mut self, length: usize) {
+        let shadow = Shadow::new(Config::new(self.place.geometry));
+        let start = self.model.start();
+        self.extend(&shadow, start, &mut Vec::new(), length);
+        println!("{} sequences of {length} events, {} steps, {} sets", self.sequences, self.steps.len(), self.model.reached());
+    }
+
+    fn extend(&mut self, shadow: &Shadow, set: StateSet, so_far: &mut Vec<Step>, left: usize) {
+        if left == 0 {
+            self.sequences += 1;
+            return;
+        }
+        for number in 0..self.steps.len() {
+            let step = self.steps[number];
+            let judged = matches!(step, Step::Access(..) | Step::Past(..));
+            if left == 1 && !judged || !in_order(so_far, step) {
+                continue;
+            }
+            let event = self.place.event(step, &self.colours, Site(1 + so_far.len() as u32));
+            let mut shadow = shadow.clone();
+            let named = self.place.named(&found_by(&mut shadow, &event));
+            let (verdict, after) = self.model.step(set, number);
+            // Not worth a copy.
+            shadow.spare.clear();
+            assert_eq!(
+                named,
+                Place::expected(verdict),
+                "(judge, model) after {so_far:#?}\nat {step:?}: {:#?}",
+                shadow.findings()
+            );
+            so_far.push(step);
+            self.extend(&shadow, after, so_far, left - 1);
+            so_far.pop();
+        }
+    }
+}
+
+/// Whether the sequence goes on with a colour and a group already used, or the next one.
+fn in_order(so_far: &[Step], step: Step) -> bool {
+    let parts = |step: Step| match step {
+        Step::Access(_, colour, groups) => (Some(colour), groups),
+        Step::Prefetch(colour) | Step::Maintain(_, colour) | Step::Index(_, colour, _) => (Some(colour), 0),
+        Step::Past(_, _, groups) => (None, groups),
+        Step::Whole(_) => (None, 0),
+    };
+    let next_colour = so_far.iter().filter_map(|step| parts(*step).0).max().map_or(0, |colour| colour + 1);
+    let used = so_far.iter().fold(0, |used, step| used | parts(*step).1);
+    let (colour, groups) = parts(step);
+    colour.is_none_or(|colour| colour <= next_colour) && (used | groups) & ((used | groups) + 1) == 0
+}
+
+fn one_group(step: &Step) -> bool {
+    match step {
+        Step::Access(_, _, groups) | Step::Past(_, _, groups) => groups.is_power_of_two(),
+        _ => true,
+    }
+}
+
+#[test]
+fn six_events_over_two_colours_and_two_byte_groups() {
+    let shape = Shape { colours: 2, groups: 2, groups_per_unit: 2, ways: 1 };
+    let steps = every_step(shape).into_iter().filter(one_group);
+    // Uncached accesses take the way of DMA; five events of every kind include them.
+    let steps = steps.filter(|step| !matches!(step, Step::Past(Bypass::Uncached, ..)));
+    Enumeration::new(shape, steps.collect()).run(6);
+}
+
+#[test]
+fn six_events_with_half_line_write_back() {
+    let shape = Shape { colours: 2, groups: 2, groups_per_unit: 1, ways: 1 };
+    let steps = every_step(shape).into_iter().filter(one_group);
+    let steps = steps.filter(|step| !matches!(step, Step::Past(..) | Step::Prefetch(_) | Step::Whole(_)));
+    Enumeration::new(shape, steps.collect()).run(6);
+}
+
+#[test]
+fn five_events_over_three_colours_and_two_byte_groups() {
+    let shape = Shape { colours: 3, groups: 2, groups_per_unit: 2, ways: 1 };
+    Enumeration::new(shape, every_step(shape)).run(5);
+}
+
+#[test]
+fn six_events_with_index_operations_on_two_ways() {
+    let shape = Shape { colours: 2, groups: 2, groups_per_unit: 2, ways: 2 };
+    let steps = every_step(shape).into_iter().filter(one_group);
+    let steps = steps.filter(|step| !matches!(step, Step::Past(..) | Step::Prefetch(_) | Step::Maintain(..)));
+    Enumeration::new(shape, steps.collect()).run(6);
+}
+
+#[test]
+fn four_events_of_every_kind_on_two_ways() {
+    let shape = Shape { colours: 2, groups: 2, groups_per_unit: 2, ways: 2 };
+    Enumeration::new(shape, every_step(shape)).run(4);
+}
