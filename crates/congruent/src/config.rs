@@ -50,6 +50,15 @@ impl WindowArea {
     }
 }
 
+/// The part of the kernel's address space in which windows stay mapped until their place is needed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KeptArea {
+    /// Its first address: a multiple of the size of one way.
+    pub base: VirtAddr,
+    /// Its pages per CPU: a multiple of the number of colours.
+    pub slots: u32,
+}
+
 /// Bytes from one slot to the next: all colours once.
 pub(crate) const fn stride(geometry: &CacheGeometry) -> u32 {
     geometry.colours() * geometry.page()
@@ -71,13 +80,23 @@ pub struct Config {
     pub speculative: bool,
     /// How windows find their colour.
     pub policy: Policy,
+    /// Where windows stay mapped, if they do.
+    pub kept: Option<KeptArea>,
 }
 
 impl Config {
     /// A write-back, physically tagged cache on a core that may speculate.
     #[must_use]
     pub const fn new(geometry: CacheGeometry, windows: WindowArea) -> Self {
-        Self { geometry, windows, tags: Tags::Physical, write_back: true, speculative: true, policy: Policy::Remember }
+        Self {
+            geometry,
+            windows,
+            tags: Tags::Physical,
+            write_back: true,
+            speculative: true,
+            policy: Policy::Remember,
+            kept: None,
+        }
     }
 }
 
@@ -87,7 +106,7 @@ impl Config {
 pub enum ConfigError {
     /// The cache is virtually tagged; see [`Tags::Virtual`].
     VirtuallyTagged,
-    /// The window area does not begin at a multiple of all colours.
+    /// The window area or the kept area does not begin at a multiple of all colours.
     MisplacedWindows {
         /// Where it begins.
         base: VirtAddr,
@@ -106,6 +125,8 @@ pub enum ConfigError {
         /// How many colours the geometry has.
         colours: u32,
     },
+    /// The kept area does not have as many pages of each colour.
+    KeptSlots(u32),
     /// Kept windows are live mappings, and a speculating core may fill lines through them that nobody asked for.
     KeptWindowsOnSpeculatingCore,
 }
@@ -123,6 +144,7 @@ impl fmt::Display for ConfigError {
                 write!(f, "{thread} thread and {interrupt} interrupt slots; at least 2 for threads and at most 32 together")
             }
             Self::Aliases { colours } => write!(f, "the platform says its cache cannot alias, but it has {colours} colours"),
+            Self::KeptSlots(slots) => write!(f, "{slots} kept windows per CPU are not as many of each colour"),
             Self::KeptWindowsOnSpeculatingCore => f.write_str("kept windows cannot be used on a core that speculates"),
         }
     }

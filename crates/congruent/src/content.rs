@@ -4,7 +4,7 @@
 //! the page mapped, in whatever address space and with whatever rights, sees the same bytes.
 
 use crate::hardware::Platform;
-use crate::reach::Slot;
+use crate::reach::Prepared;
 use crate::state::AccessKind;
 use crate::window::{At, Overwrite, Read, Write};
 use crate::{Congruent, Error, Frame, VirtAddr, Window};
@@ -12,14 +12,14 @@ use crate::{Congruent, Error, Frame, VirtAddr, Window};
 impl<P: Platform> Congruent<P> {
     /// A window through which every byte is going to be stored.
     fn overwriting(&self, frame: Frame, at: At<P>) -> Result<Window<'_, P, Overwrite>, Error> {
-        // The slot first: settling may discard what the frame holds, and then there is no way back.
-        let slot = match at {
-            At::Colour(colour) if P::ALIASES && self.linear_colour(frame) != Some(colour) => Some(Slot::take(self, frame)?),
-            // The permanent mapping needs no slot, and at the home nothing is discarded.
-            _ => None,
+        // The address first: settling may discard what the frame holds, and then there is no way back.
+        let prepared = match at {
+            At::Colour(colour) => Some(Prepared::new(self, frame, colour.0)?),
+            // The permanent mapping is there, and at the home nothing is discarded.
+            At::Home | At::Linear => None,
         };
         let settled = self.settle_as(frame, at, AccessKind::Overwrite)?;
-        self.open_in(settled, slot)
+        self.open_in(settled, prepared)
     }
 
     /// Fills a frame with zeros, in the colour in which it will be used first: pass that of the faulting address.

@@ -46,6 +46,17 @@ impl<P: Platform> Congruent<P> {
         if !windows.base.0.is_multiple_of(u64::from(align)) {
             return Err(ConfigError::MisplacedWindows { base: windows.base, align });
         }
+        if let Some(kept) = config.kept {
+            if config.speculative {
+                return Err(ConfigError::KeptWindowsOnSpeculatingCore);
+            }
+            if !kept.base.0.is_multiple_of(u64::from(align)) {
+                return Err(ConfigError::MisplacedWindows { base: kept.base, align });
+            }
+            if kept.slots == 0 || !kept.slots.is_multiple_of(colours) {
+                return Err(ConfigError::KeptSlots(kept.slots));
+            }
+        }
         if windows.thread_slots < 2 || windows.slots() > 32 {
             return Err(ConfigError::Slots { thread: windows.thread_slots, interrupt: windows.interrupt_slots });
         }
@@ -126,7 +137,8 @@ impl<P: Platform> Congruent<P> {
         Rules {
             colours: self.config.geometry.colours() as u16,
             write_back: self.config.write_back,
-            speculative: if self.config.speculative { self.linear_colour(frame).map(|colour| colour.0) } else { None },
+            speculative: self.config.speculative,
+            linear: self.linear_colour(frame).map(|colour| colour.0),
         }
     }
 

@@ -4,7 +4,7 @@
 //! An implementation that keeps the contracts below makes every safe function of the crate sound. How two processors meet them is
 //! shown in `docs/embedding/`.
 
-use crate::{Colour, CpuSlots, Frame, FrameWord, VirtAddr};
+use crate::{Colour, CpuSlots, Frame, FrameWord, KeptSlot, VirtAddr};
 
 /// The cache operations of the processor, on virtual addresses.
 ///
@@ -75,7 +75,7 @@ pub struct Context {
 /// frame, readable and writable, cacheable with the attributes of ordinary memory, from the CPU that mapped it, *whatever TLB
 /// entries are evicted meanwhile* (SH kept only the TLB entry and lost it in mid-copy; MIPS wires its entry: MIPS32 Volume III,
 /// "Wired Register"); that [`linear`](Self::linear) tells the truth for as long as the kernel runs; and that [`word`](Self::word)
-/// and [`slots`](Self::slots) give one object per frame and per CPU, always the same.
+/// [`slots`](Self::slots) and [`kept`](Self::kept) give one object per frame and per CPU, always the same.
 pub unsafe trait WindowMapper {
     /// Begins a stretch of code that stays on this CPU; calls nest. Disabling migration is enough: preemption may stay on, because
     /// every window has a slot of its own, but then the mapping must survive a thread switch.
@@ -91,11 +91,17 @@ pub unsafe trait WindowMapper {
     /// The window slots of this CPU.
     fn slots(&self, cpu: u32) -> &CpuSlots;
 
+    /// The places of this CPU's part of the kept area ([`Config::kept`](crate::Config::kept)), at least as many as it has.
+    fn kept(&self, cpu: u32) -> &[KeptSlot] {
+        let _ = cpu;
+        &[]
+    }
+
     /// Maps `frame` at the page that starts at `slot`. Nothing is mapped there.
     ///
     /// # Safety
-    /// `slot` is a page of the window area given to [`Congruent::new`](crate::Congruent::new), of the part that belongs to this
-    /// CPU, and free.
+    /// `slot` is a page of the window area or the kept area given to [`Congruent::new`](crate::Congruent::new), of the part that
+    /// belongs to this CPU, and free.
     unsafe fn map(&self, slot: VirtAddr, frame: Frame);
 
     /// Removes the mapping at `slot`, from this CPU's TLB too, so that no later access, speculative ones included, goes through it.

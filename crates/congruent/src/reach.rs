@@ -7,6 +7,7 @@ use core::marker::PhantomData;
 
 use crate::config::stride;
 use crate::hardware::Platform;
+use crate::kept::Kept;
 use crate::{Congruent, Error, Frame, VirtAddr};
 
 /// A window slot of this CPU, which this code will not leave as long as it has it.
@@ -20,7 +21,7 @@ pub(crate) struct Slot<'c, P: Platform> {
 
 impl<'c, P: Platform> Slot<'c, P> {
     /// A free slot, for a window of any colour. `frame` is named in the error.
-    pub(crate) fn take(congruent: &'c Congruent<P>, frame: Frame) -> Result<Self, Error> {
+    fn take(congruent: &'c Congruent<P>, frame: Frame) -> Result<Self, Error> {
         let windows = congruent.config().windows;
         let platform = congruent.platform();
         let context = platform.enter();
@@ -51,43 +52,72 @@ impl<P: Platform> Drop for Slot<'_, P> {
     }
 }
 
+/// What makes an address reach the frame.
+enum Mapping<'c, P: Platform> {
+    Permanent,
+    Slot(Slot<'c, P>),
+    Kept(#[expect(dead_code, reason = "held for its end")] Kept<'c, P>),
+}
+
 /// An address at which a frame can be reached through one colour, for as long as this lives.
 pub(crate) struct Reach<'c, P: Platform> {
     pub(crate) address: VirtAddr,
-    /// `None` if the address is that of the permanent mapping.
-    slot: Option<Slot<'c, P>>,
+    mapping: Mapping<'c, P>,
     _one_cpu: PhantomData<*mut ()>,
 }
 
 impl<'c, P: Platform> Reach<'c, P> {
     pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Result<Self, Error> {
-        match Self::permanent(congruent, frame, colour) {
-            Some(reach) => Ok(reach),
-            None => Ok(Self::in_slot(Slot::take(congruent, frame)?, frame, colour)),
-        }
+        Ok(Prepared::new(congruent, frame, colour)?.reach(frame, colour))
     }
 
     /// Through the permanent mapping, if that is of this colour.
-    pub(crate) fn permanent(congruent: &Congruent<P>, frame: Frame, colour: u16) -> Option<Self> {
+    fn permanent(congruent: &Congruent<P>, frame: Frame, colour: u16) -> Option<Self> {
         let address = congruent.platform().linear(frame)?;
         let fits = !P::ALIASES || congruent.colour(address).index() == usize::from(colour);
-        fits.then_some(Self { address, slot: None, _one_cpu: PhantomData })
+        fits.then_some(Self { address, mapping: Mapping::Permanent, _one_cpu: PhantomData })
     }
 
-    pub(crate) fn in_slot(slot: Slot<'c, P>, frame: Frame, colour: u16) -> Self {
+    fn in_slot(slot: Slot<'c, P>, frame: Frame, colour: u16) -> Self {
         let geometry = slot.congruent.geometry();
         assert!(u32::from(colour) < geometry.colours(), "colour {colour} of frame {:#x} is not one of {geometry}", frame.0);
         let address = slot.page(colour);
         // SAFETY: the slot is ours alone since `take`, its pages lie in the area, and this CPU cannot change while we have it.
         unsafe { slot.congruent.platform().map(address, frame) };
-        Self { address, slot: Some(slot), _one_cpu: PhantomData }
+        Self { address, mapping: Mapping::Slot(slot), _one_cpu: PhantomData }
+    }
+}
+
+/// What it takes to reach a frame, without a new mapping yet: on a core that speculates, a mapping alone is a way into the cache.
+pub(crate) enum Prepared<'c, P: Platform> {
+    Reach(Reach<'c, P>),
+    Slot(Slot<'c, P>),
+}
+
+impl<'c, P: Platform> Prepared<'c, P> {
+    pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Result<Self, Error> {
+        if let Some(reach) = Reach::permanent(congruent, frame, colour) {
+            return Ok(Self::Reach(reach));
+        }
+        if let Some(kept) = Kept::find(congruent, frame, colour) {
+            return Ok(Self::Reach(Reach { address: kept.address, mapping: Mapping::Kept(kept), _one_cpu: PhantomData }));
+        }
+        Slot::take(congruent, frame).map(Self::Slot)
+    }
+
+    /// The address. `frame` and `colour` are those that it was prepared for.
+    pub(crate) fn reach(self, frame: Frame, colour: u16) -> Reach<'c, P> {
+        match self {
+            Self::Reach(reach) => reach,
+            Self::Slot(slot) => Reach::in_slot(slot, frame, colour),
+        }
     }
 }
 
 impl<P: Platform> Drop for Reach<'_, P> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(slot) = &self.slot {
+        if let Mapping::Slot(slot) = &self.mapping {
             // SAFETY: mapped by `in_slot` on this CPU (`Reach` is not `Send`), and its only user is being dropped.
             unsafe { slot.congruent.platform().unmap(self.address) };
         }

@@ -32,9 +32,11 @@ pub struct Rules {
     /// Whether stores stay in the cache until written back. A write-through cache (sparc64 sun4u, US-I/II User's Manual, "Data
     /// Cache") never holds dirty lines, only old copies.
     pub write_back: bool,
-    /// The colour of the frame's permanent kernel mapping, if the core may fill lines through it without being asked. `None` on
-    /// cores that fill only what is accessed, or where the frame has no permanent mapping.
-    pub speculative: Option<u16>,
+    /// Whether the core may fill lines without being asked, through any mapping that exists: a user's, the permanent one, a window
+    /// while it is open, be it only for maintenance.
+    pub speculative: bool,
+    /// The colour of the frame's permanent kernel mapping, if it has one.
+    pub linear: Option<u16>,
 }
 
 impl Rules {
@@ -43,11 +45,6 @@ impl Rules {
     #[inline]
     pub const fn exact(&self) -> bool {
         self.colours as u32 <= EXACT_COLOURS
-    }
-
-    /// Whether lines of this colour can be filled although nobody was given access through it.
-    const fn refills(&self, colour: u16) -> bool {
-        matches!(self.speculative, Some(linear) if linear == colour)
     }
 }
 
@@ -247,7 +244,7 @@ impl State {
         }
         let mut plan = Plan::none(self);
         if colour != self.home {
-            self.leave_home(colour, kind, rules, &mut plan);
+            self.leave_home(kind, rules, &mut plan);
         }
         let state = &mut plan.after;
         state.home = colour;
@@ -265,7 +262,8 @@ impl State {
             state.dirty = rules.write_back;
             state.fetchable = false;
             state.stale |= state.held & !own;
-            if let Some(linear) = rules.speculative
+            if let Some(linear) = rules.linear
+                && rules.speculative
                 && linear != colour
             {
                 // Whatever it holds or fetches from now on may be older than what is stored here.
@@ -278,13 +276,14 @@ impl State {
         Ok(plan)
     }
 
-    /// The newest bytes leave the home for memory (or are given up), so that `colour` can become the home.
-    fn leave_home(self, colour: u16, kind: AccessKind, rules: &Rules, plan: &mut Plan) {
+    /// The newest bytes leave the home for memory (or are given up), so that another colour can become the home.
+    fn leave_home(self, kind: AccessKind, rules: &Rules, plan: &mut Plan) {
         let home = self.home;
         // Coarse tracking cannot remember a second colour, so the first keeps nothing.
         let shares = kind == AccessKind::Read && rules.exact();
-        // Nothing is gained by emptying what fills by itself: it is emptied when somebody comes back to it.
-        let keeps_copy = shares || rules.refills(home);
+        // A core that speculates may fill the emptied lines again, through the very window in which they are being emptied. So they
+        // are emptied when somebody comes back to them.
+        let keeps_copy = shares || rules.speculative;
         if self.dirty {
             let maintenance = match kind {
                 AccessKind::Overwrite => Maintenance::Invalidate,
@@ -298,11 +297,14 @@ impl State {
         let state = &mut plan.after;
         state.dirty = false;
         if !rules.exact() {
-            // The permanent mapping may have been filled at any time since it was last the home.
-            state.held = u8::from(rules.refills(colour));
+            // What it held when it was last the home is forgotten; a core that does not speculate was made to drop it.
+            state.held = u8::from(rules.speculative);
             state.stale = state.held;
-        } else if self.dirty && !keeps_copy {
-            state.held &= !self.bit(home, rules);
+        } else if self.dirty && !shares {
+            // The writer that comes makes old what is held.
+            if !rules.speculative {
+                state.held &= !self.bit(home, rules);
+            }
         }
         // A writer has had every other mapping revoked; a reader leaves them be.
         state.spread = state.mapped && shares;

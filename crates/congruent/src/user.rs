@@ -71,7 +71,7 @@ impl<P: Platform> Congruent<P> {
         if rights.execute {
             // We are a user ourselves, and one that does not store unless the mapping may.
             let readers = u8::from(!rights.write);
-            self.transact(frame, self.whole_page(), |_| None, |state| state.fetch(readers))?;
+            self.transact(frame, self.whole_page(), |_| None, |state| state.fetch(readers, &rules))?;
         }
         let result = install();
         drop(installing);
@@ -146,7 +146,8 @@ impl<P: Platform> Congruent<P> {
         if !P::ALIASES {
             return self.sync_untracked(frame);
         }
-        self.transact(frame, self.whole_page(), |_| None, |state| state.fetch(0))?;
+        let rules = self.rules(frame);
+        self.transact(frame, self.whole_page(), |_| None, |state| state.fetch(0, &rules))?;
         Ok(())
     }
 

@@ -24,7 +24,7 @@
 use core::marker::PhantomData;
 
 use crate::hardware::Platform;
-use crate::reach::{Reach, Slot};
+use crate::reach::{Prepared, Reach};
 use crate::state::{AccessKind, State};
 use crate::{Colour, Congruent, Error, Frame, FrameWord, VirtAddr};
 
@@ -273,15 +273,15 @@ impl<P: Platform> Congruent<P> {
         self.open_in(settled, None)
     }
 
-    /// [`open`](Self::open) in a slot that was taken before, if one was.
+    /// [`open`](Self::open) at an address that was prepared before, for this colour, if one was.
     pub(crate) fn open_in<'c, A: Access>(
         &'c self,
         settled: Settled<'c, P, A>,
-        slot: Option<Slot<'c, P>>,
+        prepared: Option<Prepared<'c, P>>,
     ) -> Result<Window<'c, P, A>, Error> {
         let (frame, colour) = (settled.frame, settled.colour);
-        let reach = match slot {
-            Some(slot) => Reach::in_slot(slot, frame, colour),
+        let reach = match prepared {
+            Some(prepared) => prepared.reach(frame, colour),
             None => Reach::new(self, frame, colour)?,
         };
         Ok(Window { reach, settled })

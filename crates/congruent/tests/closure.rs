@@ -238,7 +238,9 @@ fn two_colours_are_right_and_minimal_without_a_permanent_mapping() {
 
 #[test]
 fn two_colours_are_right_and_minimal_on_a_core_that_speculates() {
-    prove(Shape { speculative: true, ..Shape::of(2) }, 2);
+    for linear in [true, false] {
+        prove(Shape { speculative: true, linear, ..Shape::of(2) }, 2);
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ impl State {
 
     /// Whether lines of the home may be filled while a device writes, so that they are dropped, or called old, when it is done.
     const fn dropped_when_done(&self, rules: &Rules) -> bool {
-        self.mapped || rules.refills(self.home)
+        self.mapped || rules.speculative
     }
 
     /// A device is about to write the frame, or part of it: nothing dirty may be written back over what it writes.
@@ -101,12 +101,14 @@ impl State {
         let mut plan = Plan::none(self);
         let state = &mut plan.after;
         state.transfers -= 1;
-        if let Some(linear) = rules.speculative {
+        if let Some(linear) = rules.linear
+            && rules.speculative
+        {
             state.held |= state.bit(linear, rules);
         }
         state.stale |= state.held & !home;
         if state.held & home != 0 {
-            if self.mapped || if self.dirty { rules.refills(self.home) } else { self.users > 0 } {
+            if self.mapped || if self.dirty { rules.speculative } else { self.users > 0 } {
                 plan.push(Maintenance::Invalidate, self.home);
             } else if !self.dirty {
                 state.stale |= home;
@@ -121,7 +123,7 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal::Busy`] or [`Refusal::Device`]; nothing has changed then.
-    pub fn fetch(self, readers: u8) -> Result<Plan, Refusal> {
+    pub fn fetch(self, readers: u8, rules: &Rules) -> Result<Plan, Refusal> {
         if self.busy {
             return Err(Refusal::Busy);
         }
@@ -137,6 +139,10 @@ impl State {
             plan.after.dirty = !self.cleanable(readers);
         }
         plan.drop_instructions = true;
+        if rules.speculative {
+            // Through the address at which that is done.
+            plan.after.held |= self.bit(self.home, rules);
+        }
         plan.after.fetchable = self.cleanable(readers);
         Ok(plan)
     }

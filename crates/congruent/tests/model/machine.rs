@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use congruent::state::State;
 use congruent::{
-    CacheGeometry, CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, Platform, Remaining, Revoke, VirtAddr,
-    WindowArea, WindowMapper, WouldBlock,
+    CacheGeometry, CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, KeptSlot, Platform, Remaining, Revoke,
+    VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };
 
 pub const PAGE: u32 = 1024;
@@ -29,10 +29,33 @@ pub enum Pte {
 /// What the library did, in order. Offsets are in bytes of the page.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Did {
-    Load { frame: u64, colour: usize, offset: u32, len: u32 },
-    Store { frame: u64, colour: usize, offset: u32, len: u32 },
-    Maintain { op: Maintain, frame: u64, colour: usize, offset: u32, len: u32 },
-    DropInstructions { frame: u64 },
+    Load {
+        frame: u64,
+        colour: usize,
+        offset: u32,
+        len: u32,
+    },
+    Store {
+        frame: u64,
+        colour: usize,
+        offset: u32,
+        len: u32,
+    },
+    Maintain {
+        op: Maintain,
+        frame: u64,
+        colour: usize,
+        offset: u32,
+        len: u32,
+    },
+    DropInstructions {
+        frame: u64,
+    },
+    /// A window was mapped, or is about to be unmapped: a core that speculates may have filled lines through it.
+    Reachable {
+        frame: u64,
+        colour: usize,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -73,10 +96,29 @@ pub struct Machine {
     entered: Cell<u32>,
     mapped: RefCell<BTreeMap<u64, u64>>,
     pub window_maps: Cell<u64>,
+    /// Places of the kept area of each CPU; empty without one.
+    kept: [Vec<KeptSlot>; 2],
+    /// How often the kernel was asked where a user has a frame mapped.
+    pub looked_up: Cell<u64>,
 }
 
 impl Machine {
     pub fn new(shape: Shape, frames: &[State], ptes: Vec<[Pte; super::line::COLOURS]>) -> Congruent<Self> {
+        Self::configured(shape, frames, ptes, |config| config)
+    }
+
+    pub fn configured(
+        shape: Shape,
+        frames: &[State],
+        ptes: Vec<[Pte; super::line::COLOURS]>,
+        change: impl Fn(Config) -> Config,
+    ) -> Congruent<Self> {
+        let windows = WindowArea { base: VirtAddr(WINDOWS), thread_slots: 4, interrupt_slots: 2 };
+        let config =
+            Config { write_back: shape.write_back, speculative: shape.speculative, ..Config::new(shape.geometry(), windows) };
+        let config = change(config);
+        let kept = config.kept.map_or(0, |area| area.slots);
+        let places = || (0..kept).map(|_| KeptSlot::new()).collect();
         let machine = Self {
             shape,
             words: frames.iter().map(|&state| FrameWord::with_state(state, shape.colours)).collect(),
@@ -87,10 +129,9 @@ impl Machine {
             entered: Cell::new(0),
             mapped: RefCell::default(),
             window_maps: Cell::new(0),
+            kept: [places(), places()],
+            looked_up: Cell::new(0),
         };
-        let windows = WindowArea { base: VirtAddr(WINDOWS), thread_slots: 4, interrupt_slots: 2 };
-        let config =
-            Config { write_back: shape.write_back, speculative: shape.speculative, ..Config::new(shape.geometry(), windows) };
         Congruent::new(machine, config).unwrap()
     }
 
@@ -101,7 +142,10 @@ impl Machine {
 
     /// No window is open and nobody is bound to a CPU.
     pub fn is_idle(&self) -> bool {
-        self.entered.get() == 0 && self.mapped.borrow().is_empty() && self.slots.iter().all(|slots| slots.taken() == 0)
+        let kept = self.kept[0].len() + self.kept[1].len();
+        self.entered.get() == 0
+            && (kept > 0 || self.mapped.borrow().is_empty())
+            && self.slots.iter().all(|slots| slots.taken() == 0)
     }
 
     fn place(&self, address: VirtAddr) -> (u64, usize, u32) {
@@ -118,6 +162,13 @@ impl Machine {
             }
         };
         (frame, self.shape.geometry().colour(address).index(), offset)
+    }
+
+    fn reachable(&self, slot: VirtAddr) {
+        if self.shape.speculative {
+            let (frame, colour, _) = self.place(slot);
+            self.log.borrow_mut().push(Did::Reachable { frame, colour });
+        }
     }
 
     fn maintain(&self, op: Maintain, start: VirtAddr, len: u32) {
@@ -170,12 +221,17 @@ unsafe impl WindowMapper for Machine {
     fn slots(&self, cpu: u32) -> &CpuSlots {
         &self.slots[cpu as usize]
     }
+    fn kept(&self, cpu: u32) -> &[KeptSlot] {
+        &self.kept[cpu as usize]
+    }
     unsafe fn map(&self, slot: VirtAddr, frame: Frame) {
         self.window_maps.set(self.window_maps.get() + 1);
         let before = self.mapped.borrow_mut().insert(slot.0, frame.0);
         assert_eq!(before, None, "two windows at {slot}");
+        self.reachable(slot);
     }
     unsafe fn unmap(&self, slot: VirtAddr) {
+        self.reachable(slot);
         assert!(self.mapped.borrow_mut().remove(&slot.0).is_some(), "{slot} was not mapped");
     }
     fn linear(&self, frame: Frame) -> Option<VirtAddr> {
@@ -211,5 +267,11 @@ impl Platform for Machine {
         }
         let none = self.shape.knows_remaining && ptes.iter().all(|&pte| pte == Pte::None);
         Ok(if none { Remaining::None } else { Remaining::Some })
+    }
+
+    fn user_address(&self, frame: Frame) -> Option<VirtAddr> {
+        self.looked_up.set(self.looked_up.get() + 1);
+        let ptes = self.ptes.borrow()[frame.0 as usize];
+        ptes.iter().position(|&pte| pte != Pte::None).map(Self::user_address)
     }
 }

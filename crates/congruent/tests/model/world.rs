@@ -142,6 +142,7 @@ impl<'c> World<'c> {
                         if muted { self.shadow.apply_muted(&event) } else { self.shadow.apply(&event) }
                     }
                 }
+                Did::Reachable { frame, colour } => self.fill(frame as usize, colour),
                 Did::DropInstructions { .. } => {}
             }
         }
@@ -165,12 +166,16 @@ impl<'c> World<'c> {
             let mut colours: Vec<usize> = (0..COLOURS).filter(|&c| machine.ptes.borrow()[frame][c] != Pte::None).collect();
             colours.extend(self.congruent.linear_colour(Frame(frame as u64)).map(|colour| colour.index()));
             for colour in colours {
-                for offset in [0, LINE] {
-                    let vaddr = Machine::user_address(colour).add(u64::from(offset));
-                    let (paddr, site) = (Self::paddr(frame, offset), Site(self.site));
-                    self.shadow.apply(&Event::Prefetch { vaddr, paddr, site });
-                }
+                self.fill(frame, colour);
             }
+        }
+    }
+
+    fn fill(&mut self, frame: usize, colour: usize) {
+        for offset in [0, LINE] {
+            let vaddr = Machine::user_address(colour).add(u64::from(offset));
+            let (paddr, site) = (Self::paddr(frame, offset), Site(self.site));
+            self.shadow.apply(&Event::Prefetch { vaddr, paddr, site });
         }
     }
 

@@ -1,0 +1,269 @@
+//! Windows: nesting, interrupts, CPUs, kept windows, and the machines on which there are none.
+
+mod model;
+
+use congruent::state::State;
+use congruent::{
+    At, CacheGeometry, CacheOps, Config, ConfigError, Congruent, Context, CpuSlots, Error, Frame, FrameWord, KeptArea, Platform,
+    Policy, Read, Remaining, Revoke, Rights, Tags, VirtAddr, WindowArea, WindowMapper, WouldBlock, Write, Wrote,
+};
+use model::line::COLOURS;
+use model::machine::{Did, Machine, Maintain, Pte, Shape};
+
+fn machine(frames: usize) -> Congruent<Machine> {
+    configured(frames, |config| config)
+}
+
+fn configured(frames: usize, change: impl Fn(Config) -> Config) -> Congruent<Machine> {
+    Machine::configured(Shape::of(4), &vec![State::UNCACHED; frames], vec![[Pte::None; COLOURS]; frames], change)
+}
+
+fn context(kernel: &Congruent<Machine>, cpu: u32, interrupt: bool) {
+    kernel.platform().context.set(Context { cpu, interrupt });
+}
+
+/// Frame 1 at colour 2, which is not that of its permanent mapping.
+fn window(kernel: &Congruent<Machine>, frame: u64) -> Result<congruent::Window<'_, Machine, Write>, Error> {
+    let settled = kernel.settle(Frame(frame), At::Colour(kernel.colour_from_index((frame as usize + 1) % 4).unwrap()))?;
+    kernel.open(settled)
+}
+
+#[test]
+fn windows_of_one_colour_nest_in_any_order_and_at_different_addresses() {
+    let kernel = machine(16);
+    let first = window(&kernel, 1).unwrap();
+    let second = window(&kernel, 5).unwrap();
+    let third = window(&kernel, 9).unwrap();
+    let mut addresses = [first.address(), second.address(), third.address()];
+    for address in addresses {
+        assert_eq!(kernel.colour(address).index(), 2);
+    }
+    addresses.sort_unstable();
+    assert!(addresses[0] < addresses[1] && addresses[1] < addresses[2]);
+    drop(second);
+    let again = window(&kernel, 13).unwrap();
+    drop(first);
+    drop(third);
+    drop(again);
+    assert!(kernel.platform().is_idle());
+}
+
+#[test]
+fn an_interrupt_finds_its_own_slots_when_a_thread_has_taken_all_of_its() {
+    let kernel = machine(16);
+    let taken: Vec<_> = [1, 2, 3, 5].map(|frame| window(&kernel, frame).unwrap()).into();
+    let full = |interrupt| Error::NoSlot { frame: Frame(9), cpu: 0, interrupt };
+    assert_eq!(window(&kernel, 9).err(), Some(full(false)));
+    context(&kernel, 0, true);
+    let in_interrupt = [6, 7].map(|frame| window(&kernel, frame).unwrap());
+    assert_eq!(window(&kernel, 9).err(), Some(full(true)));
+    drop(in_interrupt);
+    context(&kernel, 1, false);
+    assert!(window(&kernel, 9).is_ok(), "the other CPU has slots of its own");
+    drop(taken);
+}
+
+#[test]
+fn an_interrupt_reaches_a_frame_that_a_thread_has_open_through_the_same_colour() {
+    let kernel = machine(4);
+    let thread = window(&kernel, 1).unwrap();
+    context(&kernel, 0, true);
+    let interrupt = kernel.window::<Write>(Frame(1)).unwrap();
+    assert_eq!(thread.colour(), interrupt.colour());
+    assert_ne!(thread.address(), interrupt.address());
+    let elsewhere = kernel.settle::<Read>(Frame(1), At::Linear).err();
+    assert_eq!(elsewhere, Some(Error::InUse { frame: Frame(1), home: 2 }));
+}
+
+#[test]
+fn misuse_is_named_with_the_frame() {
+    let kernel = machine(2);
+    assert_eq!(kernel.read(Frame(7), 0, &mut [0]).err(), Some(Error::UnknownFrame(Frame(7))));
+    assert_eq!(kernel.write(Frame(1), 1020, b"12345").err(), Some(Error::OutOfPage { frame: Frame(1), offset: 1020, len: 5 }));
+    assert_eq!(kernel.copy(Frame(1), Frame(1), At::Home).err(), Some(Error::SameFrame(Frame(1))));
+    assert!(kernel.colour_from_index(4).is_none());
+    assert_eq!(Error::UnknownFrame(Frame(7)).to_string(), "there is no frame 0x7");
+}
+
+#[test]
+#[should_panic(expected = "a device's transfer to frame 0x1 was dropped without being completed")]
+fn a_transfer_that_is_forgotten_panics() {
+    let kernel = machine(2);
+    drop(kernel.device_writes(Frame(1), 0, 64).unwrap());
+}
+
+#[test]
+fn machines_that_cannot_be_served_are_refused() {
+    let config = Config::new(Shape::of(4).geometry(), WindowArea { base: VirtAddr(0x4000), thread_slots: 2, interrupt_slots: 2 });
+    let one_colour = CacheGeometry::new(4096, 1, 32).unwrap();
+    let refused = |config: Config| Congruent::new(Direct, Config { geometry: one_colour, ..config }).err();
+    assert_eq!(refused(config), None);
+    assert_eq!(refused(Config { tags: Tags::Virtual, ..config }), Some(ConfigError::VirtuallyTagged));
+    let windows = WindowArea { base: VirtAddr(0x4100), ..config.windows };
+    let misplaced = ConfigError::MisplacedWindows { base: VirtAddr(0x4100), align: 0x1000 };
+    assert_eq!(refused(Config { windows, ..config }), Some(misplaced));
+    let windows = WindowArea { thread_slots: 1, ..config.windows };
+    assert_eq!(refused(Config { windows, ..config }), Some(ConfigError::Slots { thread: 1, interrupt: 2 }));
+    let kept = Some(KeptArea { base: VirtAddr(0x8000), slots: 4 });
+    assert_eq!(refused(Config { kept, ..config }), Some(ConfigError::KeptWindowsOnSpeculatingCore));
+    assert_eq!(Congruent::new(Direct, config).err(), Some(ConfigError::Aliases { colours: 4 }));
+}
+
+#[test]
+fn a_kept_window_is_mapped_once() {
+    let kernel = configured(64, |config| Config { kept: Some(KeptArea { base: VirtAddr(0xe000_0000), slots: 32 }), ..config });
+    let maps = || kernel.platform().window_maps.get();
+    let first = window(&kernel, 1).unwrap().address();
+    assert_eq!(maps(), 1);
+    for _ in 0..10 {
+        assert_eq!(window(&kernel, 1).unwrap().address(), first);
+        kernel.write(Frame(1), 0, b"again").unwrap();
+    }
+    assert_eq!(maps(), 1, "a window that was kept was mapped again");
+    // Many others come by; it is remapped at last, and never while in use.
+    let held = window(&kernel, 5).unwrap();
+    let address = held.address();
+    for frame in 6..64 {
+        assert_ne!(window(&kernel, frame).unwrap().address(), address);
+    }
+    assert_eq!(window(&kernel, 5).unwrap().address(), address);
+    drop(held);
+    assert!(kernel.platform().is_idle());
+}
+
+#[test]
+fn kept_windows_hold_most_of_a_working_set_that_fits() {
+    let kernel = configured(32, |config| Config { kept: Some(KeptArea { base: VirtAddr(0xe000_0000), slots: 64 }), ..config });
+    for round in 0..8 {
+        for frame in 0..32 {
+            drop(window(&kernel, frame).unwrap());
+        }
+        if round == 0 {
+            kernel.platform().window_maps.set(0);
+        }
+    }
+    let maps = kernel.platform().window_maps.get();
+    assert_eq!(maps, 0, "{maps} of 224 windows were mapped anew");
+}
+
+#[test]
+fn reverse_lookup_asks_and_needs_the_same_maintenance() {
+    let counts = [Policy::Remember, Policy::ReverseLookup].map(|policy| {
+        let kernel = configured(2, |config| Config { policy, ..config });
+        let (page, new) = (Frame(0), Frame(1));
+        let user = At::Colour(kernel.colour_from_index(3).unwrap());
+        kernel.clear(page, user).unwrap();
+        kernel
+            .map_user(page, Machine::user_address(3), Rights { write: true, execute: false }, || {
+                kernel.platform().ptes.borrow_mut()[0][3] = Pte::Write;
+            })
+            .unwrap();
+        kernel.read(page, 0, &mut [0; 8]).unwrap();
+        kernel.write(page, 0, &[0; 8]).unwrap();
+        kernel.copy(page, new, user).unwrap();
+        let log = kernel.platform().log.borrow();
+        (log.iter().filter(|did| matches!(did, Did::Maintain { .. })).count(), kernel.platform().looked_up.get())
+    });
+    assert_eq!(counts, [(0, 0), (0, 3)]);
+}
+
+#[test]
+fn a_pinned_page_of_code_is_synchronised_when_it_is_finished() {
+    let kernel = machine(2);
+    kernel.clear(Frame(1), At::Home).unwrap();
+    for (wrote, expected) in [(Wrote::Nothing, 0), (Wrote::Data, 0), (Wrote::Code, 1), (Wrote::Code, 1)] {
+        kernel.platform().log.borrow_mut().clear();
+        kernel
+            .pin(Frame(1), At::Linear, |page| {
+                let written = page.write(0, b"code");
+                page.finish(wrote, written)
+            })
+            .unwrap()
+            .unwrap();
+        let log = kernel.platform().log.borrow();
+        let dropped = log.iter().filter(|did| matches!(did, Did::DropInstructions { .. })).count();
+        assert_eq!(dropped, expected, "{wrote:?}");
+    }
+}
+
+#[test]
+fn unaligned_transfers_are_maintained_in_whole_lines_and_stop_stores_to_their_neighbours() {
+    let kernel = machine(1);
+    let user = At::Colour(kernel.colour_from_index(1).unwrap());
+    kernel.clear(Frame(0), user).unwrap();
+    let rights = Rights { write: true, execute: false };
+    kernel
+        .map_user(Frame(0), Machine::user_address(1), rights, || kernel.platform().ptes.borrow_mut()[0][1] = Pte::Write)
+        .unwrap();
+    kernel.platform().log.borrow_mut().clear();
+    let transfer = kernel.device_writes(Frame(0), 200, 120).unwrap();
+    assert_eq!(kernel.platform().ptes.borrow()[0][1], Pte::Read);
+    assert_eq!(kernel.map_user(Frame(0), Machine::user_address(1), rights, || ()).err(), Some(Error::Device(Frame(0))));
+    transfer.complete().unwrap();
+    let op = |op| Did::Maintain { op, frame: 0, colour: 1, offset: 128, len: 256 };
+    assert_eq!(*kernel.platform().log.borrow(), [op(Maintain::WriteBack), op(Maintain::Invalidate)]);
+}
+
+/// A machine whose cache cannot alias, in real memory: its windows are its memory.
+struct Direct;
+
+static DIRECT_SLOTS: CpuSlots = CpuSlots::new();
+
+// SAFETY: the host keeps its caches coherent; nothing is needed.
+unsafe impl CacheOps for Direct {
+    unsafe fn write_back(&self, _: VirtAddr, _: u32) {}
+    unsafe fn invalidate(&self, _: VirtAddr, _: u32) {}
+    unsafe fn write_back_invalidate(&self, _: VirtAddr, _: u32) {}
+    unsafe fn write_back_invalidate_all(&self) {}
+    unsafe fn drop_instructions(&self, _: VirtAddr, _: u32) {}
+}
+
+// SAFETY: frame numbers are those of real pages of the test, which live as long as it.
+unsafe impl WindowMapper for Direct {
+    fn enter(&self) -> Context {
+        unreachable!("no window is ever needed")
+    }
+    fn leave(&self) {}
+    fn word(&self, _: Frame) -> Option<&FrameWord> {
+        unreachable!("no word is ever looked at")
+    }
+    fn slots(&self, _: u32) -> &CpuSlots {
+        &DIRECT_SLOTS
+    }
+    unsafe fn map(&self, _: VirtAddr, _: Frame) {}
+    unsafe fn unmap(&self, _: VirtAddr) {}
+    fn linear(&self, frame: Frame) -> Option<VirtAddr> {
+        Some(VirtAddr(frame.0 * 4096))
+    }
+}
+
+impl Platform for Direct {
+    const ALIASES: bool = false;
+    const COHERENT_DEVICES: bool = true;
+
+    fn revoke(&self, _: Frame, _: Revoke<Self>) -> Result<Remaining, WouldBlock> {
+        unreachable!("no rights are ever in the way")
+    }
+}
+
+#[test]
+fn where_nothing_aliases_a_copy_is_a_copy() {
+    #[repr(align(4096))]
+    struct Page([u8; 4096]);
+    let (mut from, mut to) = (Box::new(Page([7; 4096])), Box::new(Page([0; 4096])));
+    let frame = |page: &mut Page| Frame(page.0.as_mut_ptr().expose_provenance() as u64 / 4096);
+    let (source, destination) = (frame(&mut from), frame(&mut to));
+    let geometry = CacheGeometry::new(16 << 10, 4, 32).unwrap();
+    let windows = WindowArea { base: VirtAddr(0), thread_slots: 2, interrupt_slots: 0 };
+    let kernel = Congruent::new(Direct, Config::new(geometry, windows)).unwrap();
+    kernel.copy(source, destination, At::Home).unwrap();
+    kernel.write(destination, 4095, b"x").unwrap();
+    let mut bytes = [0; 2];
+    kernel.read(destination, 4094, &mut bytes).unwrap();
+    assert_eq!(bytes, *b"\x07x");
+    kernel.clear(source, At::Home).unwrap();
+    kernel.device_writes(source, 1, 2).unwrap().complete().unwrap();
+    kernel.map_user(source, VirtAddr(0x1000), Rights { write: true, execute: false }, || ()).unwrap();
+    assert!(from.0.iter().all(|&byte| byte == 0));
+    assert_eq!(to.0[..4095], [7; 4095]);
+}
