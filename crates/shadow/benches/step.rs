@@ -1,1 +1,135 @@
-fn main() {}
+//! What one step of the judge costs: the quiet access, which is nearly all of a run, and the others.
+//!
+//! Each measurement walks over the lines of some frames, as a guest's working set does; figures are per access.
+
+#![allow(missing_docs)]
+
+use std::hint::black_box;
+
+use congruent_geometry::{CacheGeometry, Colour, Frame, PhysAddr, VirtAddr};
+use congruent_shadow::{Config, PageId, Shadow};
+use congruent_trace::{Event, Maintenance, Scope, Site};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+const PAGES: u64 = 16;
+const LINES: u32 = 128;
+
+struct Bench {
+    shadow: Shadow,
+    pages: Vec<PageId>,
+    colours: [Colour; 2],
+}
+
+impl Bench {
+    fn new() -> Self {
+        let geometry = CacheGeometry::new(32 << 10, 4, 32).expect("a cache that can be");
+        let mut shadow = Shadow::new(Config::new(geometry));
+        let pages = (0..PAGES).map(|frame| shadow.page(Frame(frame))).collect();
+        let colours = [0, 1].map(|index| geometry.colour_from_index(index).expect("two colours"));
+        Self { shadow, pages, colours }
+    }
+
+    fn loads(&mut self, colour: usize) {
+        for page in &self.pages {
+            for line in 0..LINES {
+                self.shadow.load(*page, self.colours[colour], black_box(line * 32 + 4), 4, Site(4));
+            }
+        }
+    }
+
+    fn stores(&mut self, colour: usize) {
+        for page in &self.pages {
+            for line in 0..LINES {
+                self.shadow.store(*page, self.colours[colour], black_box(line * 32 + 4), 4, Site(8));
+            }
+        }
+    }
+
+    fn maintain(&mut self, op: Maintenance, scope: Scope) {
+        self.shadow.apply(&Event::Maintain { op, scope, site: Site(12) });
+    }
+
+    fn write_back_lines(&mut self, colour: u64) {
+        for frame in 0..PAGES {
+            for line in 0..u64::from(LINES) {
+                let paddr = PhysAddr(frame * 4096 + line * 32);
+                let vaddr = VirtAddr(colour * 4096 + line * 32);
+                self.maintain(Maintenance::WriteBackInvalidate, Scope::Line { vaddr, paddr });
+            }
+        }
+    }
+}
+
+fn step(criterion: &mut Criterion) {
+    let accesses = PAGES * u64::from(LINES);
+    let mut group = criterion.benchmark_group("step");
+    group.throughput(Throughput::Elements(accesses));
+
+    let mut bench = Bench::new();
+    bench.loads(0);
+    group.bench_function("quiet load", |b| b.iter(|| bench.loads(0)));
+
+    let mut bench = Bench::new();
+    bench.stores(0);
+    group.bench_function("quiet store", |b| b.iter(|| bench.stores(0)));
+
+    // An operation on another set begins a new epoch: every line is looked at once and found to be as it was.
+    let mut bench = Bench::new();
+    bench.stores(0);
+    let elsewhere = Scope::Index { set: 255, way: 0 };
+    group.bench_function("load after maintenance elsewhere", |b| {
+        b.iter(|| {
+            bench.maintain(Maintenance::WriteBackInvalidate, elsewhere);
+            bench.loads(0);
+        });
+    });
+
+    let mut bench = Bench::new();
+    bench.loads(0);
+    bench.loads(1);
+    group.bench_function("load of a line that two colours hold clean", |b| b.iter(|| bench.loads(0)));
+
+    let mut bench = Bench::new();
+    bench.loads(1);
+    bench.stores(0);
+    group.bench_function("load of a line with a stale copy elsewhere", |b| b.iter(|| bench.loads(0)));
+    group.bench_function("store to a line with a stale copy elsewhere", |b| b.iter(|| bench.stores(0)));
+
+    let mut bench = Bench::new();
+    group.bench_function("store after the whole cache was written back and invalidated", |b| {
+        b.iter(|| {
+            bench.maintain(Maintenance::WriteBackInvalidate, Scope::Whole);
+            bench.stores(0);
+        });
+    });
+
+    let mut bench = Bench::new();
+    group.bench_function("hand-over: store, write back and invalidate by line, load through the other colour, invalidate", |b| {
+        b.iter(|| {
+            bench.stores(0);
+            bench.write_back_lines(0);
+            bench.loads(1);
+            bench.write_back_lines(1);
+        });
+    });
+    assert!(bench.shadow.findings().is_empty());
+    group.finish();
+
+    let mut group = criterion.benchmark_group("sweep");
+    group.throughput(Throughput::Elements(4 * 256));
+    let mut bench = Bench::new();
+    bench.stores(0);
+    group.bench_function("32K/4/32 by index", |b| {
+        b.iter(|| {
+            for way in 0..4 {
+                for set in 0..256 {
+                    bench.maintain(Maintenance::WriteBackInvalidate, Scope::Index { set, way });
+                }
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, step);
+criterion_main!(benches);

@@ -203,6 +203,19 @@ impl Line {
         self.note_writer(by, bytes);
     }
 
+    /// Whether [`load`](Self::load) would find nothing and leave everything as it is; if unsure, no.
+    pub fn is_unchanged_by_load(&self, shape: Shape, colour: u16, bytes: ByteMask, stamp: u32) -> bool {
+        let old = self.dirty_outside(Some(colour)) | self.lost();
+        self.sole_copy(shape, colour, stamp)
+            .is_some_and(|own| (old - own.stale).is_empty() && !(bytes.intersects(own.stale) || bytes.intersects(old)))
+    }
+
+    /// Whether [`store`](Self::store) would find nothing and leave everything but the writer as it is; if unsure, no.
+    pub fn is_unchanged_by_store(&self, shape: Shape, colour: u16, bytes: ByteMask, stamp: u32) -> bool {
+        self.is_unchanged_by_load(shape, colour, bytes, stamp)
+            && self.copies.iter().all(|copy| (bytes - if copy.colour == colour { copy.dirty } else { copy.stale }).is_empty())
+    }
+
     /// A fill of `colour` that nobody consumes: a prefetch.
     pub fn prefetch(&mut self, shape: Shape, colour: u16, stamp: u32) {
         self.fill(shape, colour, stamp);
@@ -307,6 +320,11 @@ impl Line {
 
     fn of(&self, colour: u16) -> impl Iterator<Item = &Copy> {
         self.copies.iter().filter(move |copy| copy.colour == colour)
+    }
+
+    /// The copy of `colour`, if it may sit in any way and was accessed in this epoch.
+    fn sole_copy(&self, shape: Shape, colour: u16, stamp: u32) -> Option<&Copy> {
+        self.copies.iter().find(|copy| copy.colour == colour && copy.ways == shape.all_ways && copy.stamp == stamp)
     }
 
     /// Bytes that may be newest only in a colour other than `colour` (in any, if `None`).

@@ -35,6 +35,11 @@ impl Records {
         &self.lines[place as usize]
     }
 
+    /// The record at `place`, to be changed where it is.
+    pub fn get_mut(&mut self, place: u32) -> &mut Line {
+        &mut self.lines[place as usize]
+    }
+
     /// Takes the record out; its place stays reserved.
     pub fn take(&mut self, place: u32) -> Line {
         core::mem::take(&mut self.lines[place as usize])

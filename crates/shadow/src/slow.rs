@@ -22,7 +22,14 @@ impl Shadow {
     #[inline(never)]
     pub(crate) fn access_slow(&mut self, kind: AccessKind, page: PageId, colour: Colour, offset: u32, size: u32, site: Site) {
         let colour = colour.index() as u16;
-        self.pieces(page.0, offset, size, |shadow, id, bytes| shadow.access_line(kind, id, colour, bytes, site));
+        let shift = self.geometry.line_shift();
+        if (offset ^ offset.wrapping_add(size.wrapping_sub(1))) >> shift == 0 {
+            let id = LineId { page: page.0, line: offset >> shift };
+            let bytes = ByteMask::range(offset & (self.geometry.line() - 1), size);
+            self.access_line(kind, id, colour, bytes, site);
+        } else {
+            self.pieces(page.0, offset, size, |shadow, id, bytes| shadow.access_line(kind, id, colour, bytes, site));
+        }
     }
 
     /// A prefetch of the line that holds `offset`.
@@ -182,6 +189,11 @@ impl Shadow {
                     return;
                 }
                 let stamp = self.sweeps.stamp();
+                if let Head::Record(place) = self.heads.head(id)
+                    && self.records.get(place).is_unchanged_by_load(self.shape, colour, bytes, stamp)
+                {
+                    return;
+                }
                 let mut line = self.open_for(id, colour, stamp);
                 let mut hazards = core::mem::take(&mut self.hazards);
                 line.load(self.shape, Path::Cached(colour), bytes, stamp, &mut hazards);
@@ -197,6 +209,13 @@ impl Shadow {
                     return;
                 }
                 let stamp = self.sweeps.stamp();
+                if let Head::Record(place) = self.heads.head(id) {
+                    let line = self.records.get_mut(place);
+                    if line.is_unchanged_by_store(self.shape, colour, bytes, stamp) {
+                        line.note_writer(by(PartyKind::Store), bytes);
+                        return;
+                    }
+                }
                 let mut line = self.open_for(id, colour, stamp);
                 let mut hazards = core::mem::take(&mut self.hazards);
                 line.store(self.shape, Path::Cached(colour), bytes, by(PartyKind::Store), stamp, &mut hazards);

@@ -113,7 +113,10 @@ impl Place {
                 continue;
             }
             let first = (paddr.0 - self.paddr.0) as u32;
-            assert!(first % self.group == 0 && bytes % self.group == 0, "{class:?} at {paddr}, {bytes} bytes: part of a group");
+            assert!(
+                first.is_multiple_of(self.group) && bytes.is_multiple_of(self.group),
+                "{class:?} at {paddr}, {bytes} bytes: part of a group"
+            );
             named[usize::from(is_write(*class))] |= ((1 << (bytes / self.group)) - 1) << (first / self.group);
         }
         named
