@@ -130,8 +130,8 @@ impl<P: Platform> Transfer<'_, P> {
         let ended = if P::COHERENT_DEVICES || range.len == 0 {
             Ok(())
         } else if P::ALIASES {
-            let rules = congruent.rules(frame);
-            congruent.transact(frame, range, |_| None, |state| state.device_wrote(&rules)).map(|_| ())
+            let (rules, whole) = (congruent.rules(frame), range == congruent.whole_page());
+            congruent.transact(frame, range, |_| None, |state| state.device_wrote(whole, &rules)).map(|_| ())
         } else {
             Reach::new(congruent, frame, 0).map(|mapping| congruent.issue(Maintenance::Invalidate, mapping.address, range))
         };

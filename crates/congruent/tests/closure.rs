@@ -7,9 +7,9 @@
 mod model;
 
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
-use model::kernel::{Call, Outcome, Scene, Step, calls, perform};
+use model::kernel::{Call, Outcome, Part, Scene, Step, calls, perform};
 use model::line::{Event, Hazard, Line};
 use model::machine::Shape;
 
@@ -70,6 +70,20 @@ impl Space {
         for m in self.moves[id as usize].as_ref().unwrap() {
             each(m.to, &m.steps, Some(m.call));
         }
+    }
+
+    /// Every line that can come of these without a call.
+    fn whatever_users_do(&self, id: u32, mut lines: BTreeSet<Line>) -> BTreeSet<Line> {
+        let mut queue: Vec<Line> = lines.iter().copied().collect();
+        while let Some(line) = queue.pop() {
+            self.scenes[id as usize].spontaneous(&self.shape, |event| {
+                let next = self.run(line, &[Step { event, maintenance: false }]).expect("explored");
+                if lines.insert(next) {
+                    queue.push(next);
+                }
+            });
+        }
+        lines
     }
 
     fn run(&self, mut line: Line, steps: &[Step]) -> Result<Line, Hazard> {
@@ -223,6 +237,67 @@ fn prove(shape: Shape, used: usize) {
         let event = m.steps[at].event;
         let instead = weaker(event, spares)[which];
         panic!("{event:?} (weakened to {instead:?}) of {:?} is never necessary in {:#?}", m.call, space.scenes[id as usize]);
+    }
+}
+
+/// The same, told apart by history: every operation is necessary for some behaviour of the users *after these very calls*, not
+/// only after others that leave the same word behind.
+fn prove_by_history(shape: Shape, used: usize, considered: impl Fn(&Scene, Call) -> bool) {
+    let mut space = Space::new(shape, used);
+    let seen = space.explore();
+    let mut bad = HashMap::new();
+    // Everything the line can be after some sequence of calls, with the scene that they lead to.
+    let mut histories: HashSet<(u32, BTreeSet<Line>)> = HashSet::new();
+    let start = (0, space.whatever_users_do(0, BTreeSet::from([Line::default()])));
+    let mut queue = VecDeque::from([(start.clone(), Vec::new())]);
+    histories.insert(start);
+    let mut operations = 0;
+    while let Some(((id, lines), story)) = queue.pop_front() {
+        space.expand(id);
+        for m in 0..space.moves[id as usize].as_ref().unwrap().len() {
+            let (call, to, steps) = {
+                let m = &space.moves[id as usize].as_ref().unwrap()[m];
+                (m.call, m.to, m.steps.clone())
+            };
+            if !considered(&space.scenes[id as usize], call) {
+                continue;
+            }
+            let story: Vec<Call> = story.iter().copied().chain([call]).collect();
+            for at in (0..steps.len()).filter(|&at| steps[at].maintenance) {
+                operations += 1;
+                let mut without = steps.clone();
+                without.remove(at);
+                let hurts = lines.iter().any(|&line| match space.run(line, &without) {
+                    Err(_) => true,
+                    Ok(line) => !seen.contains_key(&(to, line)) && space.endangered((to, line), &seen, &mut bad),
+                });
+                assert!(hurts, "{:?} is not necessary after {story:?} in {:#?}", steps[at].event, space.scenes[id as usize]);
+            }
+            let after = lines.iter().map(|&line| space.run(line, &steps).expect("explored")).collect();
+            let next = (to, space.whatever_users_do(to, after));
+            if histories.insert(next.clone()) {
+                queue.push_back((next, story));
+            }
+        }
+    }
+    println!("{shape:?}: {} distinct histories, {operations} operations, none of them wasted", histories.len());
+}
+
+#[test]
+fn no_operation_is_wasted_after_any_history() {
+    let considered = |scene: &Scene, call: Call| match call {
+        // What the word cannot say: that rights have gone of which the library was not told, or while the frame was in use; that a
+        // hold for reading is one; and which lines of a page it is that are dirty (docs/adr/0011).
+        Call::Unmap { told, .. } | Call::WriteProtect { told } => told && scene.state.users == 0 && scene.flights == [0; 4],
+        Call::Hold { write, .. } => write,
+        Call::DeviceReads(part) | Call::DeviceWrites(part) | Call::Complete(part) => part == Part::Whole,
+        _ => true,
+    };
+    for speculative in [false, true] {
+        for write_back in [false, true] {
+            prove_by_history(Shape { speculative, write_back, ..Shape::of(2) }, 2, considered);
+        }
+        prove_by_history(Shape { speculative, ..Shape::of(4) }, 3, considered);
     }
 }
 

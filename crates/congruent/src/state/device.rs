@@ -82,7 +82,7 @@ impl State {
         Ok(plan)
     }
 
-    /// The device has written: every copy of the bytes it wrote is old.
+    /// The device has written the frame, or (`whole` false) part of it: every copy of the bytes it wrote is old.
     ///
     /// Copies that nobody can reach without asking are dropped when somebody asks; those that a user or a guard can load at once
     /// are dropped now.
@@ -92,7 +92,7 @@ impl State {
     ///
     /// # Panics
     /// If no transfer is going on.
-    pub fn device_wrote(self, rules: &Rules) -> Result<Plan, Refusal> {
+    pub fn device_wrote(self, whole: bool, rules: &Rules) -> Result<Plan, Refusal> {
         assert!(self.transfers > 0, "a transfer ended that never began");
         if self.busy {
             return Err(Refusal::Busy);
@@ -108,12 +108,17 @@ impl State {
         }
         state.stale |= state.held & !home;
         if state.held & home != 0 {
+            // What was dirty was written back before the device began, and nobody has stored to its bytes since.
+            let clean = whole && self.cleanable(0);
+            state.dirty = self.dirty && !clean;
             if self.mapped || if self.dirty { rules.speculative } else { self.users > 0 } {
                 plan.push(Maintenance::Invalidate, self.home);
             } else if !self.dirty {
                 state.stale |= home;
+            } else if clean {
+                // Its copies were dropped then, too.
+                state.held &= !home;
             }
-            // Else the copies of what it wrote were dropped before it began.
         }
         Ok(plan)
     }
