@@ -119,9 +119,11 @@ impl Heads {
         self.keys.get(at).copied()
     }
 
-    /// Adds bytes to the bitmap, `mask` being bits of the word that holds `offset`, and notes who stored them.
+    /// Adds `size` bytes to the bitmap, all within the word that holds `offset`, and notes who stored them.
     #[inline]
-    pub fn store_at(&mut self, page: u32, offset: u32, mask: u64, site: Site) {
+    pub fn store_at(&mut self, page: u32, offset: u32, size: u32, site: Site) {
+        // Never shifts by more than 63, so that even a size that cannot be does not panic.
+        let mask = (u64::MAX >> (64u32.wrapping_sub(size) & 63)) << (offset & 63);
         let at = ((page as usize) << (self.page_shift - WORD_SHIFT)) + (offset >> WORD_SHIFT) as usize;
         if let Some(word) = self.bits.get_mut(at) {
             *word |= mask;
@@ -132,6 +134,7 @@ impl Heads {
         }
     }
 
+    #[inline]
     pub fn head(&self, id: LineId) -> Head {
         self.key_at(id.page, id.line << self.line_shift).map_or(Head::Empty, Head::decode)
     }
@@ -151,6 +154,13 @@ impl Heads {
             return ByteMask(u128::from(word(at + 1)) << 64 | u128::from(word(at)));
         }
         ByteMask(u128::from(word(at) >> shift & mask))
+    }
+
+    /// Whether the bitmap of a shared line names the colour.
+    #[inline]
+    pub fn names(&self, id: LineId, colour: u16) -> bool {
+        let (at, shift, _) = self.bits_place(id);
+        u32::from(colour) < self.shared_limit() && self.bits.get(at).is_some_and(|word| word >> shift >> colour & 1 != 0)
     }
 
     pub fn set_bits(&mut self, id: LineId, bits: ByteMask) {

@@ -130,8 +130,7 @@ impl Shadow {
         self.accesses += 1;
         let simple = (offset ^ offset.wrapping_add(size.wrapping_sub(1))) >> self.simple_shift == 0;
         if simple && self.heads.key_at(page.0, offset) == Some(self.now | colour.index() as u32) {
-            let mask = (u64::MAX >> (64u32.wrapping_sub(size) & 63)) << (offset & 63);
-            self.heads.store_at(page.0, offset, mask, site);
+            self.heads.store_at(page.0, offset, size, site);
             return;
         }
         self.access_slow(AccessKind::Store, page, colour, offset, size, site);

@@ -22,14 +22,36 @@ impl Shadow {
     #[inline(never)]
     pub(crate) fn access_slow(&mut self, kind: AccessKind, page: PageId, colour: Colour, offset: u32, size: u32, site: Site) {
         let colour = colour.index() as u16;
-        let shift = self.geometry.line_shift();
-        if (offset ^ offset.wrapping_add(size.wrapping_sub(1))) >> shift == 0 {
-            let id = LineId { page: page.0, line: offset >> shift };
-            let bytes = ByteMask::range(offset & (self.geometry.line() - 1), size);
-            self.access_line(kind, id, colour, bytes, site);
-        } else {
-            self.pieces(page.0, offset, size, |shadow, id, bytes| shadow.access_line(kind, id, colour, bytes, site));
+        let last = offset.wrapping_add(size.wrapping_sub(1));
+        if (offset ^ last) >> self.simple_shift == 0 && self.stays_simple(kind, page, colour, offset) {
+            if kind == AccessKind::Store {
+                self.heads.store_at(page.0, offset, size, site);
+            }
+            return;
         }
+        self.pieces(page.0, offset, size, |shadow, id, bytes| shadow.access_line(kind, id, colour, bytes, site));
+    }
+
+    /// The commonest changes, done without looking further: a line that nobody held, or that only this colour holds and that no
+    /// sweep concerned since; a load of a line that is known to be held clean. False if it is none of these.
+    #[inline]
+    fn stays_simple(&mut self, kind: AccessKind, page: PageId, colour: u16, offset: u32) -> bool {
+        let id = LineId { page: page.0, line: offset >> self.geometry.line_shift() };
+        match self.heads.head(id) {
+            Head::Empty => {}
+            Head::Single { colour: held, stamp } if held == colour => {
+                if !self.sweeps.quiet_since(self.set_of(id, colour), stamp) {
+                    return false;
+                }
+            }
+            Head::Shared { stamp } if kind == AccessKind::Load && stamp == self.sweeps.epoch() => {
+                return self.heads.names(id, colour);
+            }
+            _ => return false,
+        }
+        let stamp = self.sweeps.stamp();
+        self.heads.set_head(id, Head::Single { colour, stamp });
+        true
     }
 
     /// A prefetch of the line that holds `offset`.
