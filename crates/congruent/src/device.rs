@@ -9,7 +9,7 @@ use core::fmt;
 use crate::engine::Range;
 use crate::hardware::Platform;
 use crate::reach::Reach;
-use crate::state::Maintenance;
+use crate::state::{Maintenance, State};
 use crate::{Congruent, Error, Frame};
 
 impl<P: Platform> Congruent<P> {
@@ -71,6 +71,14 @@ impl<P: Platform> Congruent<P> {
         transfer.unless(begun.err())
     }
 
+    /// Devices that see the data caches do not see the instruction side.
+    fn forget_fetchable(&self, frame: Frame) -> Result<(), Error> {
+        if P::ALIASES {
+            self.transact(frame, self.whole_page(), |_| None, State::device_wrote_caches)?;
+        }
+        Ok(())
+    }
+
     /// The guard of a transfer that was [leaked](Transfer::leak): the same bytes must be named.
     ///
     /// # Panics
@@ -127,8 +135,10 @@ impl<P: Platform> Transfer<'_, P> {
     /// a loop but from deferred work.
     pub fn complete(self) -> Result<(), (Self, Error)> {
         let (congruent, frame, range) = (self.congruent, self.frame, self.range);
-        let ended = if P::COHERENT_DEVICES || range.len == 0 {
+        let ended = if range.len == 0 {
             Ok(())
+        } else if P::COHERENT_DEVICES {
+            congruent.forget_fetchable(frame)
         } else if P::ALIASES {
             let (rules, whole) = (congruent.rules(frame), range == congruent.whole_page());
             congruent.transact(frame, range, |_| None, |state| state.device_wrote(whole, &rules)).map(|_| ())

@@ -9,7 +9,7 @@ use crate::state::Refusal;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[non_exhaustive]
 pub enum Error {
-    /// [`Platform::word`](crate::Platform::word) knows no such frame.
+    /// [`WindowMapper::word`](crate::WindowMapper::word) knows no such frame.
     UnknownFrame(Frame),
     /// Another CPU, or the code that this interrupt came from, is doing maintenance on the frame, or the kernel could not revoke
     /// user rights now. Try again: a thread at once, an interrupt handler later (deferred work), never in a loop.

@@ -1,4 +1,68 @@
-//! Alias-free kernel mappings for virtually indexed caches.
+//! Alias-free kernel mappings for virtually indexed caches: the layer between a kernel and the frames that users map, too.
+//!
+//! # The model, on one page
+//!
+//! On a core whose data cache is virtually indexed and physically tagged, with ways larger than a page, one frame can sit in the
+//! cache under several *colours* (the index bits above the page offset), and no hardware keeps them equal. This crate does, in
+//! software, the way hardware keeps the caches of several processors equal: **a colour is to a frame what a processor is to a line
+//! of a coherence directory.** The directory entry is one word per frame, in the kernel's own frame table: a [`FrameWord`].
+//!
+//! - The frame's *home* is the one colour that may hold dirty lines: that of the last access. Other colours may hold clean copies;
+//!   which of them are *stale* is remembered.
+//! - The kernel reaches a frame through a [`Window`] *at its home* ([`At::Home`]). Whatever rights the users have, in whatever
+//!   address space, a window at home is congruent with them: read, write, copy-on-write, `ptrace` need no maintenance and disturb
+//!   nobody.
+//! - A frame changes colour only when somebody has to reach it at another one for long: a user's mapping
+//!   ([`map_user`](Congruent::map_user)), a `vmap` area, code that knows only the permanent address ([`At::Linear`]). Then, and
+//!   not before, its *debts* are paid: at most one operation to bring the newest bytes to memory, and at most one to drop an old
+//!   copy. User rights at other colours that contradict the new access are taken back first ([`Platform::revoke`]).
+//! - Unmapping, write-protecting, forking, exiting and freeing cost nothing: they leave debts, and most are never called in.
+//!   A frame that is reused at its [`colour_hint`](Congruent::colour_hint) owes nothing.
+//! - Devices read and write memory: [`device_reads`](Congruent::device_reads) and [`device_writes`](Congruent::device_writes)
+//!   maintain the one colour that matters, which the word knows. Instruction fetches are a reader of memory as well.
+//!
+//! So maintenance is deferred as long as possible, as `flush_dcache_page` tries to; but the debt is in the word, and a window can be
+//! had only from a proof that it is paid ([`Settled`]). "Must not be used on a page that is dirty" has become a type error.
+//!
+//! # What the kernel gives
+//!
+//! [`CacheOps`] and [`WindowMapper`], the hardware, are the only `unsafe` traits; [`Platform`] adds the way to take user rights back.
+//! [`Config`] says what the cache is like. A kernel that runs only on cores that cannot alias says so in a constant
+//! ([`Platform::ALIASES`]), and what is left of a copy is a copy.
+//!
+//! The kernel promises:
+//! 1. the whole data cache is written back and invalidated once, before [`Congruent::new`];
+//! 2. every access to a frame that has a word goes through this crate: no store through a permanent address without
+//!    [`Settled::linear_address`], no mapping without [`map_user`](Congruent::map_user);
+//! 3. [`write_protected`](Congruent::write_protected) and [`unmapped`](Congruent::unmapped) are said with the lock held that
+//!    orders changes to the frame's mappings, and only when they are true;
+//! 4. what a device has been handed is not touched by the kernel until the transfer is complete.
+//!
+//! # What it gets
+//!
+//! *Right*: no sequence of calls, with any accesses of users and devices in between, lets anybody see old bytes. *Minimal*: no
+//! operation is issued that could be left out, nor one of which half would do. Both are tests, over every reachable state and every
+//! history, not samples (`tests/closure.rs`; ADR 0011 lists what a word of 32 bits cannot say). *Without locks*: the word is one
+//! atomic; an access that needs no maintenance is one compare-and-swap; who finds a frame under maintenance gets
+//! [`Error::Busy`] and is never made to wait (`tests/loom.rs`).
+//!
+//! # What it does not do
+//!
+//! Virtually *tagged* caches are refused ([`Tags::Virtual`]). Above [`EXACT_COLOURS`](state::EXACT_COLOURS) colours only one
+//! colour at a time is tracked, which is right but makes readers at two colours take turns. Cached copies in several processors are
+//! assumed coherent with each other for one colour, by hardware or by [`CacheOps`]. Second-level caches that are physically indexed
+//! are no concern, except that operations must reach memory if devices do not see them.
+//!
+//! # The smallest example
+//!
+//! ```
+//! # use congruent::*;
+//! /// Copy-on-write: the faulting thread gets a copy of `old`, at the colour of its own address.
+//! fn break_cow<P: Platform>(congruent: &Congruent<P>, old: Frame, new: Frame, fault: VirtAddr) -> Result<(), Error> {
+//!     congruent.copy(old, new, At::Colour(congruent.colour(fault)))?;
+//!     congruent.map_user(new, fault, Rights { write: true, execute: false }, || { /* set the page-table entry */ })
+//! }
+//! ```
 #![cfg_attr(not(loom), no_std)]
 
 mod colour;

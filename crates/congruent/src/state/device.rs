@@ -123,6 +123,14 @@ impl State {
         Ok(plan)
     }
 
+    /// A device has written the frame through the data caches: only instruction fetches are behind.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`]; nothing has changed then.
+    pub const fn device_wrote_caches(self) -> Result<Plan, Refusal> {
+        if self.busy { Err(Refusal::Busy) } else { Ok(Plan::none(Self { fetchable: false, ..self })) }
+    }
+
     /// Instruction fetches are about to be allowed: the newest bytes must be where fetches find them. `readers` of the users are
     /// known not to store.
     ///
