@@ -15,7 +15,7 @@ use crate::{Colour, Config, ConfigError, Error, Frame, Policy, Tags, VirtAddr};
 
 /// Alias-free access to frames: the library, for one machine.
 ///
-/// A kernel makes one at boot, after it has written back and invalidated the whole data cache once, and uses it from every CPU.
+/// A kernel makes one at boot, while all frame words are zero, and uses it from every CPU.
 #[derive(Debug)]
 pub struct Congruent<P> {
     platform: P,
@@ -30,7 +30,8 @@ pub(crate) struct Range {
 }
 
 impl<P: Platform> Congruent<P> {
-    /// The library for a machine.
+    /// The library for a machine. Empties the whole data cache, because zeroed words say that nothing is cached; from here on,
+    /// frames that have a word are accessed through this only.
     ///
     /// # Errors
     /// [`ConfigError`] if the library cannot serve it.
@@ -60,6 +61,8 @@ impl<P: Platform> Congruent<P> {
         if windows.thread_slots < 2 || windows.slots() > 32 {
             return Err(ConfigError::Slots { thread: windows.thread_slots, interrupt: windows.interrupt_slots });
         }
+        // SAFETY: there is no condition but the time it takes, once.
+        unsafe { platform.write_back_invalidate_all() };
         Ok(Self { platform, config })
     }
 

@@ -31,8 +31,8 @@
 //! ([`Platform::ALIASES`]), and what is left of a copy is a copy.
 //!
 //! The kernel promises:
-//! 1. the whole data cache is written back and invalidated once, before [`Congruent::new`];
-//! 2. every access to a frame that has a word goes through this crate: no store through a permanent address without
+//! 1. all words are zero when [`Congruent::new`] empties the cache;
+//! 2. from then on every access to a frame that has a word goes through this crate: no store through a permanent address without
 //!    [`Settled::linear_address`], no mapping without [`map_user`](Congruent::map_user);
 //! 3. [`write_protected`](Congruent::write_protected) and [`unmapped`](Congruent::unmapped) are said with the lock held that
 //!    orders changes to the frame's mappings, and only when they are true;

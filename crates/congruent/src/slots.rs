@@ -44,7 +44,7 @@ impl CpuSlots {
 
     pub(crate) fn give_back(&self, slot: u32) {
         let before = self.0.fetch_and(!(1 << slot), Ordering::Release);
-        debug_assert!(before & 1 << slot != 0, "slot {slot} was given back twice");
+        assert!(before & 1 << slot != 0, "slot {slot} was given back twice");
     }
 
     /// How many slots are taken now.

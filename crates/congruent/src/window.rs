@@ -248,10 +248,11 @@ impl<P: Platform> Congruent<P> {
         Ok(Settled { congruent: self, frame, word: Some(word), colour: after.home, access: PhantomData })
     }
 
-    /// The guard of a hold that was [leaked](Settled::leak).
+    /// The guard of a hold that was [leaked](Settled::leak). One that was for reading can be taken up for writing; then, and only
+    /// then, this can fail for other reasons than a frame that is unknown.
     ///
     /// # Errors
-    /// [`Error::UnknownFrame`].
+    /// [`Error`]; the hold goes on then, leaked as before.
     ///
     /// # Panics
     /// If nothing holds the frame.
@@ -262,6 +263,11 @@ impl<P: Platform> Congruent<P> {
         let word = self.word(frame)?;
         let state = word.load(self.exact());
         assert!(state.users > 0, "nothing holds frame {:#x}", frame.0);
+        if <A as access::Sealed>::KIND.writes() {
+            let settled = self.settle(frame, At::Home)?;
+            word.release();
+            return Ok(settled);
+        }
         Ok(Settled { congruent: self, frame, word: Some(word), colour: state.home, access: PhantomData })
     }
 

@@ -10,8 +10,8 @@ use core::fmt;
 use crate::state::{MAX_TRANSFERS, MAX_USERS, Plan, Refusal, State};
 use crate::sync::{AtomicU32, Ordering};
 
-/// What is known of one frame's copies. All zeros means that nothing of it is cached, so a zeroed table is right at boot, after
-/// the whole cache has been written back and invalidated once.
+/// What is known of one frame's copies. All zeros means that nothing of it is cached, so a zeroed table is right at boot:
+/// [`Congruent::new`](crate::Congruent::new) empties the cache.
 #[repr(transparent)]
 pub struct FrameWord(AtomicU32);
 
@@ -177,7 +177,7 @@ impl FrameWord {
     /// Ends one use.
     pub(crate) fn release(&self) {
         let before = self.0.fetch_sub(ONE_USER, Ordering::Release);
-        debug_assert!(before >= ONE_USER, "a use ended that never began");
+        assert!(before >= ONE_USER, "a use of a frame ended that never began: its word was {before:#010x}");
     }
 }
 

@@ -63,6 +63,9 @@ fn shapes() -> Vec<Shape> {
         }
     }
     shapes.push(Shape { knows_remaining: false, ..Shape::of(4) });
+    shapes.push(Shape { linear: false, ..Shape::of(4) });
+    shapes.push(Shape { linear: false, kept: 8, ..Shape::of(4) });
+    shapes.push(Shape { linear: false, speculative: true, ..Shape::of(2) });
     shapes
 }
 

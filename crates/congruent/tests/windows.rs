@@ -18,6 +18,10 @@ fn configured(frames: usize, change: impl Fn(Config) -> Config) -> Congruent<Mac
     Machine::configured(Shape::of(4), &vec![State::UNCACHED; frames], vec![[Pte::None; COLOURS]; frames], change)
 }
 
+fn keeping(frames: usize, kept: u32) -> Congruent<Machine> {
+    Machine::new(Shape { kept, ..Shape::of(4) }, &vec![State::UNCACHED; frames], vec![[Pte::None; COLOURS]; frames])
+}
+
 fn context(kernel: &Congruent<Machine>, cpu: u32, interrupt: bool) {
     kernel.platform().context.set(Context { cpu, interrupt });
 }
@@ -111,7 +115,7 @@ fn machines_that_cannot_be_served_are_refused() {
 
 #[test]
 fn a_kept_window_is_mapped_once() {
-    let kernel = configured(64, |config| Config { kept: Some(KeptArea { base: VirtAddr(0xe000_0000), slots: 32 }), ..config });
+    let kernel = keeping(64, 32);
     let maps = || kernel.platform().window_maps.get();
     let first = window(&kernel, 1).unwrap().address();
     assert_eq!(maps(), 1);
@@ -133,7 +137,7 @@ fn a_kept_window_is_mapped_once() {
 
 #[test]
 fn kept_windows_hold_most_of_a_working_set_that_fits() {
-    let kernel = configured(32, |config| Config { kept: Some(KeptArea { base: VirtAddr(0xe000_0000), slots: 64 }), ..config });
+    let kernel = keeping(32, 64);
     for round in 0..8 {
         for frame in 0..32 {
             drop(window(&kernel, frame).unwrap());

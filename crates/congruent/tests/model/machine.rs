@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 
 use congruent::state::State;
 use congruent::{
-    CacheGeometry, CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, KeptSlot, Platform, Remaining, Revoke,
-    VirtAddr, WindowArea, WindowMapper, WouldBlock,
+    CacheGeometry, CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot, Platform, Remaining,
+    Revoke, VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };
 
 pub const PAGE: u32 = 1024;
 pub const LINE: u32 = 128;
 pub const HALF: u32 = LINE / 2;
 const LINEAR: u64 = 0x8000_0000;
+const KEPT: u64 = 0xe000_0000;
 const WINDOWS: u64 = 0xf000_0000;
 
 /// What a user's page-table entry allows.
@@ -74,11 +75,13 @@ pub struct Shape {
     pub linear: bool,
     /// Whether the kernel knows what its revocations leave.
     pub knows_remaining: bool,
+    /// Kept windows per CPU.
+    pub kept: u32,
 }
 
 impl Shape {
     pub fn of(colours: u32) -> Self {
-        Self { colours, write_back: true, speculative: false, linear: true, knows_remaining: true }
+        Self { colours, write_back: true, speculative: false, linear: true, knows_remaining: true, kept: 0 }
     }
 
     pub fn geometry(&self) -> CacheGeometry {
@@ -114,9 +117,13 @@ impl Machine {
         change: impl Fn(Config) -> Config,
     ) -> Congruent<Self> {
         let windows = WindowArea { base: VirtAddr(WINDOWS), thread_slots: 4, interrupt_slots: 2 };
-        let config =
-            Config { write_back: shape.write_back, speculative: shape.speculative, ..Config::new(shape.geometry(), windows) };
-        let config = change(config);
+        let kept = (shape.kept > 0).then_some(KeptArea { base: VirtAddr(KEPT), slots: shape.kept });
+        let config = change(Config {
+            write_back: shape.write_back,
+            speculative: shape.speculative,
+            kept,
+            ..Config::new(shape.geometry(), windows)
+        });
         let kept = config.kept.map_or(0, |area| area.slots);
         let places = || (0..kept).map(|_| KeptSlot::new()).collect();
         let machine = Self {
