@@ -11,12 +11,13 @@ use crate::{Congruent, Error, Frame, VirtAddr, Window};
 
 impl<P: Platform> Congruent<P> {
     /// A window through which every byte is going to be stored.
+    #[inline]
     fn overwriting(&self, frame: Frame, at: At<P>) -> Result<Window<'_, P, Overwrite>, Error> {
         // The address first: settling may discard what the frame holds, and then there is no way back.
         let prepared = match at {
-            At::Colour(colour) => Some(Prepared::new(self, frame, colour.0)?),
+            At::Colour(colour) if P::ALIASES => Some(Prepared::new(self, frame, colour.0)?),
             // The permanent mapping is there, and at the home nothing is discarded.
-            At::Home | At::Linear => None,
+            _ => None,
         };
         let settled = self.settle_as(frame, at, AccessKind::Overwrite)?;
         self.open_in(settled, prepared)

@@ -67,11 +67,17 @@ pub(crate) struct Reach<'c, P: Platform> {
 }
 
 impl<'c, P: Platform> Reach<'c, P> {
+    #[inline]
     pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Result<Self, Error> {
-        Ok(Prepared::new(congruent, frame, colour)?.reach(frame, colour))
+        // First and by itself, so that nothing else is left where every frame has a permanent mapping and nothing aliases.
+        match Self::permanent(congruent, frame, colour) {
+            Some(reach) => Ok(reach),
+            None => Ok(Prepared::window(congruent, frame, colour)?.reach(frame, colour)),
+        }
     }
 
     /// Through the permanent mapping, if that is of this colour.
+    #[inline]
     fn permanent(congruent: &Congruent<P>, frame: Frame, colour: u16) -> Option<Self> {
         let address = congruent.platform().linear(frame)?;
         let fits = !P::ALIASES || congruent.colour(address).index() == usize::from(colour);
@@ -96,9 +102,14 @@ pub(crate) enum Prepared<'c, P: Platform> {
 
 impl<'c, P: Platform> Prepared<'c, P> {
     pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Result<Self, Error> {
-        if let Some(reach) = Reach::permanent(congruent, frame, colour) {
-            return Ok(Self::Reach(reach));
+        match Reach::permanent(congruent, frame, colour) {
+            Some(reach) => Ok(Self::Reach(reach)),
+            None => Self::window(congruent, frame, colour),
         }
+    }
+
+    #[inline(never)]
+    fn window(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Result<Self, Error> {
         if let Some(kept) = Kept::find(congruent, frame, colour) {
             return Ok(Self::Reach(Reach { address: kept.address, mapping: Mapping::Kept(kept), _one_cpu: PhantomData }));
         }

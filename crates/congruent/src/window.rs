@@ -218,16 +218,24 @@ impl<P: Platform> Congruent<P> {
     ///
     /// # Errors
     /// [`Error`]; with [`Error::NoLinearMapping`] for `At::Linear`. Nothing has changed then.
+    #[inline]
     pub fn settle<A: Access>(&self, frame: Frame, at: At<P>) -> Result<Settled<'_, P, A>, Error> {
         self.settle_as(frame, at, <A as access::Sealed>::KIND)
     }
 
+    #[inline]
     pub(crate) fn settle_as<A: Access>(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Settled<'_, P, A>, Error> {
         if !P::ALIASES {
             return Ok(Settled { congruent: self, frame, word: None, colour: 0, access: PhantomData });
         }
+        self.settle_tracked(frame, at, kind)
+    }
+
+    fn settle_tracked<A: Access>(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Settled<'_, P, A>, Error> {
         let word = self.word(frame)?;
         let (fixed, preferred) = match at {
+            // An overwriter stays at the home itself: nothing may be discarded before it has its window.
+            At::Home if kind == AccessKind::Overwrite => (None, None),
             At::Home => (None, self.looked_up(frame)),
             At::Colour(colour) => (Some(colour.0), None),
             At::Linear => (Some(self.linear_colour(frame).ok_or(Error::NoLinearMapping(frame))?.0), None),
@@ -275,11 +283,13 @@ impl<P: Platform> Congruent<P> {
     ///
     /// # Errors
     /// [`Error::NoSlot`].
+    #[inline]
     pub fn open<'c, A: Access>(&'c self, settled: Settled<'c, P, A>) -> Result<Window<'c, P, A>, Error> {
         self.open_in(settled, None)
     }
 
     /// [`open`](Self::open) at an address that was prepared before, for this colour, if one was.
+    #[inline]
     pub(crate) fn open_in<'c, A: Access>(
         &'c self,
         settled: Settled<'c, P, A>,
@@ -297,6 +307,7 @@ impl<P: Platform> Congruent<P> {
     ///
     /// # Errors
     /// [`Error`]. If it is [`Error::NoSlot`], the frame may have been settled; nothing that it holds is lost.
+    #[inline]
     pub fn window<A: Access>(&self, frame: Frame) -> Result<Window<'_, P, A>, Error> {
         let settled = self.settle(frame, At::Home)?;
         self.open(settled)

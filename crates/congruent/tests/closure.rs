@@ -9,6 +9,7 @@ mod model;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
+use congruent::Policy;
 use model::kernel::{Call, Outcome, Part, Scene, Step, calls, perform};
 use model::line::{Event, Hazard, Line};
 use model::machine::Shape;
@@ -328,6 +329,11 @@ fn two_colours_are_right_and_minimal_where_the_cache_writes_through() {
 #[test]
 fn two_colours_are_right_and_minimal_if_the_kernel_does_not_know_what_its_revocations_leave() {
     prove(Shape { knows_remaining: false, ..Shape::of(2) }, 2);
+}
+
+#[test]
+fn two_colours_are_right_and_minimal_if_the_kernel_looks_its_colours_up() {
+    prove(Shape { policy: Policy::ReverseLookup, ..Shape::of(2) }, 2);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod model;
 
+use congruent::Policy;
 use model::machine::Shape;
 use model::world::{Act, World, machine};
 
@@ -64,6 +65,7 @@ fn shapes() -> Vec<Shape> {
     }
     shapes.push(Shape { knows_remaining: false, ..Shape::of(4) });
     shapes.push(Shape { linear: false, ..Shape::of(4) });
+    shapes.push(Shape { policy: Policy::ReverseLookup, ..Shape::of(4) });
     shapes.push(Shape { linear: false, kept: 8, ..Shape::of(4) });
     shapes.push(Shape { linear: false, speculative: true, ..Shape::of(2) });
     shapes

@@ -153,7 +153,7 @@ fn kept_windows_hold_most_of_a_working_set_that_fits() {
 #[test]
 fn reverse_lookup_asks_and_needs_the_same_maintenance() {
     let counts = [Policy::Remember, Policy::ReverseLookup].map(|policy| {
-        let kernel = configured(2, |config| Config { policy, ..config });
+        let kernel = Machine::new(Shape { policy, ..Shape::of(4) }, &[State::UNCACHED; 2], vec![[Pte::None; COLOURS]; 2]);
         let (page, new) = (Frame(0), Frame(1));
         let user = At::Colour(kernel.colour_from_index(3).unwrap());
         kernel.clear(page, user).unwrap();

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use congruent::state::State;
 use congruent::{
-    CacheGeometry, CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot, Platform, Remaining,
-    Revoke, VirtAddr, WindowArea, WindowMapper, WouldBlock,
+    CacheGeometry, CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot, Platform, Policy,
+    Remaining, Revoke, VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };
 
 pub const PAGE: u32 = 1024;
@@ -77,11 +77,20 @@ pub struct Shape {
     pub knows_remaining: bool,
     /// Kept windows per CPU.
     pub kept: u32,
+    pub policy: Policy,
 }
 
 impl Shape {
     pub fn of(colours: u32) -> Self {
-        Self { colours, write_back: true, speculative: false, linear: true, knows_remaining: true, kept: 0 }
+        Self {
+            colours,
+            write_back: true,
+            speculative: false,
+            linear: true,
+            knows_remaining: true,
+            kept: 0,
+            policy: Policy::Remember,
+        }
     }
 
     pub fn geometry(&self) -> CacheGeometry {
@@ -122,6 +131,7 @@ impl Machine {
             write_back: shape.write_back,
             speculative: shape.speculative,
             kept,
+            policy: shape.policy,
             ..Config::new(shape.geometry(), windows)
         });
         let kept = config.kept.map_or(0, |area| area.slots);
