@@ -2,13 +2,13 @@
 
 use congruent::state::State;
 use congruent::{At, Congruent, Error, Frame, Read, Rights, Settled, Transfer, Window, Write};
-use congruent_geometry::PhysAddr;
 use congruent_shadow::Shadow;
-use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Scope, Site};
+use congruent_trace::{AccessKind, DmaDirection, Event, Site};
 
+use super::judged;
 use super::kernel::{PARTS, Part};
 use super::line::COLOURS;
-use super::machine::{Did, HALF, LINE, Machine, Maintain, PAGE, Pte, Shape};
+use super::machine::{Did, HALF, Machine, Pte, Shape};
 
 /// One frame, and what is going on with it.
 #[derive(Default)]
@@ -94,13 +94,9 @@ impl<'c> World<'c> {
         }
     }
 
-    fn paddr(frame: usize, offset: u32) -> PhysAddr {
-        PhysAddr(frame as u64 * u64::from(PAGE) + u64::from(offset))
-    }
-
     fn user(&mut self, kind: AccessKind, frame: usize, colour: usize, half: u32) {
         let (offset, vaddr) = (half * HALF, Machine::user_address(colour).add(u64::from(half * HALF)));
-        let paddr = Self::paddr(frame, offset);
+        let paddr = judged::paddr(frame, offset);
         let site = Site(self.site);
         if self.taken(frame, offset, HALF) {
             // He gets what he gets, but the line is filled.
@@ -113,38 +109,14 @@ impl<'c> World<'c> {
     /// Hands what the library did to the judge.
     fn drain(&mut self) {
         let log = std::mem::take(&mut *self.congruent.platform().log.borrow_mut());
-        let site = Site(self.site);
         for did in log {
-            match did {
-                Did::Load { frame, colour, offset, len } | Did::Store { frame, colour, offset, len } => {
-                    let kind = if matches!(did, Did::Load { .. }) { AccessKind::Load } else { AccessKind::Store };
-                    let vaddr = Machine::user_address(colour).add(u64::from(offset));
-                    self.shadow.apply(&Event::Access {
-                        kind,
-                        vaddr,
-                        paddr: Self::paddr(frame as usize, offset),
-                        size: len,
-                        site,
-                    });
-                }
-                Did::Maintain { op, frame, colour, offset, len } => {
-                    let muted = self.muted == Some(self.maintenance);
-                    self.maintenance += 1;
-                    let op = match op {
-                        Maintain::WriteBack => Maintenance::WriteBack,
-                        Maintain::Invalidate => Maintenance::Invalidate,
-                        Maintain::Both => Maintenance::WriteBackInvalidate,
-                    };
-                    for at in (offset..offset + len).step_by(LINE as usize) {
-                        let vaddr = Machine::user_address(colour).add(u64::from(at));
-                        let scope = Scope::Line { vaddr, paddr: Self::paddr(frame as usize, at) };
-                        let event = Event::Maintain { op, scope, site };
-                        if muted { self.shadow.apply_muted(&event) } else { self.shadow.apply(&event) }
-                    }
-                }
-                Did::Reachable { frame, colour } => self.fill(frame as usize, colour),
-                Did::DropInstructions { .. } => {}
+            let mut muted = false;
+            if let Did::Maintain { .. } = did {
+                muted = self.muted == Some(self.maintenance);
+                self.maintenance += 1;
             }
+            let judge = &mut self.shadow;
+            judged::events(did, Site(self.site), |event| if muted { judge.apply_muted(&event) } else { judge.apply(&event) });
         }
     }
 
@@ -163,20 +135,14 @@ impl<'c> World<'c> {
             return;
         }
         for frame in 0..self.pages.len() {
-            let mut colours: Vec<usize> = (0..COLOURS).filter(|&c| machine.ptes.borrow()[frame][c] != Pte::None).collect();
-            colours.extend(self.congruent.linear_colour(Frame(frame as u64)).map(|colour| colour.index()));
-            for colour in colours {
+            for colour in judged::live_mappings(self.congruent, frame) {
                 self.fill(frame, colour);
             }
         }
     }
 
     fn fill(&mut self, frame: usize, colour: usize) {
-        for offset in [0, LINE] {
-            let vaddr = Machine::user_address(colour).add(u64::from(offset));
-            let (paddr, site) = (Self::paddr(frame, offset), Site(self.site));
-            self.shadow.apply(&Event::Prefetch { vaddr, paddr, site });
-        }
+        judged::fills(frame, colour, Site(self.site)).for_each(|event| self.shadow.apply(&event));
     }
 
     fn try_act(&mut self, act: Act) -> Result<(), Error> {
@@ -354,7 +320,7 @@ impl<'c> World<'c> {
     }
 
     fn dma(&mut self, direction: DmaDirection, frame: usize, offset: u32, len: u32) {
-        let event = Event::Dma { direction, paddr: Self::paddr(frame, offset), len: u64::from(len), site: Site(self.site) };
+        let event = Event::Dma { direction, paddr: judged::paddr(frame, offset), len: u64::from(len), site: Site(self.site) };
         self.shadow.apply(&event);
     }
 }
