@@ -68,7 +68,8 @@ impl Schedules {
     }
 
     /// What the step with this number finds after any of the schedules that lead into `from`, and the set after it. Hazardous
-    /// bytes are healed before the step is carried out: every place holds their newest value, dirty bits stay.
+    /// bytes are healed before the step is carried out, as if the missing maintenance had been done: every place holds their
+    /// newest value, and a unit in which nothing else was stored is clean.
     ///
     /// # Panics
     /// If there is no such set or step.

@@ -84,12 +84,14 @@ impl State {
         if op.invalidates() { self.with(colour, None) } else { self }
     }
 
-    /// Makes every place hold the newest value of `groups`, after a hazard was reported. Dirty bits stay.
+    /// Makes every place hold the newest value of `groups`, after a hazard was reported, as if the missing maintenance had been
+    /// done: a unit that holds nothing else that was stored is clean.
     pub fn heal(mut self, shape: Shape, groups: Groups) -> Self {
         self = self.with_memory(self.memory() | groups);
         for colour in 0..shape.colours {
             if let Some(held) = self.held(colour) {
-                let healed = Held { stored: held.stored & !groups, newest: held.newest | groups, ..held };
+                let stored = held.stored & !groups;
+                let healed = Held { stored, dirty: shape.units_of(stored), newest: held.newest | groups, ..held };
                 self = self.with(colour, Some(healed));
             }
         }

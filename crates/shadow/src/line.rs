@@ -9,9 +9,8 @@
 //! A [`Copy`] says what colour `c` may hold in some ways of its set. "May" throughout: any chip may have dropped a clean line
 //! or written back a dirty one at any moment, so nothing is ever certain to be held. Per byte of the line:
 //! - `dirty`: was stored through `c`; the copy may be the only place that has it (memory is old until it is written back).
+//!   The units that hold a dirty byte are written back whole.
 //! - `stale`: the copy, if held, may be older than the newest.
-//! - `unit_dirty`: may be written back together with a dirty neighbour. This is what the hardware knows; it differs from
-//!   `dirty`, widened to whole units, only after a finding was healed.
 //!
 //! Per line, bytes whose newest value may exist nowhere: `discarded` with the copy that held it, or `clobbered` by an older
 //! copy that was written back over it.
@@ -19,7 +18,7 @@
 //! # Why these masks suffice
 //! Look at one byte. Memory is old in a schedule only if (1) some dirty copy has the newest, or (2) no copy need have it any
 //! more. (1) is `dirty`, (2) is `discarded | clobbered`. (2) comes about when a dirty newest copy is discarded, or when a copy
-//! that is unit-dirty and stale exists at all: the newest copy may be evicted first, the stale one after it. Once possible,
+//! that is stale in a unit with a dirty byte exists at all: the newest copy may be evicted first, the stale one after it. Once possible,
 //! (2) stays possible until the byte is written again. A colour can be filled only at an access, and then with whatever memory
 //! may hold: `stale |= (1) through other colours | (2)`.
 
@@ -75,12 +74,11 @@ pub(crate) struct Copy {
     pub stamp: u32,
     pub stale: ByteMask,
     pub dirty: ByteMask,
-    pub unit_dirty: ByteMask,
 }
 
 impl Copy {
     fn written_back(self) -> Self {
-        Self { dirty: ByteMask::EMPTY, unit_dirty: ByteMask::EMPTY, ..self }
+        Self { dirty: ByteMask::EMPTY, ..self }
     }
 
     /// Whether the two differ in their ways only.
@@ -151,6 +149,9 @@ impl Line {
             Path::Cached(colour) => {
                 let [discarded, clobbered] = lost(self);
                 let stale = self.of(colour).fold(ByteMask::EMPTY, |mask, copy| mask | copy.stale);
+                // A copy is not older than what was stored through it, unless that was lost and the old bytes filled in again.
+                let own = self.writers.iter().filter(|writer| writer.party.colour == Some(colour));
+                let stale = stale - (self.lost() & own.fold(ByteMask::EMPTY, |mask, writer| mask | writer.bytes));
                 let reasons = [
                     (HazardClass::ReadDirtyElsewhere, self.dirty_outside(Some(colour))),
                     (HazardClass::ReadStaleCopy, stale),
@@ -170,7 +171,7 @@ impl Line {
                 self.judge(bytes, &[(HazardClass::DmaReadStale, old)], hazards);
             }
         }
-        self.clobber();
+        self.clobber(shape);
     }
 
     /// Judges a store of `bytes`, heals what it found, and carries it out.
@@ -188,7 +189,6 @@ impl Line {
             if Some(copy.colour) == through {
                 copy.stale -= bytes;
                 copy.dirty |= bytes;
-                copy.unit_dirty |= bytes.widen(shape.unit);
             } else {
                 copy.stale |= bytes;
             }
@@ -199,7 +199,7 @@ impl Line {
         }
         self.discarded -= bytes;
         self.clobbered -= bytes;
-        self.clobber();
+        self.clobber(shape);
         self.note_writer(by, bytes);
     }
 
@@ -219,7 +219,7 @@ impl Line {
     /// A fill of `colour` that nobody consumes: a prefetch.
     pub fn prefetch(&mut self, shape: Shape, colour: u16, stamp: u32) {
         self.fill(shape, colour, stamp);
-        self.clobber();
+        self.clobber(shape);
     }
 
     /// Carries out maintenance of these ways of `colour`, and says what it did.
@@ -228,7 +228,7 @@ impl Line {
         let (mut held, mut dirty) = (false, false);
         for copy in self.copies.iter_mut().filter(|copy| copy.colour == colour && !copy.ways.and(ways).is_none()) {
             held = true;
-            dirty |= !copy.unit_dirty.is_empty();
+            dirty |= !copy.dirty.is_empty();
             if !op.writes_back() {
                 self.discarded |= copy.dirty;
             }
@@ -249,7 +249,7 @@ impl Line {
         self.copies.retain_mut(|copy| {
             let swept = swept(copy.colour, copy.stamp);
             if copy.ways.without(swept.written_back).is_none() {
-                wrote_back |= !copy.unit_dirty.is_empty();
+                wrote_back |= !copy.dirty.is_empty();
                 *copy = copy.written_back();
             }
             let gone = copy.ways.without(swept.invalidated).is_none();
@@ -334,7 +334,8 @@ impl Line {
     }
 
     /// Reports the bytes of an access that some reason applies to, each byte under the first that does, and by producer; then
-    /// heals them: from now on every place counts as holding their newest value. What the hardware knows, `unit_dirty`, stays.
+    /// heals them, as if the missing maintenance had been done: from now on every place counts as holding their newest value,
+    /// and a unit without another dirty byte as written back. Bytes that were not accessed keep their state and producer.
     fn judge(&mut self, bytes: ByteMask, reasons: &[(HazardClass, ByteMask)], hazards: &mut Vec<Hazard>) {
         let mut found = ByteMask::EMPTY;
         for &(class, mask) in reasons {
@@ -385,16 +386,17 @@ impl Line {
             missing = missing.without(copy.ways);
         }
         if !missing.is_none() {
-            let (dirty, unit_dirty) = (ByteMask::EMPTY, ByteMask::EMPTY);
-            self.copies.push(Copy { colour, ways: missing, stamp, stale: old, dirty, unit_dirty });
+            self.copies.push(Copy { colour, ways: missing, stamp, stale: old, dirty: ByteMask::EMPTY });
         }
         self.merge(colour);
     }
 
     /// A stale copy that is dirty for its neighbours' sake may be written back after the newest bytes were.
-    fn clobber(&mut self) {
+    fn clobber(&mut self, shape: Shape) {
         for copy in &self.copies {
-            self.clobbered |= copy.unit_dirty & copy.stale;
+            if !copy.stale.is_empty() {
+                self.clobbered |= copy.dirty.widen(shape.unit) & copy.stale;
+            }
         }
     }
 

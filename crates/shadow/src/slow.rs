@@ -385,12 +385,11 @@ impl Shadow {
                     stamp,
                     stale: ByteMask::EMPTY,
                     dirty: ByteMask::EMPTY,
-                    unit_dirty: ByteMask::EMPTY,
                 };
                 let bits = self.heads.bits(id);
                 match head {
                     Head::Single { colour, stamp } => {
-                        line.copies.push(Copy { dirty: bits, unit_dirty: bits.widen(self.shape.unit), ..clean(colour, stamp) });
+                        line.copies.push(Copy { dirty: bits, ..clean(colour, stamp) });
                         if !bits.is_empty() {
                             let by = Party { kind: PartyKind::Store, site: self.heads.site(id), colour: Some(colour) };
                             line.note_writer(by, bits);
@@ -465,15 +464,13 @@ impl Shadow {
         let whole = |copy: &Copy| copy.ways == self.shape.all_ways && copy.stale.is_empty();
         match line.copies[..] {
             [] => Some((Head::Empty, ByteMask::EMPTY)),
-            [only] if whole(&only) && only.unit_dirty == only.dirty.widen(self.shape.unit) => {
-                Some((Head::Single { colour: only.colour, stamp: only.stamp }, only.dirty))
-            }
+            [only] if whole(&only) => Some((Head::Single { colour: only.colour, stamp: only.stamp }, only.dirty)),
             [_] => None,
             ref several => {
                 let limit = self.heads.shared_limit();
                 let quiet = |sweeps: &Sweeps, copy: &Copy| sweeps.quiet_since(self.set_of(id, copy.colour), copy.stamp);
                 let clean = |copy: &Copy| {
-                    whole(copy) && copy.unit_dirty.is_empty() && u32::from(copy.colour) < limit && quiet(&self.sweeps, copy)
+                    whole(copy) && copy.dirty.is_empty() && u32::from(copy.colour) < limit && quiet(&self.sweeps, copy)
                 };
                 if !several.iter().all(clean) {
                     return None;
