@@ -1,0 +1,99 @@
+//! Fork, the copy-on-write fault and unmapping: where aliasing caches have hurt most, and where the library asks for next to
+//! nothing.
+
+use congruent::{At, Error, Frame, Rights, VirtAddr};
+
+use crate::Kernel;
+use crate::space::Entry;
+
+/// Why a fault could not be served.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// The address is not mapped, or a store is not allowed: the process gets a signal.
+    Segmentation(VirtAddr),
+    /// There is no memory.
+    NoMemory,
+    /// The library's answer; after [`Error::Busy`] and [`Error::Device`] the access is tried again.
+    Library(Error),
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Library(error)
+    }
+}
+
+/// A frame that owes nothing if it is used at the colour of `address`, if there is one.
+fn frame_for(kernel: &Kernel, address: VirtAddr) -> Result<Frame, Fault> {
+    let colour = kernel.colour(address);
+    kernel.platform().allocate(|frame| kernel.colour_hint(frame) == Ok(colour)).ok_or(Fault::NoMemory)
+}
+
+/// A page of zeros at `address`, for the stack, the heap, `.bss`.
+///
+/// # Errors
+/// [`Fault`].
+pub fn zero_fill(kernel: &Kernel, space: usize, address: VirtAddr) -> Result<(), Fault> {
+    let frame = frame_for(kernel, address)?;
+    kernel.clear(frame, At::Colour(kernel.colour(address)))?;
+    let entry = Entry { frame, write: true, execute: false, copy: false };
+    let rights = Rights { write: true, execute: false };
+    kernel.map_user(frame, address, rights, || kernel.platform().spaces[space].set(address, Some(entry)))?;
+    Ok(())
+}
+
+/// Shares every page of `parent` with `child`, to be copied by whoever stores first. No maintenance: what the parent's threads
+/// have in the cache stays there, at the colour at which all will read it.
+///
+/// # Errors
+/// [`Fault`].
+pub fn fork(kernel: &Kernel, parent: usize, child: usize) -> Result<(), Fault> {
+    let spaces = &kernel.platform().spaces;
+    for (address, entry) in spaces[parent].mapped() {
+        let shared = Entry { write: false, copy: true, ..entry };
+        spaces[parent].set(address, Some(shared));
+        let rights = Rights { write: false, execute: entry.execute };
+        kernel.map_user(entry.frame, address, rights, || spaces[child].set(address, Some(shared)))?;
+    }
+    kernel.platform().hardware.flush_user_tlb();
+    // Only now is it true, whichever threads were storing meanwhile.
+    for (_, entry) in spaces[parent].mapped() {
+        kernel.write_protected(entry.frame)?;
+    }
+    Ok(())
+}
+
+/// A thread of `space` has stored to a page that is shared until somebody stores: it gets its own copy.
+///
+/// # Errors
+/// [`Fault`].
+pub fn break_cow(kernel: &Kernel, space: usize, address: VirtAddr) -> Result<(), Fault> {
+    let table = &kernel.platform().spaces[space];
+    let old = table.get(address).filter(|entry| entry.copy).ok_or(Fault::Segmentation(address))?;
+    let frame = frame_for(kernel, address)?;
+    // The source is read where it is newest, the copy is made where it will be used.
+    kernel.copy(old.frame, frame, At::Colour(kernel.colour(address)))?;
+    let own = Entry { frame, write: true, copy: false, ..old };
+    let rights = Rights { write: true, execute: own.execute };
+    kernel.map_user(frame, address, rights, || table.set(address, Some(own)))?;
+    kernel.platform().hardware.flush_user_tlb();
+    Ok(())
+}
+
+/// Takes a page out of an address space. No maintenance: the next owner of the frame pays what is due then, if anything.
+///
+/// # Errors
+/// [`Fault`].
+pub fn unmap(kernel: &Kernel, space: usize, address: VirtAddr) -> Result<(), Fault> {
+    let machine = kernel.platform();
+    let entry = machine.spaces[space].get(address).ok_or(Fault::Segmentation(address))?;
+    machine.spaces[space].set(address, None);
+    machine.hardware.flush_user_tlb();
+    let elsewhere = machine.spaces.iter().any(|space| space.mapped().any(|(_, other)| other.frame == entry.frame));
+    if !elsewhere {
+        kernel.unmapped(entry.frame)?;
+        kernel.freed(entry.frame)?;
+        machine.release(entry.frame);
+    }
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! What the library needs to know of this kernel: its frame table, its window slots, and how to take user rights back.
+
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use congruent::{
+    Context, CpuSlots, Frame, FrameWord, Platform, Remaining, Revoke, VirtAddr, WindowArea, WindowMapper, WouldBlock,
+};
+
+use crate::PAGE;
+use crate::arch::{self, Hardware};
+use crate::space::{AddressSpace, Entry};
+
+/// Frames that users and files can have. The kernel's own image and stacks lie below them, and have no words.
+pub const FRAMES: usize = 128;
+
+/// The number of the first of them: 1 MiB into memory.
+pub const FIRST: u64 = 0x100;
+
+/// Address spaces.
+pub const SPACES: usize = 2;
+
+/// Where windows go: four for threads (a copy needs two), two for interrupt handlers.
+pub const WINDOWS: WindowArea = WindowArea { base: VirtAddr(arch::WINDOWS), thread_slots: 4, interrupt_slots: 2 };
+
+/// All windows of this CPU.
+pub(crate) const SLOTS: usize = (WINDOWS.thread_slots + WINDOWS.interrupt_slots) as usize;
+
+/// The machine: the kernel's own tables and what it runs on.
+#[derive(Debug)]
+pub struct Machine {
+    pub(crate) hardware: Hardware,
+    words: [FrameWord; FRAMES],
+    slots: CpuSlots,
+    /// Address spaces, by number.
+    pub spaces: [AddressSpace; SPACES],
+    /// Frames that nobody owns, one bit each.
+    free: [AtomicU32; FRAMES / 32],
+    /// Set by the interrupt entry for as long as a handler runs.
+    pub interrupt: AtomicBool,
+    /// Whether migration and preemption are off, as a count.
+    pinned: AtomicU32,
+}
+
+impl Machine {
+    /// All memory free, nothing cached: the state after boot has flushed the cache.
+    #[must_use]
+    pub fn new(hardware: Hardware) -> Self {
+        Self {
+            hardware,
+            words: [const { FrameWord::new() }; FRAMES],
+            slots: CpuSlots::new(),
+            spaces: [const { AddressSpace::new() }; SPACES],
+            free: [const { AtomicU32::new(u32::MAX) }; FRAMES / 32],
+            interrupt: AtomicBool::new(false),
+            pinned: AtomicU32::new(0),
+        }
+    }
+
+    /// A free frame, one that `suits` if there is such a one. `None` if memory is full.
+    pub fn allocate(&self, suits: impl Fn(Frame) -> bool) -> Option<Frame> {
+        let free = |&frame: &Frame| self.bit(frame).is_some_and(|(bits, bit)| bits.load(Ordering::Relaxed) & bit != 0);
+        let frames = || (FIRST..FIRST + FRAMES as u64).map(Frame).filter(free);
+        let frame = frames().find(|&frame| suits(frame)).or_else(|| frames().next())?;
+        let (bits, bit) = self.bit(frame)?;
+        bits.fetch_and(!bit, Ordering::Relaxed);
+        Some(frame)
+    }
+
+    /// Gives a frame back. The library must have been told before ([`freed`](congruent::Congruent::freed)).
+    pub(crate) fn release(&self, frame: Frame) {
+        if let Some((bits, bit)) = self.bit(frame) {
+            bits.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    fn number(frame: Frame) -> Option<usize> {
+        let number = usize::try_from(frame.0.checked_sub(FIRST)?).ok()?;
+        (number < FRAMES).then_some(number)
+    }
+
+    fn bit(&self, frame: Frame) -> Option<(&AtomicU32, u32)> {
+        Self::number(frame).map(|number| (&self.free[number / 32], 1 << (number % 32)))
+    }
+}
+
+// SAFETY: `map` and `unmap` are the architecture's (arch/), whose mappings stay until removed; the permanent mapping covers all
+// frames and never changes; words and slots are fields, one each; frames from `FIRST` on hold no object of the kernel's.
+unsafe impl WindowMapper for Machine {
+    fn enter(&self) -> Context {
+        self.pinned.fetch_add(1, Ordering::Relaxed);
+        Context { cpu: 0, interrupt: self.interrupt.load(Ordering::Relaxed) }
+    }
+
+    fn leave(&self) {
+        self.pinned.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn word(&self, frame: Frame) -> Option<&FrameWord> {
+        Self::number(frame).map(|number| &self.words[number])
+    }
+
+    fn slots(&self, _cpu: u32) -> &CpuSlots {
+        &self.slots
+    }
+
+    unsafe fn map(&self, slot: VirtAddr, frame: Frame) {
+        // SAFETY: the same contract.
+        unsafe { self.hardware.map(slot, frame) }
+    }
+
+    unsafe fn unmap(&self, slot: VirtAddr) {
+        // SAFETY: the same contract.
+        unsafe { self.hardware.unmap(slot) }
+    }
+
+    fn linear(&self, frame: Frame) -> Option<VirtAddr> {
+        Self::number(frame).map(|_| VirtAddr(arch::LINEAR + frame.0 * PAGE))
+    }
+
+    // The host has no windows, so what an address reaches is looked up.
+    #[cfg(not(target_os = "none"))]
+    unsafe fn load(&self, from: VirtAddr, to: &mut [u8]) {
+        self.hardware.load(from, to);
+    }
+    #[cfg(not(target_os = "none"))]
+    unsafe fn store(&self, to: VirtAddr, from: &[u8]) {
+        self.hardware.store(to, from);
+    }
+    #[cfg(not(target_os = "none"))]
+    unsafe fn copy(&self, from: VirtAddr, to: VirtAddr, len: u32) {
+        self.hardware.copy(from, to, len);
+    }
+    #[cfg(not(target_os = "none"))]
+    unsafe fn zero(&self, to: VirtAddr, len: u32) {
+        self.hardware.zero(to, len);
+    }
+}
+
+impl Platform for Machine {
+    fn revoke(&self, frame: Frame, what: Revoke<Self>) -> Result<Remaining, WouldBlock> {
+        let mut remaining = Remaining::None;
+        for space in &self.spaces {
+            for (address, entry) in space.mapped() {
+                if entry.frame != frame {
+                    continue;
+                }
+                match what {
+                    Revoke::AllBut(colour) if arch::colour(self, address) != colour.index() => space.set(address, None),
+                    Revoke::Writes => {
+                        space.set(address, Some(Entry { write: false, ..entry }));
+                        remaining = Remaining::Some;
+                    }
+                    Revoke::AllBut(_) => remaining = Remaining::Some,
+                }
+            }
+        }
+        // After the page tables, before the library's maintenance: from here on no user can store any more.
+        self.hardware.flush_user_tlb();
+        Ok(remaining)
+    }
+}
