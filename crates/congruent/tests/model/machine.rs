@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use congruent::state::State;
 use congruent::{
-    CacheGeometry, CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot, Platform, Policy,
-    Remaining, Revoke, VirtAddr, WindowArea, WindowMapper, WouldBlock,
+    CacheGeometry, CacheOps, Config, ConfigError, Congruent, Context, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot, Platform,
+    Policy, Remaining, Revoke, VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };
 
 pub const PAGE: u32 = 1024;
@@ -125,6 +125,15 @@ impl Machine {
         ptes: Vec<[Pte; super::line::COLOURS]>,
         change: impl Fn(Config) -> Config,
     ) -> Congruent<Self> {
+        Self::attempt(shape, frames, ptes, change).unwrap()
+    }
+
+    pub fn attempt(
+        shape: Shape,
+        frames: &[State],
+        ptes: Vec<[Pte; super::line::COLOURS]>,
+        change: impl Fn(Config) -> Config,
+    ) -> Result<Congruent<Self>, ConfigError> {
         let windows = WindowArea { base: VirtAddr(WINDOWS), thread_slots: 4, interrupt_slots: 2 };
         let kept = (shape.kept > 0).then_some(KeptArea { base: VirtAddr(KEPT), slots: shape.kept });
         let config = change(Config {
@@ -149,7 +158,7 @@ impl Machine {
             kept: [places(), places()],
             looked_up: Cell::new(0),
         };
-        Congruent::new(machine, config).unwrap()
+        Congruent::new(machine, config)
     }
 
     /// A user address of this colour.
