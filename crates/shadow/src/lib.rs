@@ -5,14 +5,16 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod access;
 mod finding;
 mod findings;
+mod forms;
 mod heads;
 mod history;
 mod line;
+mod maintain;
 mod records;
 mod shadow;
-mod slow;
 mod sweep;
 #[cfg(test)]
 mod tests;

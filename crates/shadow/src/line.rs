@@ -42,6 +42,14 @@ impl Ways {
         Self(u64::MAX >> (64 - count))
     }
 
+    pub const fn from_halves(low: u32, high: u32) -> Self {
+        Self((high as u64) << 32 | low as u64)
+    }
+
+    pub const fn halves(self) -> [u32; 2] {
+        [self.0 as u32, (self.0 >> 32) as u32]
+    }
+
     pub const fn with(self, way: u32) -> Self {
         Self(self.0 | 1 << way)
     }
@@ -285,6 +293,11 @@ impl Line {
     /// The last access known to have written the line.
     pub fn last_writer(&self) -> Option<Party> {
         self.writers.last().map(|writer| writer.party)
+    }
+
+    /// Whether the last access known to have written the line is `by`, and wrote these bytes among others.
+    pub fn is_last_written_by(&self, by: Party, bytes: ByteMask) -> bool {
+        self.writers.last().is_some_and(|writer| writer.party == by && (bytes - writer.bytes).is_empty())
     }
 
     /// Forgets everything, keeping the memory.

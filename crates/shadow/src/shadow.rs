@@ -1,13 +1,13 @@
 //! The judge itself: takes events, keeps the shadow of every touched frame, gives out findings.
 //!
 //! Guarantees: an access that changes nothing costs one load and one compare once its page is known; no allocation, lock,
-//! division or panic on that path. Everything else is in `slow`. Not here: the rules (`line`).
+//! division or panic on that path. Everything else is in `access` and `maintain`. Not here: the rules (`line`).
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use congruent_geometry::{CacheGeometry, Colour, Frame, VirtAddr};
-use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Scope, Site};
+use congruent_trace::{AccessKind, DmaDirection, Event, Scope, Site};
 
 use crate::finding::{Effect, Finding};
 use crate::findings::Findings;
@@ -71,7 +71,7 @@ impl Shadow {
             heads,
             geometry,
             shape: Shape { all_ways: Ways::first(geometry.ways()), unit: geometry.write_back_unit() },
-            records: Records::new(),
+            records: Records::new(geometry.line(), Ways::first(geometry.ways())),
             sweeps,
             history: History::new(),
             findings: Findings::default(),
@@ -224,20 +224,5 @@ impl Shadow {
             shadow_bytes: bytes as u64,
             hazards: self.findings.hazards(),
         }
-    }
-
-    /// Maintenance of a whole colour or cache is told apart from accesses by its epoch.
-    pub(crate) fn begin_sweep(&mut self) -> u32 {
-        if self.sweeps.is_exhausted() {
-            self.restart_epochs();
-        }
-        let epoch = self.sweeps.begin();
-        self.now = single_key(0, epoch);
-        epoch
-    }
-
-    /// Whether `op` may discard dirty bytes.
-    pub(crate) fn discards(op: Maintenance) -> bool {
-        op.invalidates() && !op.writes_back()
     }
 }

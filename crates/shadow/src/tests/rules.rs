@@ -4,13 +4,13 @@
 //! whatever the length of a sequence, it ends in a pair that was looked at. For each pair and event the hazardous bytes must
 //! be the same (no miss, no false alarm), and so must the reason: an old copy that may be hit, or old memory that may be read.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec;
 use alloc::vec::Vec;
 use std::println;
 
 use congruent_geometry::ByteMask;
-use congruent_machine::{Bypass, Groups, Op, Schedules, Shape as LineShape, StateSet, Step};
+use congruent_machine::{Bypass, Groups, Op, Schedules, Shape as LineShape, Step};
 use congruent_trace::Site;
 
 use crate::finding::{HazardClass, Party, PartyKind};
@@ -93,10 +93,12 @@ fn canonical(mut line: Line) -> Line {
 fn agree_for_ever(shape: LineShape) {
     let mut model = Schedules::new(shape, every_step(shape));
     let steps = model.steps().to_vec();
-    let mut seen: BTreeSet<(StateSet, Line)> = BTreeSet::new();
-    let mut left: Vec<(StateSet, Line, Vec<usize>)> = vec![(model.start(), Line::default(), Vec::new())];
+    let mut seen = BTreeSet::from([(model.start(), Line::default())]);
+    let mut left = VecDeque::from([(model.start(), Line::default(), 0)]);
+    // How each pair was first reached: from which one, by which step. Breadth first, so a failure shows a shortest sequence.
+    let mut reached: Vec<(usize, Option<Step>)> = vec![(0, None)];
     let (mut compared, mut unchanged) = (0u64, 0u64);
-    while let Some((set, line, path)) = left.pop() {
+    while let Some((set, line, at)) = left.pop_front() {
         for (number, step) in steps.iter().enumerate() {
             let mut next = line.clone();
             let claimed_unchanged = is_claimed_unchanged(&line, shape, *step);
@@ -105,20 +107,30 @@ fn agree_for_ever(shape: LineShape) {
             compared += 1;
             let expected = [verdict.hit_old, verdict.memory_old & !verdict.hit_old, verdict.threatened].map(bytes);
             if [stale, elsewhere, threatened] != expected {
-                let so_far: Vec<_> = path.iter().map(|number| steps[*number]).collect();
+                let so_far = history(&reached, at);
                 panic!("{shape:?}\nafter {so_far:#?}\n{step:?}: judge {:?}, model {verdict:?}", [stale, elsewhere, threatened]);
             }
             let next = canonical(next);
             assert!(!claimed_unchanged || next == line, "{line:?} is changed by {step:?}: {next:?}");
             unchanged += u64::from(claimed_unchanged);
             if seen.insert((after, next.clone())) {
-                let mut longer = path.clone();
-                longer.push(number);
-                left.push((after, next, longer));
+                reached.push((at, Some(*step)));
+                left.push_back((after, next, reached.len() - 1));
             }
         }
     }
     println!("{shape:?}: {} pairs, {} sets, {compared} events compared, {unchanged} change nothing", seen.len(), model.reached());
+}
+
+/// The steps that led to a pair.
+fn history(reached: &[(usize, Option<Step>)], mut at: usize) -> Vec<Step> {
+    let mut steps = Vec::new();
+    while let (from, Some(step)) = reached[at] {
+        steps.push(step);
+        at = from;
+    }
+    steps.reverse();
+    steps
 }
 
 #[test]
@@ -134,4 +146,14 @@ fn half_line_write_back_agrees_for_ever() {
 #[test]
 fn index_operations_on_two_ways_agree_for_ever() {
     agree_for_ever(LineShape { colours: 2, groups: 1, groups_per_unit: 1, ways: 2 });
+}
+
+#[test]
+fn three_colours_agree_for_ever() {
+    agree_for_ever(LineShape { colours: 3, groups: 1, groups_per_unit: 1, ways: 1 });
+}
+
+#[test]
+fn three_ways_agree_for_ever() {
+    agree_for_ever(LineShape { colours: 1, groups: 2, groups_per_unit: 2, ways: 3 });
 }

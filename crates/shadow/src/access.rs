@@ -1,0 +1,239 @@
+//! The accesses that are not quiet: what they change, what they are found to be.
+//!
+//! From the commonest to the rarest: a line that stays simple, a simple line that is looked at again, a full record that does
+//! not change, and at last the rules.
+
+use alloc::vec::Vec;
+
+use congruent_geometry::{ByteMask, Colour, PhysAddr, VirtAddr};
+use congruent_trace::{AccessKind, Site};
+
+use crate::finding::{Example, Party, PartyKind};
+use crate::heads::{Head, LineId};
+use crate::history::Question;
+use crate::line::{Hazard, Path};
+use crate::shadow::{PageId, Shadow};
+
+impl Shadow {
+    /// An access that may change something.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn access_slow(&mut self, kind: AccessKind, page: PageId, colour: Colour, offset: u32, size: u32, site: Site) {
+        let colour = colour.index() as u16;
+        let last = offset.wrapping_add(size.wrapping_sub(1));
+        if (offset ^ last) >> self.simple_shift == 0 && self.stays_simple(kind, page, colour, offset) {
+            if kind == AccessKind::Store {
+                self.heads.store_at(page.0, offset, size, site);
+            }
+            return;
+        }
+        self.pieces(page.0, offset, size, |shadow, id, bytes| shadow.access_line(kind, id, colour, bytes, site));
+    }
+
+    /// The commonest changes, done without looking further: a line that nobody held, or that only this colour holds and that no
+    /// sweep concerned since; a load of a line that is known to be held clean. False if it is none of these.
+    #[inline]
+    fn stays_simple(&mut self, kind: AccessKind, page: PageId, colour: u16, offset: u32) -> bool {
+        let id = LineId { page: page.0, line: offset >> self.geometry.line_shift() };
+        match self.heads.head(id) {
+            Head::Empty => {}
+            Head::Single { colour: held, stamp } if held == colour => {
+                if !self.sweeps.quiet_since(self.set_of(id, colour), stamp) {
+                    return false;
+                }
+            }
+            Head::Shared { stamp } if kind == AccessKind::Load && stamp == self.sweeps.epoch() => {
+                return self.heads.names(id, colour);
+            }
+            _ => return false,
+        }
+        let stamp = self.sweeps.stamp();
+        self.heads.set_head(id, Head::Single { colour, stamp });
+        true
+    }
+
+    /// A prefetch of the line that holds `offset`.
+    pub(crate) fn prefetch(&mut self, page: PageId, colour: Colour, offset: u32) {
+        let colour = colour.index() as u16;
+        self.pieces(page.0, offset, 1, |shadow, id, _| {
+            if !shadow.keeps_simple(id, colour) {
+                let stamp = shadow.sweeps.stamp();
+                let mut line = shadow.unpack(id);
+                shadow.settle_for(id, &mut line, colour, stamp);
+                line.prefetch(shadow.shape, colour, stamp);
+                shadow.close(id, line);
+            }
+        });
+    }
+
+    /// An access that goes past the cache: to every touched line of a physical range.
+    pub(crate) fn bypass(&mut self, path: Path, kind: AccessKind, paddr: PhysAddr, len: u64, site: Site) {
+        let Some(last) = len.checked_sub(1).map(|more| PhysAddr(paddr.0.saturating_add(more))) else { return };
+        let frames = self.geometry.frame(paddr).0..=self.geometry.frame(last).0;
+        // Frames that were never touched have no copies: their memory is all there is.
+        let mut from = *frames.start();
+        while let Some((&frame, &page)) = self.frames.range(from..=*frames.end()).next() {
+            let base = frame << self.geometry.page_shift();
+            let first = paddr.0.max(base) - base;
+            let end = (last.0 - base).min(u64::from(self.geometry.page()) - 1);
+            self.pieces(page, first as u32, (end - first) as u32 + 1, |shadow, id, bytes| {
+                shadow.bypass_line(path, kind, id, bytes, site);
+            });
+            match frame.checked_add(1) {
+                Some(next) if next <= *frames.end() => from = next,
+                _ => break,
+            }
+        }
+    }
+
+    /// Cuts a range of a page into lines.
+    fn pieces(&mut self, page: u32, offset: u32, size: u32, mut each: impl FnMut(&mut Self, LineId, ByteMask)) {
+        let line_bytes = self.geometry.line();
+        let (mut at, end) = (offset, offset.saturating_add(size).min(self.geometry.page()));
+        while at < end {
+            let line = at >> self.geometry.line_shift();
+            let start = at & (line_bytes - 1);
+            let len = (line_bytes - start).min(end - at);
+            each(self, LineId { page, line }, ByteMask::range(start, len));
+            at += len;
+        }
+    }
+
+    fn access_line(&mut self, kind: AccessKind, id: LineId, colour: u16, bytes: ByteMask, site: Site) {
+        let by = |kind| Party { kind, site, colour: Some(colour) };
+        match kind {
+            AccessKind::Load => {
+                if self.keeps_simple(id, colour) {
+                    return;
+                }
+                let stamp = self.sweeps.stamp();
+                let mut line = self.unpack(id);
+                if line.is_unchanged_by_load(self.shape, colour, bytes, stamp) {
+                    self.put_aside(line);
+                    return;
+                }
+                self.settle_for(id, &mut line, colour, stamp);
+                let mut hazards = core::mem::take(&mut self.hazards);
+                line.load(self.shape, Path::Cached(colour), bytes, stamp, &mut hazards);
+                self.report(id, &mut hazards, by(PartyKind::Load));
+                self.hazards = hazards;
+                self.close(id, line);
+            }
+            AccessKind::Store => {
+                if self.keeps_single(id, colour) {
+                    let bits = self.heads.bits(id) | bytes;
+                    self.heads.set_bits(id, bits);
+                    self.heads.set_site(id, site);
+                    return;
+                }
+                let stamp = self.sweeps.stamp();
+                let mut line = self.unpack(id);
+                let party = by(PartyKind::Store);
+                if line.is_unchanged_by_store(self.shape, colour, bytes, stamp) && line.is_last_written_by(party, bytes) {
+                    self.put_aside(line);
+                    return;
+                }
+                self.settle_for(id, &mut line, colour, stamp);
+                let mut hazards = core::mem::take(&mut self.hazards);
+                line.store(self.shape, Path::Cached(colour), bytes, by(PartyKind::Store), stamp, &mut hazards);
+                self.report(id, &mut hazards, by(PartyKind::Store));
+                self.hazards = hazards;
+                self.close(id, line);
+            }
+        }
+    }
+
+    fn bypass_line(&mut self, path: Path, kind: AccessKind, id: LineId, bytes: ByteMask, site: Site) {
+        match (self.heads.head(id), kind) {
+            (Head::Empty, _) | (Head::Shared { .. }, AccessKind::Load) => return,
+            (Head::Single { .. }, AccessKind::Load) if self.heads.bits(id).is_empty() => return,
+            _ => {}
+        }
+        let kind_of = match (path, kind) {
+            (Path::Dma, _) => PartyKind::Dma,
+            (_, AccessKind::Load) => PartyKind::UncachedLoad,
+            (_, AccessKind::Store) => PartyKind::UncachedStore,
+        };
+        let by = Party { kind: kind_of, site, colour: None };
+        let mut line = self.open(id);
+        let mut hazards = core::mem::take(&mut self.hazards);
+        // Nothing is filled, so no stamp is used.
+        match kind {
+            AccessKind::Load => line.load(self.shape, path, bytes, 0, &mut hazards),
+            AccessKind::Store => line.store(self.shape, path, bytes, by, 0, &mut hazards),
+        }
+        self.report(id, &mut hazards, by);
+        self.hazards = hazards;
+        self.close(id, line);
+    }
+
+    /// Carries out an access of a line that no colour but `colour` may hold, and that stays so; false if it is not such.
+    fn keeps_single(&mut self, id: LineId, colour: u16) -> bool {
+        match self.heads.head(id) {
+            Head::Empty => {}
+            Head::Single { colour: held, stamp } if held == colour => {
+                let swept = self.sweeps.since(self.set_of(id, colour), stamp);
+                if self.shape.all_ways.without(swept.written_back).is_none() {
+                    self.heads.set_bits(id, ByteMask::EMPTY);
+                } else if !swept.written_back.is_none() && !self.heads.bits(id).is_empty() {
+                    // Dirty in some ways only.
+                    return false;
+                }
+            }
+            _ => return false,
+        }
+        let stamp = self.sweeps.stamp();
+        self.heads.set_head(id, Head::Single { colour, stamp });
+        true
+    }
+
+    /// As [`keeps_single`](Self::keeps_single), or clean lines that several colours hold and go on holding.
+    fn keeps_simple(&mut self, id: LineId, colour: u16) -> bool {
+        let own = ByteMask(1 << colour.min(127));
+        match self.heads.head(id) {
+            Head::Shared { stamp } => {
+                let bits = self.heads.bits(id);
+                let now = self.sweeps.stamp();
+                let limit = self.heads.shared_limit();
+                if u32::from(colour) >= limit {
+                    return false;
+                }
+                let quiet = |colour| self.sweeps.quiet_since(self.set_of(id, colour), stamp);
+                if stamp != now && !(0..limit as u16).filter(|colour| bits.0 >> colour & 1 != 0).all(quiet) {
+                    return false;
+                }
+                self.heads.set_bits(id, bits | own);
+                self.heads.set_head(id, Head::Shared { stamp: now });
+                true
+            }
+            _ => self.keeps_single(id, colour),
+        }
+    }
+
+    /// Books the hazards that an access of the line was found to have.
+    fn report(&mut self, id: LineId, hazards: &mut Vec<Hazard>, consumer: Party) {
+        for hazard in hazards.drain(..) {
+            let first = hazard.bytes.first().unwrap_or(0);
+            let frame = self.frame_of[id.page as usize];
+            let line_base = u64::from(id.line) << self.geometry.line_shift();
+            let paddr = self.geometry.frame_base(frame).add(line_base + u64::from(first));
+            // The access may have begun in an earlier line or byte; the address named is that of the old byte.
+            let in_page = u64::from(self.geometry.page()) - 1;
+            let vaddr = self.vaddr.map(|vaddr| VirtAddr(vaddr.0 & !in_page | paddr.0 & in_page));
+            let example = Example { vaddr, paddr, bytes: hazard.bytes.count() };
+            let lines = self.geometry.lines_per_page();
+            let question = Question {
+                id,
+                producer: hazard.producer,
+                producer_is_last: hazard.producer_is_last,
+                still_dirty: hazard.still_dirty,
+                // The stamp of the consumer's colour is that of the consumer.
+                producer_stamp: hazard
+                    .producer_stamp
+                    .filter(|_| hazard.producer.is_some_and(|producer| producer.colour != consumer.colour)),
+                concerns: &|set| set % lines == id.line % lines.min(self.geometry.sets()),
+            };
+            self.findings.record(hazard.class, consumer, hazard.producer, example, || self.history.between(&question));
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! From a line's compact form to the full one that the rules act on, and back to the simplest form that says the same.
+
+use congruent_geometry::{ByteMask, PhysAddr, VirtAddr};
+
+use crate::finding::{Effect, Party, PartyKind};
+use crate::heads::{Head, LineId};
+use crate::line::{Copy, Line, Writer};
+use crate::shadow::Shadow;
+use crate::sweep::Sweeps;
+
+/// Emptied lines kept for the memory they own.
+const SPARE: usize = 16;
+
+impl Shadow {
+    /// The line that holds `paddr`, if its frame was touched.
+    pub(crate) fn line_id(&self, paddr: PhysAddr) -> Option<LineId> {
+        let page = *self.frames.get(&self.geometry.frame(paddr).0)?;
+        Some(LineId { page, line: self.geometry.page_offset(paddr.0) >> self.geometry.line_shift() })
+    }
+
+    pub(crate) fn colour_of(&self, vaddr: VirtAddr) -> u16 {
+        self.geometry.colour(vaddr).index() as u16
+    }
+
+    pub(crate) fn set_of(&self, id: LineId, colour: u16) -> u32 {
+        let lines = self.geometry.lines_per_page();
+        (u32::from(colour) * lines + id.line) & (self.geometry.sets() - 1)
+    }
+
+    /// The last access known to have written the line.
+    pub(crate) fn last_writer(&mut self, id: LineId) -> Option<Party> {
+        match self.heads.head(id) {
+            Head::Single { colour, .. } if !self.heads.bits(id).is_empty() => {
+                Some(Party { kind: PartyKind::Store, site: self.heads.site(id), colour: Some(colour) })
+            }
+            Head::Record(_) => {
+                let line = self.unpack(id);
+                let writer = line.last_writer();
+                self.put_aside(line);
+                writer
+            }
+            _ => None,
+        }
+    }
+
+    pub(crate) fn open(&mut self, id: LineId) -> Line {
+        let mut line = self.unpack(id);
+        self.settle(id, &mut line);
+        line
+    }
+
+    /// As [`settle`](Self::settle), for an access through `colour`, which will get a new stamp.
+    pub(crate) fn settle_for(&mut self, id: LineId, line: &mut Line, colour: u16, stamp: u32) {
+        self.settle(id, line);
+        line.resolve(colour, stamp, |colour, stamp| self.sweeps.since(self.set_of(id, colour), stamp));
+    }
+
+    /// The line in full, as it was left.
+    pub(crate) fn unpack(&mut self, id: LineId) -> Line {
+        let mut line = self.spare.pop().unwrap_or_default();
+        let all_ways = self.shape.all_ways;
+        let copy = |colour, stamp, dirty| Copy { colour, ways: all_ways, stamp, stale: ByteMask::EMPTY, dirty };
+        match self.heads.head(id) {
+            Head::Empty => {}
+            Head::Single { colour, stamp } => {
+                let dirty = self.heads.bits(id);
+                line.copies.push(copy(colour, stamp, dirty));
+                if !dirty.is_empty() {
+                    line.note_writer(Party { kind: PartyKind::Store, site: self.heads.site(id), colour: Some(colour) }, dirty);
+                }
+            }
+            Head::Shared { stamp } => {
+                let held = (0..self.heads.shared_limit() as u16).filter(|colour| self.heads.names(id, *colour));
+                line.copies.extend(held.map(|colour| copy(colour, stamp, ByteMask::EMPTY)));
+            }
+            Head::Record(place) => self.records.read(place, &mut line),
+        }
+        line
+    }
+
+    /// Carries out every postponed operation that is complete.
+    fn settle(&mut self, id: LineId, line: &mut Line) {
+        let oldest = line.copies.iter().map(|copy| copy.stamp).min().unwrap_or(0);
+        let effect = line.settle(|colour, stamp| self.sweeps.since(self.set_of(id, colour), stamp));
+        if effect != Effect::Nothing {
+            self.history.push_swept(id, oldest, self.sweeps.epoch(), effect);
+        }
+    }
+
+    /// Stores the line in the simplest form that says the same.
+    pub(crate) fn close(&mut self, id: LineId, line: Line) {
+        let place = match self.heads.head(id) {
+            Head::Record(place) => Some(place),
+            _ => None,
+        };
+        let (head, bits) = match (self.simple_form(id, &line), place) {
+            (Some(simple), place) => {
+                // Only the producer of dirty bytes can ever be asked for.
+                let dirty = |writer: &&Writer| matches!(simple, (Head::Single { .. }, dirty) if writer.bytes.intersects(dirty));
+                if let Some(writer) = line.writers.iter().rev().find(dirty) {
+                    self.heads.set_site(id, writer.party.site);
+                }
+                if let Some(place) = place {
+                    self.records.free(place);
+                }
+                simple
+            }
+            (None, Some(place)) => {
+                self.records.put(place, &line);
+                (Head::Record(place), ByteMask::EMPTY)
+            }
+            (None, None) => (Head::Record(self.records.insert(&line)), ByteMask::EMPTY),
+        };
+        self.heads.set_head(id, head);
+        self.heads.set_bits(id, bits);
+        self.put_aside(line);
+    }
+
+    /// The compact form of the line, if it has one.
+    fn simple_form(&self, id: LineId, line: &Line) -> Option<(Head, ByteMask)> {
+        if !line.lost().is_empty() {
+            return None;
+        }
+        let whole = |copy: &Copy| copy.ways == self.shape.all_ways && copy.stale.is_empty();
+        match line.copies[..] {
+            [] => Some((Head::Empty, ByteMask::EMPTY)),
+            [only] if whole(&only) => Some((Head::Single { colour: only.colour, stamp: only.stamp }, only.dirty)),
+            [_] => None,
+            ref several => {
+                let limit = self.heads.shared_limit();
+                let quiet = |sweeps: &Sweeps, copy: &Copy| sweeps.quiet_since(self.set_of(id, copy.colour), copy.stamp);
+                let clean = |copy: &Copy| {
+                    whole(copy) && copy.dirty.is_empty() && u32::from(copy.colour) < limit && quiet(&self.sweeps, copy)
+                };
+                if !several.iter().all(clean) {
+                    return None;
+                }
+                let bits = several.iter().fold(0, |bits, copy| bits | 1 << copy.colour);
+                // Nothing was done to any of their sets since their stamps, so the latest will do for all.
+                let stamp = several.iter().map(|copy| copy.stamp).max().unwrap_or(0);
+                Some((Head::Shared { stamp }, ByteMask(bits)))
+            }
+        }
+    }
+
+    /// Keeps the memory of a line that is no longer needed.
+    pub(crate) fn put_aside(&mut self, mut line: Line) {
+        if self.spare.len() < SPARE {
+            line.clear();
+            self.spare.push(line);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Maintenance: by address at once, by index and whole as an entry in the table of sweeps.
+//!
+//! The exception is a sweep that discards: what it does to dirty bytes cannot wait, because a later write-back of the same way
+//! would hide it. Such sweeps happen when a kernel first switches its cache on; they look at every touched line of the set.
+
+use alloc::vec::Vec;
+
+use congruent_geometry::{ByteMask, PhysAddr, VirtAddr};
+use congruent_trace::{Maintenance, Site};
+
+use crate::finding::Effect;
+use crate::heads::{Head, LineId, single_key};
+use crate::history::{Past, Target};
+use crate::line::{Ways, effect};
+use crate::shadow::Shadow;
+
+impl Shadow {
+    /// Maintenance by address.
+    pub(crate) fn maintain_line(&mut self, op: Maintenance, vaddr: VirtAddr, paddr: PhysAddr, site: Site) {
+        let Some(id) = self.line_id(paddr) else { return };
+        let colour = self.colour_of(vaddr);
+        let writer = self.last_writer(id);
+        let effect = self.maintain_line_now(op, id, colour);
+        let past = Past { target: Target::Line(id), op, colour: Some(colour), site, effect, muted: false, epoch: 0, writer };
+        self.history.push(past);
+    }
+
+    /// Maintenance of one set and way. A set or way that the geometry does not have holds nothing.
+    pub(crate) fn maintain_index(&mut self, op: Maintenance, set: u32, way: u32, site: Site) {
+        if set >= self.geometry.sets() || way >= self.geometry.ways() {
+            return;
+        }
+        let epoch = self.begin_sweep();
+        if Self::discards(op) {
+            let lines = self.geometry.lines_per_page();
+            let colour = (set / lines) as u16;
+            let mut line = set % lines;
+            // A way smaller than a page: several lines of a page share the set.
+            while line < lines {
+                for page in 0..self.heads.pages() {
+                    self.discard(LineId { page, line }, Some(colour), Ways::NONE.with(way));
+                }
+                line += self.geometry.sets();
+            }
+        }
+        self.sweeps.sweep(set, way, op.invalidates());
+        self.push_sweep(Target::Index { set }, op, site, epoch);
+    }
+
+    /// Maintenance of the whole cache.
+    pub(crate) fn maintain_whole(&mut self, op: Maintenance, site: Site) {
+        let epoch = self.begin_sweep();
+        if Self::discards(op) {
+            for page in 0..self.heads.pages() {
+                for line in 0..self.geometry.lines_per_page() {
+                    self.discard(LineId { page, line }, None, self.shape.all_ways);
+                }
+            }
+        }
+        self.sweeps.sweep_all(op.invalidates());
+        self.push_sweep(Target::Whole, op, site, epoch);
+    }
+
+    fn maintain_line_now(&mut self, op: Maintenance, id: LineId, colour: u16) -> Effect {
+        match self.heads.head(id) {
+            Head::Empty => return Effect::Nothing,
+            Head::Single { colour: held, .. } if held != colour => return Effect::Nothing,
+            Head::Single { stamp, .. } if self.sweeps.quiet_since(self.set_of(id, colour), stamp) => {
+                let dirty = !self.heads.bits(id).is_empty();
+                if op.writes_back() || !dirty {
+                    self.heads.set_bits(id, ByteMask::EMPTY);
+                    if op.invalidates() {
+                        self.heads.set_head(id, Head::Empty);
+                    }
+                    return effect(op, true, dirty);
+                }
+            }
+            _ => {}
+        }
+        let mut line = self.open(id);
+        let effect = line.maintain(op, colour, self.shape.all_ways);
+        self.close(id, line);
+        effect
+    }
+
+    /// What a pure invalidate of these ways does to the dirty bytes of a line. What it does to clean copies can wait.
+    fn discard(&mut self, id: LineId, colour: Option<u16>, ways: Ways) {
+        match self.heads.head(id) {
+            Head::Empty | Head::Shared { .. } => return,
+            Head::Single { colour: held, .. } if colour.is_some_and(|colour| colour != held) => return,
+            Head::Single { .. } if self.heads.bits(id).is_empty() => return,
+            Head::Single { .. } | Head::Record(_) => {}
+        }
+        let stamp = self.sweeps.stamp();
+        let mut line = self.open(id);
+        let dirty: Vec<u16> = line.copies.iter().filter(|copy| !copy.dirty.is_empty()).map(|copy| copy.colour).collect();
+        for held in dirty {
+            if colour.is_none_or(|colour| colour == held) {
+                line.resolve(held, stamp, |colour, stamp| self.sweeps.since(self.set_of(id, colour), stamp));
+                line.maintain(Maintenance::Invalidate, held, ways);
+            }
+        }
+        self.close(id, line);
+    }
+
+    fn push_sweep(&mut self, target: Target, op: Maintenance, site: Site, epoch: u32) {
+        let past = Past { target, op, colour: None, site, effect: Effect::Nothing, muted: false, epoch, writer: None };
+        self.history.push(past);
+    }
+
+    /// Makes every stamp the first one, because epochs have run out.
+    #[cold]
+    pub(crate) fn restart_epochs(&mut self) {
+        let stamp = self.sweeps.stamp();
+        let lines = self.geometry.lines_per_page();
+        let ids = move |pages| (0..pages).flat_map(move |page| (0..lines).map(move |line| LineId { page, line }));
+        for id in ids(self.heads.pages()) {
+            if self.heads.head(id) == Head::Empty {
+                continue;
+            }
+            let mut line = self.open(id);
+            let mut at = 0;
+            while let Some(copy) = line.copies.get(at) {
+                let colour = copy.colour;
+                line.resolve(colour, stamp, |colour, stamp| self.sweeps.since(self.set_of(id, colour), stamp));
+                // Copies of the colour may have moved; it is done when all of them carry the stamp.
+                at = line.copies.iter().position(|copy| copy.stamp != stamp).unwrap_or(line.copies.len());
+            }
+            self.close(id, line);
+        }
+        self.sweeps.restart();
+        self.history.restart();
+        let stamp = self.sweeps.stamp();
+        for id in ids(self.heads.pages()) {
+            match self.heads.head(id) {
+                Head::Single { colour, .. } => self.heads.set_head(id, Head::Single { colour, stamp }),
+                Head::Shared { .. } => self.heads.set_head(id, Head::Shared { stamp }),
+                Head::Empty | Head::Record(_) => {}
+            }
+        }
+        for place in self.records.places() {
+            let mut line = self.spare.pop().unwrap_or_default();
+            self.records.read(place, &mut line);
+            line.copies.iter_mut().for_each(|copy| copy.stamp = stamp);
+            self.records.put(place, &line);
+            self.put_aside(line);
+        }
+        self.now = single_key(0, stamp);
+    }
+
+    /// Maintenance of a whole colour or cache is told apart from accesses by its epoch.
+    pub(crate) fn begin_sweep(&mut self) -> u32 {
+        if self.sweeps.is_exhausted() {
+            self.restart_epochs();
+        }
+        let epoch = self.sweeps.begin();
+        self.now = single_key(0, epoch);
+        epoch
+    }
+
+    /// Whether `op` may discard dirty bytes.
+    pub(crate) fn discards(op: Maintenance) -> bool {
+        op.invalidates() && !op.writes_back()
+    }
+}
