@@ -55,7 +55,7 @@ pub fn fork(kernel: &Kernel, parent: usize, child: usize) -> Result<(), Fault> {
         let rights = Rights { write: false, execute: entry.execute };
         kernel.map_user(entry.frame, address, rights, || spaces[child].set(address, Some(shared)))?;
     }
-    kernel.platform().hardware.flush_user_tlb();
+    kernel.platform().flush_user_tlb();
     // Only now is it true, whichever threads were storing meanwhile.
     for (_, entry) in spaces[parent].mapped() {
         kernel.write_protected(entry.frame)?;
@@ -76,7 +76,7 @@ pub fn break_cow(kernel: &Kernel, space: usize, address: VirtAddr) -> Result<(),
     let own = Entry { frame, write: true, copy: false, ..old };
     let rights = Rights { write: true, execute: own.execute };
     kernel.map_user(frame, address, rights, || table.set(address, Some(own)))?;
-    kernel.platform().hardware.flush_user_tlb();
+    kernel.platform().flush_user_tlb();
     Ok(())
 }
 
@@ -88,7 +88,7 @@ pub fn unmap(kernel: &Kernel, space: usize, address: VirtAddr) -> Result<(), Fau
     let machine = kernel.platform();
     let entry = machine.spaces[space].get(address).ok_or(Fault::Segmentation(address))?;
     machine.spaces[space].set(address, None);
-    machine.hardware.flush_user_tlb();
+    machine.flush_user_tlb();
     let elsewhere = machine.spaces.iter().any(|space| space.mapped().any(|(_, other)| other.frame == entry.frame));
     if !elsewhere {
         kernel.unmapped(entry.frame)?;

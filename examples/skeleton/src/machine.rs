@@ -73,6 +73,11 @@ impl Machine {
         }
     }
 
+    /// Drops every translation of users' addresses.
+    pub fn flush_user_tlb(&self) {
+        self.hardware.flush_user_tlb();
+    }
+
     fn number(frame: Frame) -> Option<usize> {
         let number = usize::try_from(frame.0.checked_sub(FIRST)?).ok()?;
         (number < FRAMES).then_some(number)
@@ -155,7 +160,7 @@ impl Platform for Machine {
             }
         }
         // After the page tables, before the library's maintenance: from here on no user can store any more.
-        self.hardware.flush_user_tlb();
+        self.flush_user_tlb();
         Ok(remaining)
     }
 }
