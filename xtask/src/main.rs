@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod demo;
 mod e2e;
+mod embed;
 mod guests;
 mod place;
 mod run;
@@ -68,7 +69,9 @@ enum Task {
         #[arg(long)]
         print: bool,
     },
-    /// Everything that must hold: format, lints, tests, and the stock kernels under the judge.
+    /// Build the examples that embed the library for bare MIPS and ARMv6, and check the plugin for other hosts.
+    Embed,
+    /// Everything that must hold: format, lints, tests, bare-metal builds, and the stock kernels under the judge.
     Test {
         /// Under which emulator.
         #[arg(long, value_enum, default_value = "10.0")]
@@ -117,6 +120,7 @@ fn perform(task: Task) -> Result<()> {
         }
         Task::E2e { qemu, only, print: true } => e2e::print(qemu, &only),
         Task::E2e { qemu, only, print: false } => end_to_end(qemu, &only),
+        Task::Embed => embed::perform(),
         Task::Test { qemu } => test(qemu),
         Task::Demo => demo::perform(),
         Task::Bench { qemu, rounds } => bench::perform(qemu, rounds),
@@ -133,6 +137,8 @@ fn test(qemu: Qemu) -> Result<()> {
         eprintln!("cargo {}", words.join(" "));
         run::visibly(Command::new("cargo").args(words).current_dir(place::root()))?;
     }
+    eprintln!("the library on bare metal");
+    embed::perform()?;
     end_to_end(qemu, "")
 }
 

@@ -6,9 +6,9 @@ mod cpio;
 mod initramfs;
 mod kallsyms;
 pub mod machine;
-mod packages;
+pub mod packages;
 pub mod programs;
-mod recipe;
+pub mod recipe;
 
 use std::fs::{self, File};
 use std::thread;

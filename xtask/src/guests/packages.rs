@@ -13,7 +13,10 @@ use crate::apt::tree::Tree;
 use crate::place;
 
 /// Debian's name of the machine this runs on.
-fn host_arch() -> Result<&'static str> {
+///
+/// # Errors
+/// If there are no packages for it.
+pub fn host_arch() -> Result<&'static str> {
     match std::env::consts::ARCH {
         "x86_64" => Ok("amd64"),
         "aarch64" => Ok("arm64"),
@@ -22,7 +25,10 @@ fn host_arch() -> Result<&'static str> {
 }
 
 /// Runs `work` with a fresh apt root, which is removed afterwards: it is a download aid, not a cache.
-fn with_apt<T>(name: &str, suite: &str, arch: &str, work: impl FnOnce(&AptRoot) -> Result<T>) -> Result<T> {
+///
+/// # Errors
+/// If the package lists cannot be fetched, or `work` fails.
+pub fn with_apt<T>(name: &str, suite: &str, arch: &str, work: impl FnOnce(&AptRoot) -> Result<T>) -> Result<T> {
     let dir = place::guests().join("apt").join(name);
     if dir.exists() {
         fs::remove_dir_all(&dir)?;

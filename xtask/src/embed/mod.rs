@@ -1,0 +1,51 @@
+//! `cargo xtask embed`: what only other processors can show, without one at hand.
+//!
+//! The examples that embed the library are built for bare MIPS and ARMv6, with `core` from source: neither has atomics of 64 bits, an
+//! operating system or a C library. The QEMU plugin is type-checked for 64-bit ARM hosts. Nothing is run: that is the host's tests'
+//! and the guests' business.
+
+mod toolchain;
+
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+
+use crate::{place, run};
+use toolchain::Toolchain;
+
+/// Bare-metal targets of 32 bits whose caches alias.
+const BARE: [&str; 2] = ["mipsel-unknown-none", "armv6-none-eabi"];
+
+/// Crates that a kernel's build would take in as a static library.
+const EXAMPLES: [&str; 2] = ["skeleton", "cachetlb"];
+
+/// Hosts other than this one on which the plugin must load.
+const HOSTS: [&str; 1] = ["aarch64-unknown-linux-gnu"];
+
+/// Builds all of it.
+///
+/// # Errors
+/// If there is no toolchain for it and none can be fetched, or something does not compile.
+pub fn perform() -> Result<()> {
+    let toolchain = Toolchain::find()?;
+    eprintln!("  with {}", toolchain.name());
+    let build = |what: &str, words: &[&str]| -> Result<()> {
+        let start = Instant::now();
+        run::visibly(toolchain.cargo().args(words).current_dir(place::root())).with_context(|| what.to_owned())?;
+        eprintln!("  {what}: {:.1} s", start.elapsed().as_secs_f64());
+        Ok(())
+    };
+    for target in BARE {
+        for example in EXAMPLES {
+            let words =
+                ["rustc", "--quiet", "--locked", "--release", "-Zbuild-std=core", "--target", target, "--package", example];
+            build(&format!("{example} for {target}"), &[&words[..], &["--lib", "--crate-type", "staticlib"]].concat())?;
+        }
+    }
+    for host in HOSTS {
+        let words =
+            ["check", "--quiet", "--locked", "-Zbuild-std=std,panic_unwind", "--target", host, "--package", "congruent-qemu"];
+        build(&format!("the plugin for {host}"), &words)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,86 @@
+//! A compiler that can build `core` for targets that nobody ships it for.
+//!
+//! That takes the library's sources and cargo's `build-std`, which is not stable. A nightly toolchain with `rust-src` is used where
+//! there is one; otherwise Debian's compiler with its sources, unpacked under `target/guests` and told to allow what is unstable.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::apt::tree::Tree;
+use crate::guests::packages::{host_arch, with_apt};
+use crate::guests::recipe::Recipe;
+use crate::{place, run};
+
+/// The Debian release whose compiler is new enough for the workspace's `rust-version`.
+const SUITE: &str = "forky";
+
+const PACKAGES: [&str; 3] = ["rustc", "rust-src", "cargo"];
+
+/// Where `build-std` can be used.
+pub enum Toolchain {
+    /// rustup's `nightly`.
+    Nightly,
+    /// Debian's, in this directory.
+    Debian(PathBuf),
+}
+
+impl Toolchain {
+    /// The one of this machine, or Debian's, fetched.
+    ///
+    /// # Errors
+    /// If it must be fetched and cannot be.
+    pub fn find() -> Result<Self> {
+        if nightly_has_sources() { Ok(Self::Nightly) } else { debian().map(Self::Debian) }
+    }
+
+    /// What to tell people.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Nightly => "the nightly toolchain".to_owned(),
+            Self::Debian(_) => format!("the compiler of Debian's {SUITE}"),
+        }
+    }
+
+    /// Its cargo, with a target directory of its own.
+    pub fn cargo(&self) -> Command {
+        let mut command = match self {
+            Self::Nightly => rustup(&["cargo"]),
+            Self::Debian(tree) => {
+                let mut command = Command::new(tree.join("bin/cargo"));
+                command.env("RUSTC", tree.join("bin/rustc")).env("RUSTC_BOOTSTRAP", "1");
+                command
+            }
+        };
+        // What the cargo that started this program left behind is about another toolchain.
+        for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
+            command.env_remove(name);
+        }
+        command.env("CARGO_TARGET_DIR", place::root().join("target/embed"));
+        command
+    }
+}
+
+fn rustup(words: &[&str]) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(["run", "nightly"]).args(words);
+    command
+}
+
+fn nightly_has_sources() -> bool {
+    let sysroot = run::quietly(rustup(&["rustc", "--print", "sysroot"]).env_remove("RUSTUP_TOOLCHAIN"));
+    sysroot.is_ok_and(|sysroot| Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/Cargo.lock").exists())
+}
+
+fn debian() -> Result<PathBuf> {
+    let (name, arch) = ("rust", host_arch()?);
+    let recipe = Recipe::new(name).input(format!("{SUITE} {arch} {}, layout 1", PACKAGES.join(" ")));
+    recipe.ensure(|dir| {
+        let tree = with_apt(name, SUITE, arch, |apt| Tree::unpack(dir, &apt.download_with_dependencies(&PACKAGES)?))?;
+        for program in ["rustc", "cargo"] {
+            tree.wrap(&dir.join("bin").join(program), &Path::new("usr/bin").join(program), "")?;
+        }
+        Ok(())
+    })
+}
