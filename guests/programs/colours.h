@@ -80,15 +80,21 @@ __attribute__((unused)) static char *map_anonymous(void)
 }
 
 /*
- * Touches every page, sixteen apart first: frames tend to come in order, and so each run of frames meets pages of one colour, the next
- * run pages of the next.
+ * The n-th of PAGES pages to be touched, sixteen apart first: frames tend to come in order, and so each run of frames meets pages of one
+ * colour, the next run pages of the next.
  */
+static inline unsigned scattered(unsigned n)
+{
+	return n % (PAGES / 16) * 16 + n / (PAGES / 16);
+}
+
+/* Touches every page. */
 __attribute__((unused)) static void populate(char *area)
 {
 	unsigned n;
 
 	for (n = 0; n < PAGES; n++)
-		*(volatile uint32_t *)(area + (n % (PAGES / 16) * 16 + n / (PAGES / 16)) * PAGE) = 1;
+		*(volatile uint32_t *)(area + scattered(n) * PAGE) = 1;
 }
 
 /* Which pages of an area are to be tried: indices in `page`, `count` of them. */

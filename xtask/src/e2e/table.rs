@@ -129,6 +129,7 @@ pub const RUNS: &[Run] = &[
         mute: &[],
         expect: Expect::AtLeast(&[pair(User, MIPS_COPY_PAGE), pair(User, Kernel), pair(Kernel, User)]),
     },
+    mips("mips-write-then-map", "write_then_map", Expect::Clean),
     mips("mips-vm-writev", "vm_writev", Expect::Exactly(&[pair(CHILD_READS, MIPS_COPY)])),
     mips("mips-vm-writev-twin", "vm_writev:congruent", Expect::Clean),
     mips("mips-pokedata", "ptrace_pokedata", Expect::Clean),
@@ -140,9 +141,13 @@ pub const RUNS: &[Run] = &[
     muted("mips-mute-cow", &["copy_user_highpage"], Expect::AtLeast(&[pair(User, MIPS_COPY_PAGE)])),
     // Page clearing is compiled into the fault handler, so the whole handler is muted; that the cleared bytes are missed is its share.
     muted("mips-mute-clear", &["handle_mm_fault"], Expect::AtLeast(&[pair(User, MIPS_CLEAR_PAGE)])),
-    muted("mips-mute-deferred", &["__update_cache"], Expect::AtLeast(&[pair(User, Kernel)])),
+    Run {
+        mute: &["__update_cache"],
+        ..mips("mips-mute-deferred", "write_then_map", Expect::AtLeast(&[pair(Function(&["program_loads_page"]), MIPS_COPY)]))
+    },
     muted("mips-mute-unmap", &["r4k_flush_cache_range", "r4k_flush_cache_mm"], Expect::AtLeast(&[pair(Kernel, User)])),
     arm("arm-ordinary", ORDINARY, Expect::Clean),
+    arm("arm-write-then-map", "write_then_map", Expect::Clean),
     arm("arm-vm-writev", "vm_writev", Expect::Exactly(&[pair(CHILD_READS, ARM_COPY_IN)])),
     arm("arm-vm-writev-twin", "vm_writev:congruent", Expect::Clean),
     arm("arm-pokedata", "ptrace_pokedata", Expect::Exactly(&[pair(CHILD_READS, ARM_MEMCPY)])),

@@ -12,7 +12,7 @@ use crate::{place, run};
 
 /// The programs in C. The place in this list decides the addresses of a program, so that a code address of a guest names one
 /// program: add at the end.
-pub const PROGRAMS: [&str; 8] = [
+pub const PROGRAMS: [&str; 9] = [
     "fork_threads",
     "shared_pread",
     "pwrite_mapped",
@@ -21,6 +21,7 @@ pub const PROGRAMS: [&str; 8] = [
     "ptrace_peekdata",
     "exec_args",
     "mremap_odd",
+    "write_then_map",
 ];
 
 /// The programs that are shell scripts.
