@@ -149,7 +149,7 @@ impl<P: Platform, A: Access> Drop for Settled<'_, P, A> {
 /// }
 /// ```
 /// and one for reading cannot store:
-/// ```compile_fail,E0277
+/// ```compile_fail,E0599
 /// # use congruent::*;
 /// fn scribble<P: Platform>(window: &Window<'_, P, Read>) {
 ///     let _ = window.write(0, b"x");
