@@ -76,7 +76,8 @@ pub struct Example {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 #[non_exhaustive]
 pub enum Effect {
-    /// It covered a colour in which nothing of this line could be held: the wrong colour, or an empty one.
+    /// It covered a colour in which nothing of this line could be held (the wrong colour, or an empty one), or had nothing to
+    /// write back.
     Nothing,
     /// It wrote dirty bytes of the line to memory and left the copy.
     WroteBack,

@@ -100,10 +100,10 @@ impl Heads {
 
     /// Adds a page, its lines held by nobody.
     pub fn push_page(&mut self) {
-        // An eighth more at a time: memory is promised, and what is reserved counts.
+        // Little more at a time: memory is promised, and what is reserved counts. Large blocks grow without being copied.
         fn grow<T: Clone>(array: &mut Vec<T>, by: usize, zero: T) {
             if array.capacity() - array.len() < by {
-                array.reserve_exact(by.max(array.len() / 8 / by * by));
+                array.reserve_exact(by.max(array.len() / 32 / by * by));
             }
             array.resize(array.len() + by, zero);
         }

@@ -130,3 +130,83 @@ fn devices_and_uncached_accesses_must_not_meet_dirty_bytes() {
     clean().uncached(AccessKind::Store, 0, 2).load(USER, 0, 3).stays_clean();
     dirty().maintain(WriteBack, USER, 9).dma(DmaDirection::Write, 0, 4).load(USER, 0, 3).finds(ReadStaleCopy, 3, 77);
 }
+
+#[test]
+fn a_muted_operation_does_nothing_and_is_told_of() {
+    let mut story = Story::new().store(KERNEL, 0, 1);
+    let scope = Scope::Line { vaddr: VirtAddr(KERNEL), paddr: PhysAddr(FRAME) };
+    story.0.apply_muted(&Event::Maintain { op: WriteBack, scope, site: Site(3) });
+    let shadow = story.load(USER, 0, 2).finds(HazardClass::ReadDirtyElsewhere, 2, 1);
+    let done: Vec<_> = shadow.findings()[0].maintenance_between.iter().map(|m| (m.site.0, m.effect, m.muted)).collect();
+    assert_eq!(done, [(3, Effect::Nothing, true)]);
+    assert_eq!((shadow.stats().maintenance, shadow.stats().muted), (1, 1));
+}
+
+#[test]
+fn a_sweep_by_index_helps_when_it_reached_every_way() {
+    let sweep = |mut story: Story, ways: u32| {
+        let set = CacheGeometry::new(32 << 10, 4, 32).unwrap().set(VirtAddr(KERNEL));
+        for way in 0..ways {
+            story.0.apply(&Event::Maintain { op: WriteBackInvalidate, scope: Scope::Index { set, way }, site: Site(3 + way) });
+        }
+        story
+    };
+    sweep(Story::new().store(KERNEL, 0, 1), 4).load(USER, 0, 2).stays_clean();
+    let shadow = sweep(Story::new().store(KERNEL, 0, 1), 3).load(USER, 0, 2).finds(HazardClass::ReadDirtyElsewhere, 2, 1);
+    let done: Vec<_> = shadow.findings()[0].maintenance_between.iter().map(|m| (m.op, m.colour, m.effect)).collect();
+    assert_eq!(done, [(WriteBackInvalidate, None, Effect::Nothing)], "a sweep is told of once, not once per way");
+}
+
+#[test]
+fn maintenance_from_before_the_producer_is_not_told_of() {
+    let shadow = Story::new()
+        .store(KERNEL, 0, 1)
+        .maintain(WriteBackInvalidate, KERNEL, 3)
+        .store(KERNEL, 0, 1)
+        .maintain(WriteBack, USER, 4)
+        .load(USER, 0, 2)
+        .finds(HazardClass::ReadDirtyElsewhere, 2, 1);
+    let done: Vec<_> = shadow.findings()[0].maintenance_between.iter().map(|m| (m.site.0, m.effect)).collect();
+    assert_eq!(done, [(4, Effect::Nothing)]);
+}
+
+#[test]
+fn hazards_of_the_same_parties_are_one_finding_and_other_producers_are_not_hidden() {
+    let story = Story::new().store(KERNEL, 0, 1).store(KERNEL, 64, 1).load(USER, 0, 2).load(USER, 64, 2);
+    assert_eq!(story.0.findings()[0].count, 2);
+    let shadow = story.store(KERNEL, 128, 5).load(USER, 128, 2).0;
+    let found: Vec<_> = shadow.findings().iter().map(|f| (f.count, f.producer.unwrap().site.0)).collect();
+    assert_eq!(found, [(2, 1), (1, 5)]);
+}
+
+#[test]
+fn the_bytes_of_one_load_are_traced_to_their_own_producers() {
+    let shadow = Story::new().load(USER, 0, 9).store(KERNEL, 0, 1).store(KERNEL, 2, 2).load(USER, 0, 3).0;
+    let found: Vec<_> = shadow.findings().iter().map(|f| (f.producer.unwrap().site.0, f.example.bytes)).collect();
+    assert_eq!(found, [(1, 2), (2, 2)]);
+}
+
+#[test]
+fn shadow_memory_is_less_than_half_of_what_the_guest_touched() {
+    // Lines of 16 bytes leave room for one in 128 in dispute, 32 bytes for one in 32.
+    for (line, disputes) in [(16, 2), (32, 4), (64, 4), (128, 4)] {
+        let mut shadow = Shadow::new(Config::new(CacheGeometry::new(32 << 10, 4, line).unwrap()));
+        let frames = 8192u64;
+        for frame in 0..frames {
+            let (here, there) = (frame % 2 * 4096, (frame + 1) % 2 * 4096);
+            let mut access = |kind, colour: u64, offset: u64| {
+                let (vaddr, paddr) = (VirtAddr(colour + offset), PhysAddr(frame * 3 * 4096 + offset));
+                shadow.apply(&Event::Access { kind, vaddr, paddr, size: 4, site: Site(1) });
+            };
+            for offset in (0..4096u64).step_by(16) {
+                access(AccessKind::Store, here, offset);
+            }
+            for offset in (0..4096u64).step_by(4096 / disputes) {
+                access(AccessKind::Load, there, offset);
+                access(AccessKind::Store, here, offset);
+            }
+        }
+        let share = shadow.stats().shadow_bytes as f64 / (frames as f64 * 4096.0);
+        assert!(share < 0.5, "lines of {line} bytes: {share}");
+    }
+}
