@@ -1,0 +1,69 @@
+//! What hardware may do on its own, done by chance: the adversarial replacement.
+//!
+//! Guarantees: before anything happens to a line of memory, its copies may have been written back, unit by unit, and dropped, in
+//! any order; every such order has a chance. Since only what happens to a line can tell what its copies went through, it is
+//! enough to act then. Nothing is done that hardware could not do: a dirty copy is not dropped, a clean one not written back, and
+//! nothing is filled.
+
+use alloc::vec::Vec;
+
+use congruent_geometry::PhysAddr;
+
+use crate::cache::Slot;
+use crate::computer::{Machine, Side};
+use crate::random::Random;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Adversary {
+    random: Random,
+    /// Out of 8: how often it acts. Some schedules need many moves, others none for a long while, so this is part of the chance.
+    activity: u64,
+    /// The copies at hand; kept for its memory.
+    copies: Vec<(usize, Side, Slot)>,
+}
+
+impl Adversary {
+    pub fn new(mut random: Random) -> Self {
+        let activity = 1 + random.below(7);
+        Self { random, activity, copies: Vec::new() }
+    }
+
+    /// Whether something that may happen does.
+    pub fn likes(&mut self) -> bool {
+        self.random.chance(1, 2)
+    }
+}
+
+impl<T, S> Machine<T, S> {
+    /// Lets the adversary do what it likes to the copies of the line that holds `paddr`.
+    pub(crate) fn stir(&mut self, paddr: PhysAddr) {
+        let Some(adversary) = &mut self.adversary else { return };
+        let copies = &mut adversary.copies;
+        copies.clear();
+        for (cpu, core) in self.cores.iter_mut().enumerate() {
+            for side in [Side::Data, Side::Code] {
+                let cache = core.cache(side);
+                let line = paddr.align_down(cache.line() as u64);
+                copies.extend(cache.copies(line).map(|slot| (cpu, side, slot)));
+            }
+        }
+        for _ in 0..2 * copies.len() {
+            if !adversary.random.chance(adversary.activity, 8) {
+                continue;
+            }
+            let (cpu, side, slot) = copies[adversary.random.index(copies.len())];
+            let core = &mut self.cores[cpu];
+            let cache = match side {
+                Side::Data => &mut core.data,
+                Side::Code => &mut core.code,
+            };
+            if cache.is_dirty(slot) {
+                if !cache.write_back_one(slot, adversary.random.bits(), &mut self.memory) {
+                    core.counters.write_backs += 1;
+                }
+            } else if adversary.random.chance(1, 2) && cache.held(slot).is_some() {
+                cache.drop_line(slot);
+            }
+        }
+    }
+}
