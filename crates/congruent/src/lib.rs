@@ -94,6 +94,8 @@ pub use kept::KeptSlot;
 pub use pin::{Finished, Pinned, Wrote};
 pub use placement::Placement;
 pub use slots::CpuSlots;
+#[cfg(counted)]
+pub use sync::counted;
 pub use user::Rights;
 pub use window::{Access, At, Read, Settled, Stores, Window, Write};
 pub use word::FrameWord;
