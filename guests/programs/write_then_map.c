@@ -1,8 +1,9 @@
 /*
  * Writes a file, then maps it for the first time and loads: the bytes went into the page cache through the kernel's colour while nobody
  * had the pages mapped, so a kernel may have put off their write-back until this very moment. On file systems that live in the page cache
- * only. Nothing is unmapped and no process ends in between, as either may write back the whole cache.
+ * only. Nothing is unmapped and no process ends in between, as either writes back the whole cache on some kernels.
  */
+#define _GNU_SOURCE
 #include "colours.h"
 
 static void write_page(int file, uint32_t page)
@@ -34,11 +35,13 @@ static int on(const char *directory)
 	char path[64];
 	int file;
 
+	/* Only the address is wanted: to map over the reservation later would unmap it then. */
+	munmap(area, PAGES * PAGE);
 	snprintf(path, sizeof path, "%s/write_then_map", directory);
 	file = must(path, open(path, O_RDWR | O_CREAT | O_TRUNC, 0600));
 	for (page = 0; page < PAGES; page++)
 		write_page(file, scattered(page));
-	if (mmap(area, PAGES * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED)
+	if (mmap(area, PAGES * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, file, 0) == MAP_FAILED)
 		fail("mapping %s: %s", path, strerror(errno));
 	for (page = 0; page < PAGES; page++) {
 		wrong = program_loads_page((const volatile uint32_t *)(area + page * PAGE), page);

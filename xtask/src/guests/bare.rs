@@ -66,16 +66,17 @@ impl Bare {
         let sources = place::guest_sources().join("bare");
         let (guest, source, script) = self.parts();
         let mut recipe = Recipe::new(format!("bare/{}", self.name())).file(&compilers.join("PACKAGES"))?;
-        recipe = recipe.input(self.flags().join(" ")).input("flags 1");
+        recipe = recipe.input(self.flags().join(" ")).input("flags 2");
         for file in [source, script, "cases.h"] {
             recipe = recipe.file(&sources.join(file))?;
         }
         recipe.ensure(|elf| {
             let compiler = compilers.join("bin").join(format!("{}-gcc", guest.target()));
-            let common =
-                ["-std=gnu17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-pic", "-fdebug-prefix-map=/="];
+            let common = ["-std=gnu17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-pic"];
             let linked = ["-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments"];
             let command = &mut Command::new(compiler);
+            // Debug information names files of the repository and no directory of this machine.
+            command.arg(format!("-ffile-prefix-map={}=guests/bare", sources.display()));
             command.current_dir(&sources).args(self.flags()).args(common).args(linked).arg(format!("-Wl,-T,{script}"));
             run::quietly(command.arg("-o").arg(elf).arg(source)).with_context(|| format!("compiling guests/bare/{source}"))?;
             Ok(())

@@ -45,7 +45,7 @@ pub fn symbols(guest: Guest) -> Vec<PathBuf> {
 /// If a source does not compile without a warning.
 pub fn build(guest: Guest, compilers: &Path) -> Result<PathBuf> {
     let sources = place::guest_sources().join("programs");
-    let mut recipe = Recipe::new(format!("{}/programs", guest.directory())).file(&compilers.join("PACKAGES"))?;
+    let mut recipe = Recipe::new(format!("{}/programs", guest.directory())).file(&compilers.join("PACKAGES"))?.input("names 1");
     for header in ["colours.h", "child.h"] {
         recipe = recipe.file(&sources.join(header))?;
     }
@@ -56,16 +56,11 @@ pub fn build(guest: Guest, compilers: &Path) -> Result<PathBuf> {
         fs::create_dir_all(dir)?;
         for (index, program) in PROGRAMS.iter().enumerate() {
             let compiler = compilers.join("bin").join(format!("{}-gcc", guest.target()));
-            // From the directory of the sources, so that debug information names files and no directory of this machine.
+            // Debug information names files of the repository and no directory of this machine.
+            let names = format!("-ffile-prefix-map={}=guests/programs", sources.display());
             let source = format!("{program}.c");
             let command = &mut Command::new(compiler);
-            command
-                .current_dir(&sources)
-                .args(flags(index))
-                .arg("-fdebug-prefix-map=/=")
-                .arg("-o")
-                .arg(dir.join(program))
-                .arg(&source);
+            command.current_dir(&sources).args(flags(index)).arg(names).arg("-o").arg(dir.join(program)).arg(&source);
             run::quietly(command).with_context(|| format!("compiling guests/programs/{source} for {}", guest.directory()))?;
         }
         Ok(())
