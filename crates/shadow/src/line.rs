@@ -389,13 +389,13 @@ impl Line {
         }
     }
 
-    /// An access through `colour`: it hits what is held, or fills any way with what memory may hold.
+    /// An access through `colour`: it hits what is held, or fills any way with what memory may hold. What is held was given
+    /// the new stamp when it was [resolved](Self::resolve).
     fn fill(&mut self, shape: Shape, colour: u16, stamp: u32) {
         let old = self.dirty_outside(Some(colour)) | self.lost();
         let mut missing = shape.all_ways;
         for copy in self.copies.iter_mut().filter(|copy| copy.colour == colour) {
             copy.stale |= old;
-            copy.stamp = stamp;
             missing = missing.without(copy.ways);
         }
         if !missing.is_none() {

@@ -19,7 +19,7 @@ use crate::finding::{Example, HazardClass};
 
 const MAINTENANCE: [Maintenance; 3] = [Maintenance::WriteBack, Maintenance::Invalidate, Maintenance::WriteBackInvalidate];
 
-/// Every event there is for a line of this shape; those by index only where a set has several ways.
+/// Every event there is for a line of this shape.
 fn every_step(shape: Shape) -> Vec<Step> {
     let colours = 0..shape.colours;
     let mut steps = Vec::new();
@@ -34,9 +34,7 @@ fn every_step(shape: Shape) -> Vec<Step> {
         steps.push(Step::Whole(op));
         for colour in colours.clone() {
             steps.push(Step::Maintain(op, colour));
-            if shape.ways > 1 {
-                steps.extend((0..shape.ways).map(|way| Step::Index(op, colour, way)));
-            }
+            steps.extend((0..shape.ways).map(|way| Step::Index(op, colour, way)));
         }
     }
     steps
