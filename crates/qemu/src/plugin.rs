@@ -9,6 +9,7 @@ use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use congruent_trace::Site;
 use congruent_wire::{FailureKind, Message, PROTOCOL};
 
 use crate::api::{AccessInfo, Api, Block, Info, OLDEST_API};
@@ -16,18 +17,23 @@ use crate::channel::{Channel, read_config};
 use crate::registers::Environment;
 use crate::session::{Instruction, Session};
 
-struct Global(UnsafeCell<Option<Session>>);
+struct Global(UnsafeCell<*mut Session>);
 
 // SAFETY: see the module's invariant: there is never more than one callback at a time.
 unsafe impl Sync for Global {}
 
-static SESSION: Global = Global(UnsafeCell::new(None));
+static SESSION: Global = Global(UnsafeCell::new(std::ptr::null_mut()));
+
+/// The session, once installed.
+#[inline]
+fn session<'a>() -> Option<&'a mut Session> {
+    // SAFETY: the module's invariant: no other reference is live while a callback runs, and the session is never freed.
+    unsafe { (*SESSION.0.get()).as_mut() }
+}
 
 /// Runs `body` on the session. A panic ends the judging, not the guest.
-#[inline]
 fn guarded(body: impl FnOnce(&mut Session)) {
-    // SAFETY: the module's invariant: this is the only live reference.
-    let Some(session) = (unsafe { &mut *SESSION.0.get() }) else { return };
+    let Some(session) = session() else { return };
     if catch_unwind(AssertUnwindSafe(|| body(session))).is_err() {
         broken(session);
     }
@@ -74,12 +80,10 @@ fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), String> {
     match start(info, config) {
         Ok(mut session) => {
             session.attach(channel);
-            // SAFETY: no callback is registered yet.
-            unsafe { *SESSION.0.get() = Some(session) };
-            // SAFETY: as above; installed a moment ago.
-            if let Some(session) = unsafe { &*SESSION.0.get() } {
-                session.api().register(id);
-            }
+            let api = *session.api();
+            // SAFETY: no callback is registered yet, so nothing else looks at the global.
+            unsafe { *SESSION.0.get() = Box::into_raw(Box::new(session)) };
+            api.register(id);
             Ok(())
         }
         Err(reason) => {
@@ -134,7 +138,17 @@ pub unsafe fn exit() {
 /// # Safety
 /// Called by QEMU as a memory callback registered with an [`Instruction`] as data.
 pub unsafe extern "C" fn on_memory(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
-    guarded(|session| session.access(AccessInfo(info), vaddr as u32, Instruction::from_data(data as usize).site()));
+    let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::from_data(data as usize).site());
+    if !session().is_some_and(|session| session.quiet_access(info, vaddr, site)) {
+        any_access(info, vaddr, site);
+    }
+}
+
+/// The rest of [`on_memory`], apart so that the quiet path keeps no stack frame.
+#[cold]
+#[inline(never)]
+fn any_access(info: AccessInfo, vaddr: u32, site: Site) {
+    guarded(|session| session.access(info, vaddr, site));
 }
 
 /// As [`on_memory`], for the few instructions whose registers are needed.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{Config as JudgeConfig, Shadow};
+use congruent_shadow::{Config as JudgeConfig, PageId, Shadow};
 use congruent_trace::{AccessKind, Event, Maintenance, Scope, Site};
 use congruent_wire::{Config, FailureKind, Message};
 
@@ -43,8 +43,11 @@ impl Instruction {
 
 /// What an access reaches.
 enum Reached {
-    Cached(PhysAddr),
+    /// Cacheable memory: the shadow of its frame, and the offset there.
+    Cached(PageId, u32),
+    /// Memory, past the cache.
     Uncached(PhysAddr),
+    /// A device.
     Nothing,
 }
 
@@ -172,35 +175,24 @@ impl Session {
         }
     }
 
-    /// A load or store of the guest.
-    #[inline]
-    pub fn access(&mut self, info: AccessInfo, vaddr: u32, site: Site) {
-        if let (Some(target), Some(shape)) = (self.translations.find(vaddr), self.known_shape(info)) {
-            let within = vaddr % GRANULE;
-            let size = 1 << shape.size_shift;
-            if within + size <= GRANULE {
-                let (page, colour, offset) = (target.page, target.colour, target.offset | within);
-                if shape.loads {
-                    self.shadow.load(page, colour, offset, size, site);
-                }
-                if shape.stores {
-                    self.shadow.store(page, colour, offset, size, site);
-                }
-                return;
-            }
+    /// Takes a load or store that changes nothing, which is nearly every one; false if it is none of those.
+    ///
+    /// This is the product's speed, and cannot panic.
+    #[inline(always)]
+    pub fn quiet_access(&mut self, info: AccessInfo, vaddr: u32, site: Site) -> bool {
+        let (Some(target), Some(shape)) = (self.translations.find(vaddr), self.known_shape(info)) else { return false };
+        let offset = target.offset | (vaddr % GRANULE);
+        let (page, colour, size) = (target.page, target.colour, 1 << shape.size_shift);
+        match (shape.loads, shape.stores) {
+            (true, false) => self.shadow.quiet_load(page, colour, offset, size),
+            (false, true) => self.shadow.quiet_store(page, colour, offset, size, site),
+            _ => false,
         }
-        self.slow_access(info, vaddr, site);
     }
 
-    /// The shape of an access description that was seen before.
-    #[inline]
-    fn known_shape(&self, info: AccessInfo) -> Option<AccessShape> {
-        AccessShape::unpack(*self.shapes.get(info.0 as usize)?)
-    }
-
+    /// Any load or store of the guest.
     #[cold]
-    #[inline(never)]
-    fn slow_access(&mut self, info: AccessInfo, vaddr: u32, site: Site) {
+    pub fn access(&mut self, info: AccessInfo, vaddr: u32, site: Site) {
         if self.stopped {
             return;
         }
@@ -211,21 +203,22 @@ impl Session {
         self.judge_access(info, vaddr, 1 << shape.size_shift, shape, site);
     }
 
-    /// Judges `size` bytes of an access, page by page, translating anew.
+    /// The shape of an access description that was seen before.
+    #[inline]
+    fn known_shape(&self, info: AccessInfo) -> Option<AccessShape> {
+        AccessShape::unpack(*self.shapes.get(info.0 as usize)?)
+    }
+
+    /// Judges `size` bytes of an access, page by page.
     fn judge_access(&mut self, info: AccessInfo, mut vaddr: u32, mut size: u32, shape: AccessShape, site: Site) {
         let kinds = [(shape.loads, AccessKind::Load), (shape.stores, AccessKind::Store)];
         let kinds = kinds.into_iter().filter_map(|(wanted, kind)| wanted.then_some(kind));
         while size > 0 && !self.stopped {
             let piece = size.min(GRANULE - vaddr % GRANULE);
             match self.reach(info, vaddr) {
-                Reached::Cached(paddr) => {
-                    self.cpu.saw_translation(vaddr, paddr);
-                    let vaddr = VirtAddr(vaddr.into());
-                    let page = self.shadow.page(self.geometry.frame(paddr));
-                    let granule = self.geometry.page_offset(paddr.0) & !(GRANULE - 1);
-                    self.translations.remember(vaddr.0 as u32, page, self.geometry.colour(vaddr), granule);
+                Reached::Cached(page, offset) => {
                     for kind in kinds.clone() {
-                        self.shadow.apply(&Event::Access { kind, vaddr, paddr, size: piece, site });
+                        self.shadow.access(kind, page, VirtAddr(vaddr.into()), offset, piece, site);
                     }
                 }
                 Reached::Uncached(paddr) => {
@@ -241,7 +234,11 @@ impl Session {
         self.step();
     }
 
+    /// Where an access leads, remembered or asked for.
     fn reach(&mut self, info: AccessInfo, vaddr: u32) -> Reached {
+        if let Some(target) = self.translations.find(vaddr) {
+            return Reached::Cached(target.page, target.offset | (vaddr % GRANULE));
+        }
         // SAFETY: called from the memory callback of this access only, here and below.
         let paddr = match unsafe { self.api.target(info, vaddr.into()) } {
             Some(Target::Memory(paddr)) => PhysAddr(paddr),
@@ -253,7 +250,14 @@ impl Session {
         };
         // SAFETY: as above.
         match unsafe { self.cpu.is_cached(vaddr, &mut self.reader) } {
-            Ok(true) => Reached::Cached(paddr),
+            Ok(true) => {
+                self.cpu.saw_translation(vaddr, paddr);
+                let page = self.shadow.page(self.geometry.frame(paddr));
+                let offset = self.geometry.page_offset(paddr.0);
+                let colour = self.geometry.colour(VirtAddr(vaddr.into()));
+                self.translations.remember(vaddr, page, colour, offset & !(GRANULE - 1));
+                Reached::Cached(page, offset)
+            }
             Ok(false) => Reached::Uncached(paddr),
             Err(reason) => {
                 self.stop(FailureKind::Environment, reason);
@@ -281,23 +285,15 @@ impl Session {
             // QEMU reports the aligned word. Should the base be gone already (a load into its own base), the whole word counts.
             if address & !3 == vaddr & !3 {
                 let (start, length) = partial.bytes(address);
-                return self.partial_load(info, (vaddr & !3) + start, length, site);
+                let shape = AccessShape { loads: true, stores: false, size_shift: 0 };
+                return self.judge_access(info, (vaddr & !3) + start, length, shape, site);
             }
         // SAFETY: by this function's contract.
         } else if let Err(reason) = unsafe { self.cpu.calibrate(instruction.word, vaddr, environment) } {
             return self.stop(FailureKind::Environment, reason);
         }
-        self.access(info, vaddr, site);
-    }
-
-    /// A load of a part of an aligned word, so always within one page.
-    fn partial_load(&mut self, info: AccessInfo, vaddr: u32, length: u32, site: Site) {
-        if let Some(target) = self.translations.find(vaddr) {
-            let (page, colour, offset) = (target.page, target.colour, target.offset | (vaddr % GRANULE));
-            self.shadow.load(page, colour, offset, length, site);
-        } else {
-            let shape = AccessShape { loads: true, stores: false, size_shift: 0 };
-            self.judge_access(info, vaddr, length, shape, site);
+        if !self.quiet_access(info, vaddr, site) {
+            self.access(info, vaddr, site);
         }
     }
 

@@ -15,7 +15,7 @@ pub const GRANULE: u32 = 1 << PAGE_SHIFT;
 const ENTRIES: usize = 1024;
 
 /// A page of cacheable memory and how it is reached.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Translation {
     /// The generation in the upper half, the virtual page number in the lower.
     tag: u64,
@@ -29,14 +29,15 @@ pub struct Translation {
 
 /// The remembered translations of one CPU.
 pub struct Translations {
+    /// Starts at one, so that the all-zero tag of an unused entry is never current.
     generation: u64,
-    entries: Box<[Option<Translation>; ENTRIES]>,
+    entries: Box<[Translation; ENTRIES]>,
 }
 
 impl Translations {
     /// Nothing is known yet.
     pub fn new() -> Self {
-        Self { generation: 0, entries: Box::new([None; ENTRIES]) }
+        Self { generation: 1 << 32, entries: Box::new([Translation::default(); ENTRIES]) }
     }
 
     /// Forgets everything, at the cost of one addition.
@@ -48,14 +49,13 @@ impl Translations {
     #[inline]
     pub fn find(&self, vaddr: u32) -> Option<&Translation> {
         let page = vaddr >> PAGE_SHIFT;
-        let entry = self.entries[page as usize % ENTRIES].as_ref()?;
+        let entry = &self.entries[page as usize % ENTRIES];
         (entry.tag == self.generation | u64::from(page)).then_some(entry)
     }
 
     /// Remembers where the page of `vaddr` leads.
     pub fn remember(&mut self, vaddr: u32, page: PageId, colour: Colour, offset: u32) {
         let number = vaddr >> PAGE_SHIFT;
-        self.entries[number as usize % ENTRIES] =
-            Some(Translation { tag: self.generation | u64::from(number), page, colour, offset });
+        self.entries[number as usize % ENTRIES] = Translation { tag: self.generation | u64::from(number), page, colour, offset };
     }
 }

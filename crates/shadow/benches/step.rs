@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 use congruent_geometry::{CacheGeometry, Colour, Frame, PhysAddr, VirtAddr};
 use congruent_shadow::{Config, PageId, Shadow};
-use congruent_trace::{Event, Maintenance, Scope, Site};
+use congruent_trace::{AccessKind, Event, Maintenance, Scope, Site};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 const PAGES: u64 = 16;
@@ -32,7 +32,10 @@ impl Bench {
     fn loads(&mut self, colour: usize) {
         for page in &self.pages {
             for line in 0..LINES {
-                self.shadow.load(*page, self.colours[colour], black_box(line * 32 + 4), 4, Site(4));
+                let offset = black_box(line * 32 + 4);
+                if !self.shadow.quiet_load(*page, self.colours[colour], offset, 4) {
+                    self.shadow.access(AccessKind::Load, *page, address(colour, offset), offset, 4, Site(4));
+                }
             }
         }
     }
@@ -40,7 +43,10 @@ impl Bench {
     fn stores(&mut self, colour: usize) {
         for page in &self.pages {
             for line in 0..LINES {
-                self.shadow.store(*page, self.colours[colour], black_box(line * 32 + 4), 4, Site(8));
+                let offset = black_box(line * 32 + 4);
+                if !self.shadow.quiet_store(*page, self.colours[colour], offset, 4, Site(8)) {
+                    self.shadow.access(AccessKind::Store, *page, address(colour, offset), offset, 4, Site(8));
+                }
             }
         }
     }
@@ -58,6 +64,11 @@ impl Bench {
             }
         }
     }
+}
+
+/// An address of this colour.
+fn address(colour: usize, offset: u32) -> VirtAddr {
+    VirtAddr(colour as u64 * 4096 + u64::from(offset))
 }
 
 fn step(criterion: &mut Criterion) {

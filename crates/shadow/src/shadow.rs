@@ -19,7 +19,7 @@ use crate::sweep::Sweeps;
 use crate::{Config, Stats};
 
 /// The shadow of one frame, as [`Shadow::page`] gave it out. Valid for the life of that `Shadow`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct PageId(pub(crate) u32);
 
 /// The judge. See the [crate's documentation](crate) for what it decides and what it promises.
@@ -111,29 +111,47 @@ impl Shadow {
         page
     }
 
-    /// A load of `size` bytes at `offset` of a page, through `colour`. It lies within the page; it may span lines. `size` is at
-    /// least 1.
+    /// Takes a load that changes nothing. False, and nothing was taken, if it may change something: then it is one for
+    /// [`access`](Self::access). It is of `size` bytes, at least 1, at `offset` of a page, within the page.
     #[inline]
-    pub fn load(&mut self, page: PageId, colour: Colour, offset: u32, size: u32, site: Site) {
-        self.accesses += 1;
-        let simple = (offset ^ offset.wrapping_add(size.wrapping_sub(1))) >> self.simple_shift == 0;
-        if simple && self.heads.key_at(page.0, offset) == Some(self.now | colour.index() as u32) {
-            return;
-        }
-        self.access_slow(AccessKind::Load, page, colour, offset, size, site);
+    pub fn quiet_load(&mut self, page: PageId, colour: Colour, offset: u32, size: u32) -> bool {
+        let quiet = self.is_quiet(page, colour, offset, size);
+        self.accesses += u64::from(quiet);
+        quiet
     }
 
-    /// A store of `size` bytes at `offset` of a page, through `colour`. It lies within the page; it may span lines. `size` is at
-    /// least 1.
+    /// Takes a store that changes nothing but which bytes are dirty in the one colour that holds the line, and who stored
+    /// last; else as [`quiet_load`](Self::quiet_load).
     #[inline]
-    pub fn store(&mut self, page: PageId, colour: Colour, offset: u32, size: u32, site: Site) {
-        self.accesses += 1;
-        let simple = (offset ^ offset.wrapping_add(size.wrapping_sub(1))) >> self.simple_shift == 0;
-        if simple && self.heads.key_at(page.0, offset) == Some(self.now | colour.index() as u32) {
+    pub fn quiet_store(&mut self, page: PageId, colour: Colour, offset: u32, size: u32, site: Site) -> bool {
+        let quiet = self.is_quiet(page, colour, offset, size);
+        if quiet {
+            self.accesses += 1;
             self.heads.store_at(page.0, offset, size, site);
-            return;
         }
-        self.access_slow(AccessKind::Store, page, colour, offset, size, site);
+        quiet
+    }
+
+    /// Takes any cacheable access of `size` bytes, at least 1, at `offset` of a page, within the page; it may span lines.
+    pub fn access(&mut self, kind: AccessKind, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) {
+        let colour = self.geometry.colour(vaddr);
+        let quiet = match kind {
+            AccessKind::Load => self.quiet_load(page, colour, offset, size),
+            AccessKind::Store => self.quiet_store(page, colour, offset, size, site),
+        };
+        if !quiet {
+            self.accesses += 1;
+            self.vaddr = Some(vaddr);
+            self.access_slow(kind, page, colour, offset, size, site);
+            self.vaddr = None;
+        }
+    }
+
+    /// Whether an access stays in a line that only this colour holds, and that was accessed in this epoch.
+    #[inline]
+    fn is_quiet(&self, page: PageId, colour: Colour, offset: u32, size: u32) -> bool {
+        let simple = (offset ^ offset.wrapping_add(size.wrapping_sub(1))) >> self.simple_shift == 0;
+        simple && self.heads.key_at(page.0, offset) == Some(self.now | colour.index() as u32)
     }
 
     /// Takes any event.
@@ -141,13 +159,7 @@ impl Shadow {
         match *event {
             Event::Access { kind, vaddr, paddr, size, site } => {
                 let page = self.page(self.geometry.frame(paddr));
-                let (colour, offset) = (self.geometry.colour(vaddr), self.geometry.page_offset(paddr.0));
-                self.vaddr = Some(vaddr);
-                match kind {
-                    AccessKind::Load => self.load(page, colour, offset, size, site),
-                    AccessKind::Store => self.store(page, colour, offset, size, site),
-                }
-                self.vaddr = None;
+                self.access(kind, page, vaddr, self.geometry.page_offset(paddr.0), size, site);
             }
             Event::Uncached { kind, paddr, size, site } => {
                 self.uncached += 1;
