@@ -17,7 +17,7 @@ pub fn set_ptes(kernel: &Kernel, vma: &Vma, address: VirtAddr, folio: Folio) -> 
     let rights = Rights { write: vma.write, execute: vma.execute };
     for (page, frame) in folio.frames().enumerate() {
         let address = address.add(page as u64 * PAGE);
-        let entry = Entry { frame, write: vma.write, execute: vma.execute, copy: false };
+        let entry = Entry::new(frame, vma.write, vma.execute);
         kernel.map_user(frame, address, rights, || kernel.platform().spaces[vma.space].set(address, Some(entry)))?;
     }
     Ok(())

@@ -36,13 +36,10 @@ unsafe extern "C" fn skeleton_start() -> bool {
 #[unsafe(no_mangle)]
 extern "C" fn skeleton_fault(space: usize, address: usize, store: bool) -> bool {
     let Some(kernel) = kernel() else { return false };
-    let Some(table) = kernel.platform().spaces.get(space) else { return false };
-    let address = VirtAddr(address as u64).align_down(crate::PAGE);
-    let served = match table.get(address) {
-        Some(entry) if store && entry.copy => fault::break_cow(kernel, space, address),
-        Some(_) => Err(fault::Fault::Segmentation(address)),
-        None => fault::zero_fill(kernel, space, address),
-    };
+    if space >= kernel.platform().spaces.len() {
+        return false;
+    }
+    let served = fault::fault(kernel, space, VirtAddr(address as u64).align_down(crate::PAGE), store);
     use congruent::Error::{Busy, Device};
     matches!(served, Ok(()) | Err(fault::Fault::Library(Busy(_) | Device(_))))
 }

@@ -36,13 +36,34 @@ fn frame_for(kernel: &Kernel, address: VirtAddr) -> Result<Frame, Fault> {
 pub fn zero_fill(kernel: &Kernel, space: usize, address: VirtAddr) -> Result<(), Fault> {
     let frame = frame_for(kernel, address)?;
     kernel.clear(frame, At::Colour(kernel.colour(address)))?;
-    let entry = Entry { frame, write: true, execute: false, copy: false };
     let rights = Rights { write: true, execute: false };
-    kernel.map_user(frame, address, rights, || kernel.platform().spaces[space].set(address, Some(entry)))?;
+    kernel.map_user(frame, address, rights, || {
+        kernel.platform().spaces[space].set(address, Some(Entry::new(frame, true, false)));
+    })?;
     Ok(())
 }
 
-/// Shares every page of `parent` with `child`, to be copied by whoever stores first. No maintenance: what the parent's threads
+/// A load or store of `space` at `address` has faulted.
+///
+/// # Errors
+/// [`Fault`].
+pub fn fault(kernel: &Kernel, space: usize, address: VirtAddr, store: bool) -> Result<(), Fault> {
+    let table = &kernel.platform().spaces[space];
+    let Some(entry) = table.get(address) else { return zero_fill(kernel, space, address) };
+    if store && !entry.may_write {
+        return Err(Fault::Segmentation(address));
+    }
+    if store && entry.copy {
+        return break_cow(kernel, space, address);
+    }
+    // The library had the page revoked, because it was needed at another colour.
+    let now = Entry { present: true, write: store && entry.may_write, ..entry };
+    let rights = Rights { write: now.write, execute: now.execute };
+    kernel.map_user(now.frame, address, rights, || table.set(address, Some(now)))?;
+    Ok(())
+}
+
+/// Gives `child` every page of `parent`; those that are not shared are copied by whoever stores first. No maintenance: what the parent's threads
 /// have in the cache stays there, at the colour at which all will read it.
 ///
 /// # Errors
@@ -50,14 +71,14 @@ pub fn zero_fill(kernel: &Kernel, space: usize, address: VirtAddr) -> Result<(),
 pub fn fork(kernel: &Kernel, parent: usize, child: usize) -> Result<(), Fault> {
     let spaces = &kernel.platform().spaces;
     for (address, entry) in spaces[parent].mapped() {
-        let shared = Entry { write: false, copy: true, ..entry };
-        spaces[parent].set(address, Some(shared));
-        let rights = Rights { write: false, execute: entry.execute };
-        kernel.map_user(entry.frame, address, rights, || spaces[child].set(address, Some(shared)))?;
+        let both = if entry.shared { entry } else { Entry { write: false, copy: true, ..entry } };
+        spaces[parent].set(address, Some(both));
+        // Absent, so that it is announced when it is used, if ever.
+        spaces[child].set(address, Some(Entry { present: false, write: false, ..both }));
     }
     kernel.platform().flush_user_tlb();
     // Only now is it true, whichever threads were storing meanwhile.
-    for (_, entry) in spaces[parent].mapped() {
+    for (_, entry) in spaces[parent].mapped().filter(|(_, entry)| entry.copy) {
         kernel.write_protected(entry.frame)?;
     }
     Ok(())
@@ -73,7 +94,7 @@ pub fn break_cow(kernel: &Kernel, space: usize, address: VirtAddr) -> Result<(),
     let frame = frame_for(kernel, address)?;
     // The source is read where it is newest, the copy is made where it will be used.
     kernel.copy(old.frame, frame, At::Colour(kernel.colour(address)))?;
-    let own = Entry { frame, write: true, copy: false, ..old };
+    let own = Entry { frame, present: true, write: true, copy: false, ..old };
     let rights = Rights { write: true, execute: own.execute };
     kernel.map_user(frame, address, rights, || table.set(address, Some(own)))?;
     kernel.platform().flush_user_tlb();

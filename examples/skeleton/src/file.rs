@@ -31,7 +31,7 @@ pub fn fill(kernel: &Kernel, file: &File<'_>, bytes: &[u8]) -> Result<(), Error>
 /// [`Fault`].
 pub fn map(kernel: &Kernel, space: usize, address: VirtAddr, file: &File<'_>, index: usize, write: bool) -> Result<(), Fault> {
     let frame = *file.frames.get(index).ok_or(Fault::Segmentation(address))?;
-    let entry = Entry { frame, write, execute: false, copy: false };
+    let entry = Entry { shared: true, ..Entry::new(frame, write, false) };
     let rights = Rights { write, execute: false };
     kernel.map_user(frame, address, rights, || kernel.platform().spaces[space].set(address, Some(entry)))?;
     Ok(())

@@ -146,11 +146,13 @@ impl Platform for Machine {
         let mut remaining = Remaining::None;
         for space in &self.spaces {
             for (address, entry) in space.mapped() {
-                if entry.frame != frame {
+                if entry.frame != frame || !entry.present {
                     continue;
                 }
                 match what {
-                    Revoke::AllBut(colour) if arch::colour(self, address) != colour.index() => space.set(address, None),
+                    Revoke::AllBut(colour) if arch::colour(self, address) != colour.index() => {
+                        space.set(address, Some(Entry { present: false, write: false, ..entry }));
+                    }
                     Revoke::Writes => {
                         space.set(address, Some(Entry { write: false, ..entry }));
                         remaining = Remaining::Some;

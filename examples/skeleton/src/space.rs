@@ -12,23 +12,39 @@ pub const PAGES: usize = 64;
 /// Its first address.
 pub const START: u64 = 0x0001_0000;
 
-const PRESENT: u32 = 1;
-const WRITE: u32 = 2;
-const EXECUTE: u32 = 4;
-/// Writable but for copy-on-write: a store faults and gets a copy.
-const COPY: u32 = 8;
+const USED: u32 = 1;
+const PRESENT: u32 = 2;
+const WRITE: u32 = 4;
+const MAY_WRITE: u32 = 8;
+const EXECUTE: u32 = 16;
+const SHARED: u32 = 32;
+const COPY: u32 = 64;
 
-/// What one page of an address space is mapped to.
+/// What one page of an address space is, and what of it the processor knows.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Entry {
     /// The frame.
     pub frame: Frame,
-    /// Whether users may store.
+    /// Whether the processor has it. If not, it was revoked, and the next access faults it in again.
+    pub present: bool,
+    /// Whether the processor lets users store. If not, although they may, the next store faults.
     pub write: bool,
+    /// Whether users may store.
+    pub may_write: bool,
     /// Whether users may execute.
     pub execute: bool,
+    /// Whether the processes that have it stay together when one stores.
+    pub shared: bool,
     /// Whether a store gets a copy of its own.
     pub copy: bool,
+}
+
+impl Entry {
+    /// A page that the processor has, with all the rights that users have.
+    #[must_use]
+    pub const fn new(frame: Frame, write: bool, execute: bool) -> Self {
+        Self { frame, present: true, write, may_write: write, execute, shared: false, copy: false }
+    }
 }
 
 /// A page table.
@@ -62,7 +78,7 @@ impl AddressSpace {
         slot.store(entry.map_or(0, pack), Ordering::Relaxed);
     }
 
-    /// Every page that is mapped.
+    /// Every page that is mapped, whether the processor knows it or not.
     pub fn mapped(&self) -> impl Iterator<Item = (VirtAddr, Entry)> {
         let address = |page: usize| VirtAddr(START + page as u64 * PAGE);
         let entry = |slot: &AtomicU32| unpack(slot.load(Ordering::Relaxed));
@@ -72,10 +88,25 @@ impl AddressSpace {
 
 fn pack(entry: Entry) -> u32 {
     let flag = |set: bool, bit: u32| if set { bit } else { 0 };
-    (entry.frame.0 as u32) << 12 | PRESENT | flag(entry.write, WRITE) | flag(entry.execute, EXECUTE) | flag(entry.copy, COPY)
+    (entry.frame.0 as u32) << 12
+        | USED
+        | flag(entry.present, PRESENT)
+        | flag(entry.write, WRITE)
+        | flag(entry.may_write, MAY_WRITE)
+        | flag(entry.execute, EXECUTE)
+        | flag(entry.shared, SHARED)
+        | flag(entry.copy, COPY)
 }
 
 fn unpack(entry: u32) -> Option<Entry> {
     let on = |bit: u32| entry & bit != 0;
-    on(PRESENT).then(|| Entry { frame: Frame(u64::from(entry >> 12)), write: on(WRITE), execute: on(EXECUTE), copy: on(COPY) })
+    on(USED).then(|| Entry {
+        frame: Frame(u64::from(entry >> 12)),
+        present: on(PRESENT),
+        write: on(WRITE),
+        may_write: on(MAY_WRITE),
+        execute: on(EXECUTE),
+        shared: on(SHARED),
+        copy: on(COPY),
+    })
 }

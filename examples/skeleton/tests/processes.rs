@@ -2,7 +2,7 @@
 
 use congruent::VirtAddr;
 use skeleton::boot::boot;
-use skeleton::fault::{Fault, break_cow, fork, unmap, zero_fill};
+use skeleton::fault::{Fault, break_cow, fault, fork, unmap, zero_fill};
 use skeleton::file::{File, fill, map, read, write};
 use skeleton::{Hardware, Kernel, PAGE};
 
@@ -18,16 +18,22 @@ fn frame(kernel: &Kernel, space: usize, address: VirtAddr) -> congruent::Frame {
     kernel.platform().spaces[space].get(address).expect("the page is mapped").frame
 }
 
+/// A user's load, which faults if the processor does not have the page.
 fn byte(kernel: &Kernel, space: usize, address: VirtAddr) -> u8 {
+    if !kernel.platform().spaces[space].get(address).is_some_and(|entry| entry.present) {
+        fault(kernel, space, address, false).unwrap();
+    }
     let mut byte = [0];
     kernel.platform().peek(frame(kernel, space, address), 0, &mut byte);
     byte[0]
 }
 
+/// A user's store, which faults if the processor does not let it through.
 fn store(kernel: &Kernel, space: usize, address: VirtAddr, value: u8) {
-    let entry = kernel.platform().spaces[space].get(address).expect("the page is mapped");
-    assert!(entry.write, "a store to a read-only page faults");
-    kernel.platform().poke(entry.frame, 0, &[value]);
+    if !kernel.platform().spaces[space].get(address).is_some_and(|entry| entry.write) {
+        fault(kernel, space, address, true).unwrap();
+    }
+    kernel.platform().poke(frame(kernel, space, address), 0, &[value]);
 }
 
 #[test]
@@ -37,7 +43,6 @@ fn a_child_keeps_what_it_saw_at_fork_when_its_parent_stores() {
     store(&kernel, PARENT, HEAP, 1);
     fork(&kernel, PARENT, CHILD).unwrap();
     assert_eq!(frame(&kernel, PARENT, HEAP), frame(&kernel, CHILD, HEAP));
-    break_cow(&kernel, PARENT, HEAP).unwrap();
     store(&kernel, PARENT, HEAP, 2);
     assert_eq!((byte(&kernel, PARENT, HEAP), byte(&kernel, CHILD, HEAP)), (2, 1));
 }
@@ -69,6 +74,36 @@ fn frames_come_back_when_the_last_process_has_gone() {
         unmap(&kernel, PARENT, HEAP).unwrap();
         unmap(&kernel, CHILD, HEAP).unwrap();
     }
+}
+
+#[test]
+fn processes_that_map_a_file_at_different_colours_take_turns_and_see_each_others_stores() {
+    let kernel = kernel();
+    let frames = [kernel.platform().allocate(|_| true).unwrap()];
+    let file = File { frames: &frames };
+    fill(&kernel, &file, &[7]).unwrap();
+    let (here, there) = (VirtAddr(0x1_0000), VirtAddr(0x1_1000));
+    map(&kernel, PARENT, here, &file, 0, true).unwrap();
+    map(&kernel, CHILD, there, &file, 0, true).unwrap();
+    for turn in 0..4 {
+        assert!(!kernel.platform().spaces[PARENT].get(here).unwrap().write, "the other one has it");
+        assert_eq!(byte(&kernel, PARENT, here), 7 + turn);
+        store(&kernel, PARENT, here, 17 + turn);
+        assert!(!kernel.platform().spaces[CHILD].get(there).unwrap().present, "now this one has it");
+        assert_eq!(byte(&kernel, CHILD, there), 17 + turn);
+        store(&kernel, CHILD, there, 8 + turn);
+    }
+    fork(&kernel, CHILD, PARENT).unwrap();
+    store(&kernel, PARENT, there, 99);
+    assert_eq!(byte(&kernel, CHILD, there), 99, "what is shared stays shared");
+}
+
+#[test]
+fn a_store_to_a_page_that_may_only_be_read_is_a_segmentation_fault() {
+    let kernel = kernel();
+    let frames = [kernel.platform().allocate(|_| true).unwrap()];
+    map(&kernel, PARENT, HEAP, &File { frames: &frames }, 0, false).unwrap();
+    assert_eq!(fault(&kernel, PARENT, HEAP, true), Err(Fault::Segmentation(HEAP)));
 }
 
 #[test]
