@@ -109,6 +109,7 @@ pub fn operations<P: Platform>() -> Vec<Operation<P>> {
     const EXECUTE: Rights = Rights { write: false, execute: true };
     let row = |name, call: Call<P>| Operation { name, before: used, call };
     vec![
+        row("nothing: the loop around the calls", |_, _| Ok(())),
         row("window at home, opened and closed", |k, _| k.window::<Read>(FRAME).map(drop)),
         row("read", |k, _| k.read(FRAME, 8, &mut [0; 8])),
         row("write", |k, _| k.write(FRAME, 8, &[0; 8])),
