@@ -16,16 +16,16 @@ use crate::random::Random;
 #[derive(Clone, Debug)]
 pub(crate) struct Adversary {
     random: Random,
-    /// Out of 8: how often it acts. Some schedules need many moves, others none for a long while, so this is part of the chance.
-    activity: u64,
+    /// Out of 8: how often it lets a line be. Old bytes take long quiet and then much at once, so it acts in bursts.
+    calm: u64,
     /// The copies at hand; kept for its memory.
     copies: Vec<(usize, Side, Slot)>,
 }
 
 impl Adversary {
     pub fn new(mut random: Random) -> Self {
-        let activity = 1 + random.below(7);
-        Self { random, activity, copies: Vec::new() }
+        let calm = 1 + random.below(7);
+        Self { random, calm, copies: Vec::new() }
     }
 
     /// Whether something that may happen does.
@@ -38,6 +38,9 @@ impl<T, S> Machine<T, S> {
     /// Lets the adversary do what it likes to the copies of the line that holds `paddr`.
     pub(crate) fn stir(&mut self, paddr: PhysAddr) {
         let Some(adversary) = &mut self.adversary else { return };
+        if adversary.random.chance(adversary.calm, 8) {
+            return;
+        }
         let copies = &mut adversary.copies;
         copies.clear();
         for (cpu, core) in self.cores.iter_mut().enumerate() {
@@ -47,10 +50,10 @@ impl<T, S> Machine<T, S> {
                 copies.extend(cache.copies(line).map(|slot| (cpu, side, slot)));
             }
         }
-        for _ in 0..2 * copies.len() {
-            if !adversary.random.chance(adversary.activity, 8) {
-                continue;
-            }
+        if copies.is_empty() {
+            return;
+        }
+        for _ in 0..=adversary.random.index(4 * copies.len()) {
             let (cpu, side, slot) = copies[adversary.random.index(copies.len())];
             let core = &mut self.cores[cpu];
             let cache = match side {

@@ -205,6 +205,16 @@ impl Cache {
         self.dirty[slot] != 0
     }
 
+    /// The dirty units of a slot, one bit each.
+    pub fn dirty(&self, slot: Slot) -> u128 {
+        self.dirty[slot]
+    }
+
+    /// Takes over which units are dirty, with the bytes.
+    pub fn set_dirty(&mut self, slot: Slot, dirty: u128) {
+        self.dirty[slot] = dirty;
+    }
+
     /// Writes one dirty unit to memory, chosen by number among the dirty ones; returns whether any is left.
     pub fn write_back_one(&mut self, slot: Slot, choice: u64, memory: &mut Memory) -> bool {
         let mut left = self.dirty[slot];

@@ -24,11 +24,14 @@ use crate::tlb::{Asid, Fault, FaultKind, Mapping, Need, Refill, Tlb};
 ///
 /// # Several CPUs
 /// The caches of one colour are kept coherent as on real SMPs with virtually indexed caches: a miss is served by another CPU's
-/// copy *in the same set*, if there is one, and a store takes the copies in the same set of other CPUs away. Copies in other sets
-/// are aliases, on whatever CPU, and nothing keeps those coherent. Maintenance, of all kinds, acts on the data caches of all
-/// CPUs: hardware broadcasts operations by address (MIPS32 1004K, coherence manager), and for those by index or on the whole the
-/// machine stands in for the interrupts by which a kernel would have them done. So all CPUs' copies of one colour are one copy to
-/// the judge. Instruction caches are not kept coherent with anything; their maintenance reaches all of them as well.
+/// copy *in the same set*, if there is one, and a store takes the copies in the same set of other CPUs away. A dirty copy moves,
+/// dirty bits and all, as in protocols that pass lines from cache to cache without a detour to memory. Copies in other sets are
+/// aliases, on whatever CPU, and nothing keeps those coherent.
+///
+/// Maintenance, of all kinds, acts on the data caches of all CPUs: hardware broadcasts operations by address (MIPS32 1004K,
+/// coherence manager), and for those by index or on the whole the machine stands in for the interrupts by which a kernel would
+/// have them done. So all CPUs' copies of one colour are one copy to the judge. Instruction caches are not kept coherent with
+/// anything; their maintenance reaches all of them as well.
 #[derive(Clone)]
 pub struct Machine<T, S = Ignore> {
     pub(crate) tables: T,

@@ -3,14 +3,19 @@
 //! Guarantees: exhaustive. A set is closed under everything that hardware may do on its own, so a hazard is reported exactly
 //! if some schedule leads to it. Sets and steps between them are remembered, so that long enumerations share their work.
 
+mod line;
+mod state;
+mod step;
+
 use alloc::boxed::Box;
 use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::state::{MOST_COLOURS, State};
-use crate::step::{Move, Op, Shape, Step, Verdict};
+pub use self::line::{Impossible, Line};
+use self::state::{MOST_COLOURS, State};
+pub use self::step::{Bypass, Groups, Move, Op, Shape, Step, Verdict};
 
 /// A set of states, by number, of the [`Schedules`] that gave it out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -4,7 +4,7 @@
 
 use congruent_trace::Maintenance;
 
-use crate::step::{Groups, Op, Shape, Step};
+use super::step::{Groups, Op, Shape, Step};
 
 /// A colour's copy in one state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,7 +9,7 @@ use core::fmt;
 
 use congruent_trace::Maintenance;
 
-use crate::step::{Bypass, Groups, Move, Op, Shape, Step};
+use super::step::{Bypass, Groups, Move, Op, Shape, Step};
 
 /// A move that hardware could not make in this state.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,332 @@
+//! Random programs for the theorem, and the computer they run on with a flat memory beside it.
+
+use std::collections::BTreeSet;
+
+use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
+use congruent_machine::{Asid, CacheConfig, Config, Machine, Mapping, Random, Refill, Rights};
+use congruent_trace::{Event, Maintenance, Site};
+
+/// The first page number of uncached mappings.
+const UNCACHED: u64 = 1 << 20;
+
+/// Every frame at every colour, and uncached: page `frame * colours + colour`, or `UNCACHED + frame`.
+#[derive(Clone)]
+struct Tables(CacheGeometry);
+
+impl Refill for Tables {
+    fn refill(&mut self, _: usize, _: Asid, page: VirtAddr) -> Option<Mapping> {
+        let page = page.0 >> self.0.page_shift();
+        Some(match page.checked_sub(UNCACHED) {
+            Some(frame) => Mapping::new(Frame(frame), Rights::WRITE).uncached(),
+            None => Mapping::new(Frame(page / u64::from(self.0.colours())), Rights::WRITE),
+        })
+    }
+}
+
+/// Bytes of memory: where, and how many.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    frame: u64,
+    offset: u32,
+    len: u32,
+}
+
+/// How an access gets there.
+#[derive(Clone, Copy, Debug)]
+pub enum Path {
+    Cached(u32),
+    Uncached,
+    Device,
+}
+
+/// One thing that a program or a device does.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    Load { cpu: usize, path: Path, range: Range },
+    Store { cpu: usize, path: Path, range: Range, value: u8 },
+    Update { cpu: usize, colour: u32, range: Range, value: u8 },
+    Prefetch { cpu: usize, colour: u32, range: Range },
+    Maintain { cpu: usize, op: Maintenance, colour: u32, range: Range },
+    Index { cpu: usize, op: Maintenance, set: u32, way: u32 },
+    Whole { cpu: usize, op: Maintenance },
+}
+
+impl Step {
+    /// Whether it makes newer bytes.
+    pub fn stores(&self) -> bool {
+        matches!(self, Self::Store { .. } | Self::Update { .. })
+    }
+
+    fn range(&self) -> Option<Range> {
+        match *self {
+            Self::Load { range, .. }
+            | Self::Store { range, .. }
+            | Self::Update { range, .. }
+            | Self::Prefetch { range, .. }
+            | Self::Maintain { range, .. } => Some(range),
+            Self::Index { .. } | Self::Whole { .. } => None,
+        }
+    }
+}
+
+/// The machine, and what memory would hold if there were no caches.
+pub struct Computer {
+    machine: Machine<Tables, Vec<Event>>,
+    flat: Vec<u8>,
+    geometry: CacheGeometry,
+}
+
+impl Computer {
+    pub fn new(config: Config) -> Self {
+        let geometry = config.data.geometry;
+        // Nothing is fetched, so the smallest instruction cache will do.
+        let line = geometry.line();
+        let code = CacheConfig::new(CacheGeometry::with_page(line, 1, line, geometry.page()).unwrap());
+        let machine = Machine::with_sink(Config { code, tlb_entries: 8, ..config }, Tables(geometry), Vec::new()).unwrap();
+        Self { machine, flat: vec![0; (config.frames * u64::from(geometry.page())) as usize], geometry }
+    }
+
+    /// What was said since this was last asked.
+    pub fn events(&mut self) -> Vec<Event> {
+        std::mem::take(self.machine.sink_mut())
+    }
+
+    /// Carries a step out; returns the bytes of which old values were returned.
+    pub fn take(&mut self, step: &Step) -> BTreeSet<PhysAddr> {
+        let paddr = step.range().map_or(PhysAddr(0), |range| self.physical(range));
+        let machine = &mut self.machine;
+        match *step {
+            Step::Load { cpu, path, range } => {
+                let mut bytes = vec![0; range.len as usize];
+                match (path, virtual_address(&self.geometry, path, range)) {
+                    // The two ways to load.
+                    (_, Some(vaddr)) if range.len <= 8 => {
+                        let word = machine.load(cpu, vaddr, range.len).unwrap();
+                        bytes.copy_from_slice(&word.to_le_bytes()[..range.len as usize]);
+                    }
+                    (_, Some(vaddr)) => machine.read(cpu, vaddr, &mut bytes).unwrap(),
+                    (_, None) => machine.device_reads(Site(1), paddr, &mut bytes).unwrap(),
+                }
+                self.older(range, &bytes)
+            }
+            Step::Store { cpu, path, range, value } => {
+                let bytes = vec![value; range.len as usize];
+                match (path, virtual_address(&self.geometry, path, range)) {
+                    (_, Some(vaddr)) if range.len <= 8 => {
+                        machine.store(cpu, vaddr, range.len, u64::from_le_bytes([value; 8])).unwrap();
+                    }
+                    (_, Some(vaddr)) => machine.write(cpu, vaddr, &bytes).unwrap(),
+                    (_, None) => machine.device_writes(Site(1), paddr, &bytes).unwrap(),
+                }
+                self.flat_mut(range).copy_from_slice(&bytes);
+                BTreeSet::new()
+            }
+            Step::Update { cpu, colour, range, value } => {
+                let vaddr = address(&self.geometry, colour, range);
+                let word = machine.update(cpu, vaddr, range.len, |_| u64::from_le_bytes([value; 8])).unwrap();
+                let old = self.older(range, &word.to_le_bytes()[..range.len as usize]);
+                self.flat_mut(range).fill(value);
+                old
+            }
+            Step::Prefetch { cpu, colour, range } => {
+                machine.prefetch(cpu, address(&self.geometry, colour, range));
+                BTreeSet::new()
+            }
+            Step::Maintain { cpu, op, colour, range } => {
+                machine.maintain(cpu, op, address(&self.geometry, colour, range)).unwrap();
+                BTreeSet::new()
+            }
+            Step::Index { cpu, op, set, way } => {
+                machine.maintain_index(cpu, op, set, way);
+                BTreeSet::new()
+            }
+            Step::Whole { cpu, op } => {
+                machine.maintain_whole(cpu, op);
+                BTreeSet::new()
+            }
+        }
+    }
+
+    /// Brings the lines of a step into order, as a program could: nothing is held, and memory has the newest bytes.
+    pub fn repair(&mut self, step: &Step) {
+        let Some(range) = step.range() else { return };
+        let line = self.geometry.line();
+        let (first, end) = (range.offset / line * line, (range.offset + range.len).next_multiple_of(line));
+        for offset in (first..end).step_by(line as usize) {
+            let range = Range { offset, len: line, ..range };
+            for colour in 0..self.geometry.colours() {
+                let vaddr = address(&self.geometry, colour, range);
+                self.machine.maintain(0, Maintenance::WriteBackInvalidate, vaddr).unwrap();
+            }
+            let newest = self.flat_mut(range).to_vec();
+            self.machine.device_writes(Site(2), self.physical(range), &newest).unwrap();
+        }
+    }
+
+    /// The bytes of a store whose newest value is gone when everything was written back, the store's own colour first.
+    pub fn lost_once_written_back(mut self, step: &Step) -> BTreeSet<PhysAddr> {
+        let Some(range) = step.range() else { return BTreeSet::new() };
+        if let Step::Store { path: Path::Cached(colour), .. } | Step::Update { colour, .. } = *step {
+            self.machine.maintain(0, Maintenance::WriteBack, address(&self.geometry, colour, range)).unwrap();
+        }
+        self.machine.maintain_whole(0, Maintenance::WriteBack);
+        let mut bytes = vec![0; range.len as usize];
+        self.machine.memory().read(self.physical(range), &mut bytes);
+        self.older(range, &bytes)
+    }
+
+    fn physical(&self, range: Range) -> PhysAddr {
+        self.geometry.frame_base(Frame(range.frame)).add(range.offset.into())
+    }
+
+    fn flat_mut(&mut self, range: Range) -> &mut [u8] {
+        let at = self.physical(range).0 as usize;
+        &mut self.flat[at..at + range.len as usize]
+    }
+
+    fn older(&mut self, range: Range, bytes: &[u8]) -> BTreeSet<PhysAddr> {
+        let first = self.physical(range);
+        let newest = self.flat_mut(range);
+        let differ = (0..bytes.len()).filter(|at| bytes[*at] != newest[*at]);
+        differ.map(|at| first.add(at as u64)).collect()
+    }
+}
+
+fn address(geometry: &CacheGeometry, colour: u32, range: Range) -> VirtAddr {
+    let page = range.frame * u64::from(geometry.colours()) + u64::from(colour);
+    VirtAddr((page << geometry.page_shift()) + u64::from(range.offset))
+}
+
+fn virtual_address(geometry: &CacheGeometry, path: Path, range: Range) -> Option<VirtAddr> {
+    match path {
+        Path::Cached(colour) => Some(address(geometry, colour, range)),
+        Path::Uncached => Some(VirtAddr(((UNCACHED + range.frame) << geometry.page_shift()) + u64::from(range.offset))),
+        Path::Device => None,
+    }
+}
+
+/// What kind of program it is.
+#[derive(Clone, Debug)]
+pub struct Style {
+    cpus: usize,
+    frames: u64,
+    lines: u32,
+    colours: Vec<u32>,
+    /// Out of 8: how often devices and uncached accesses, maintenance, and index or whole operations come up.
+    past: u64,
+    maintenance: u64,
+    sweeps: u64,
+    /// Whether accesses may be longer than a line.
+    long: bool,
+}
+
+impl Style {
+    /// A program that goes on for long, over several frames that compete for the cache.
+    pub fn long(random: &mut Random, geometry: &CacheGeometry, cpus: usize) -> Self {
+        Self {
+            cpus,
+            frames: 1 + random.below(4),
+            lines: 1 + random.below(3) as u32,
+            colours: some_colours(random, geometry),
+            past: random.below(4),
+            maintenance: 1 + random.below(6),
+            sweeps: random.below(4),
+            long: random.chance(1, 2),
+        }
+    }
+
+    /// A program of a few steps, on one line.
+    pub fn short(random: &mut Random, geometry: &CacheGeometry, cpus: usize) -> Self {
+        Self { frames: 1, lines: 1, long: false, ..Self::long(random, geometry, cpus) }
+    }
+
+    /// A step of this kind. Steps of different numbers store different bytes.
+    pub fn step(&self, number: u64, random: &mut Random, geometry: &CacheGeometry) -> Step {
+        let cpu = random.index(self.cpus);
+        let colour = self.colours[random.index(self.colours.len())];
+        let op =
+            [Maintenance::WriteBack, Maintenance::Invalidate, Maintenance::WriteBackInvalidate, Maintenance::WriteBackInvalidate]
+                [random.index(4)];
+        let range = self.range(random, geometry);
+        if random.chance(self.maintenance, 8) {
+            if !random.chance(self.sweeps, 8) {
+                return Step::Maintain { cpu, op, colour, range: Range { len: 1, ..range } };
+            }
+            if random.chance(1, 4) {
+                return Step::Whole { cpu, op };
+            }
+            let set = geometry.set(address(geometry, colour, range));
+            return Step::Index { cpu, op, set, way: random.below(geometry.ways().into()) as u32 };
+        }
+        // Never zero, which is what memory begins with.
+        let value = 1 + (number % 255) as u8;
+        let path = match random.below(2) {
+            _ if !random.chance(self.past, 8) => Path::Cached(colour),
+            0 => Path::Uncached,
+            _ => Path::Device,
+        };
+        match random.below(16) {
+            0 => Step::Prefetch { cpu, colour, range },
+            1 => Step::Update { cpu, colour, range: Range { len: range.len.min(8), ..range }, value },
+            2..8 => Step::Store { cpu, path, range, value },
+            _ => Step::Load { cpu, path, range },
+        }
+    }
+
+    /// Some bytes: quarters of a line, or ragged pieces, or more than a line.
+    fn range(&self, random: &mut Random, geometry: &CacheGeometry) -> Range {
+        let line = geometry.line();
+        let frame = random.below(self.frames);
+        let base = random.below(self.lines.into()) as u32 * line;
+        let quarter = line / 4;
+        let start = random.below(4) as u32;
+        let (offset, len) = match random.below(4) {
+            0 => (0, line),
+            1 => {
+                let offset = random.below(line.into()) as u32;
+                (offset, 1 + random.below(8.min(line - offset).into()) as u32)
+            }
+            2 if self.long => (start * quarter, line + quarter),
+            _ => (start * quarter, (1 + random.below((4 - start).into()) as u32) * quarter),
+        };
+        Range { frame, offset: base + offset, len }
+    }
+}
+
+/// Some of the geometry's colours: few, so that they meet.
+fn some_colours(random: &mut Random, geometry: &CacheGeometry) -> Vec<u32> {
+    let count = 1 + random.index(4);
+    (0..count).map(|_| random.below(geometry.colours().into()) as u32).collect()
+}
+
+/// The physical range of an access; `None` for everything else.
+fn range_of(event: &Event) -> Option<(PhysAddr, u64)> {
+    match *event {
+        Event::Access { paddr, size, .. } | Event::Uncached { paddr, size, .. } => Some((paddr, size.into())),
+        Event::Dma { paddr, len, .. } => Some((paddr, len)),
+        _ => None,
+    }
+}
+
+/// The bytes of an access.
+pub fn bytes(event: &Event) -> impl Iterator<Item = PhysAddr> + use<> {
+    let (first, len) = range_of(event).unwrap_or((PhysAddr(0), 0));
+    (0..len).map(move |at| first.add(at))
+}
+
+/// Whether the event can be reported.
+pub fn is_consumer(event: &Event) -> bool {
+    range_of(event).is_some()
+}
+
+/// The same access of this one byte, if it covers it.
+pub fn narrowed(event: &Event, byte: PhysAddr) -> Option<Event> {
+    let (first, len) = range_of(event)?;
+    let at = byte.0.checked_sub(first.0).filter(|at| *at < len)?;
+    Some(match *event {
+        Event::Access { kind, vaddr, site, .. } => Event::Access { kind, vaddr: vaddr.add(at), paddr: byte, size: 1, site },
+        Event::Uncached { kind, site, .. } => Event::Uncached { kind, paddr: byte, size: 1, site },
+        Event::Dma { direction, site, .. } => Event::Dma { direction, paddr: byte, len: 1, site },
+        other => other,
+    })
+}
