@@ -370,6 +370,19 @@ fn cpus_agree_through_one_colour_and_not_through_two() {
 }
 
 #[test]
+fn an_operation_by_index_takes_the_copies_of_all_cpus_alike() {
+    let mut m = machine(Config { cpus: 2, ..config() });
+    // CPU 1 would put the line into another way, if it did not come from CPU 0.
+    m.load(1, VirtAddr(0x20040), 4).unwrap();
+    m.load(0, EVEN, 4).unwrap();
+    m.load(1, EVEN, 4).unwrap();
+    m.store(0, VirtAddr(0x30040), 4, 5).unwrap();
+    assert_eq!((m.load(0, EVEN, 4), m.load(1, EVEN, 4)), (Ok(0), Ok(0)), "the copies from before");
+    m.maintain_index(1, Maintenance::Invalidate, m.geometry().set(EVEN), 0);
+    assert_eq!((m.load(0, EVEN, 4), m.load(1, EVEN, 4)), (Ok(5), Ok(5)));
+}
+
+#[test]
 fn interleaved_atomic_updates_lose_nothing() {
     for seed in 0..50 {
         let mut m = machine(Config { cpus: 2, replacement: Replacement::Random, seed, ..config() });
