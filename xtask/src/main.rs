@@ -137,6 +137,15 @@ fn test(qemu: Qemu) -> Result<()> {
         eprintln!("cargo {}", words.join(" "));
         run::visibly(Command::new("cargo").args(words).current_dir(place::root()))?;
     }
+    eprintln!("the library under every interleaving");
+    // Apart from everything else, because the flag would have all of it built again.
+    run::visibly(
+        Command::new("cargo")
+            .args(["test", "--package", "congruent", "--test", "loom", "--release"])
+            .env("RUSTFLAGS", "--cfg loom")
+            .env("CARGO_TARGET_DIR", place::root().join("target/loom"))
+            .current_dir(place::root()),
+    )?;
     eprintln!("the library on bare metal");
     embed::perform()?;
     end_to_end(qemu, "")

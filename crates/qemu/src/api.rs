@@ -9,6 +9,8 @@
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::mem::transmute_copy;
 
+use congruent_trace::AccessKind;
+
 /// An instruction of a block under translation; valid only inside the translation callback.
 #[repr(C)]
 pub struct Insn {
@@ -210,28 +212,28 @@ pub struct AccessInfo(pub u32);
 /// What an [`AccessInfo`] says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct AccessShape {
-    /// Whether bytes are read.
-    pub loads: bool,
-    /// Whether bytes are written.
-    pub stores: bool,
+    /// Whether bytes are read or written.
+    pub kind: AccessKind,
     /// log2 of the length in bytes.
     pub size_shift: u32,
 }
 
 impl AccessShape {
+    const PRESENT: u8 = 0x80;
+    const STORE: u8 = 0x40;
+    const SIZE: u8 = 0x1f;
+
     /// The shape in one byte that is never zero.
     pub fn pack(self) -> u8 {
-        0x80 | u8::from(self.stores) << 6 | u8::from(self.loads) << 5 | (self.size_shift as u8 & 0x1f)
+        let store = if self.kind == AccessKind::Store { Self::STORE } else { 0 };
+        Self::PRESENT | store | (self.size_shift as u8 & Self::SIZE)
     }
 
     /// The shape in a byte, `None` for zero.
     #[inline]
     pub fn unpack(packed: u8) -> Option<Self> {
-        (packed != 0).then_some(Self {
-            stores: packed & 0x40 != 0,
-            loads: packed & 0x20 != 0,
-            size_shift: u32::from(packed & 0x1f),
-        })
+        let kind = if packed & Self::STORE != 0 { AccessKind::Store } else { AccessKind::Load };
+        (packed != 0).then_some(Self { kind, size_shift: u32::from(packed & Self::SIZE) })
     }
 }
 
@@ -319,8 +321,8 @@ impl Api {
         // SAFETY: both are pure functions of the integer.
         let (size_shift, stores) =
             unsafe { ((self.qemu_plugin_mem_size_shift)(info.0), (self.qemu_plugin_mem_is_store)(info.0)) };
-        // The interface has no question for "reads too"; QEMU keeps the direction in bits 16 and 17 (make_plugin_meminfo).
-        AccessShape { loads: !stores || info.0 >> 16 & 1 == 1, stores, size_shift }
+        // Atomic read-modify-writes come as a load and a store: only guests with several CPUs get them in one piece.
+        AccessShape { kind: if stores { AccessKind::Store } else { AccessKind::Load }, size_shift }
     }
 
     /// Where the access that a memory callback reports went, or `None` if QEMU does not know.

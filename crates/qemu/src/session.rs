@@ -10,7 +10,7 @@ use congruent_wire::{Config, FailureKind, Message};
 use crate::api::{AccessInfo, AccessShape, Api, Block, Insn, Reader, Registers, Target};
 use crate::channel::Channel;
 use crate::cpu::{self, Cpu};
-use crate::guest::{CacheInstruction, Meaning, Operand};
+use crate::guest::{CacheInstruction, Meaning, Offset, Operand, Pointer};
 use crate::mute::Mute;
 use crate::plugin;
 use crate::registers::{self, Environment};
@@ -162,7 +162,7 @@ impl Session {
         // SAFETY: by this function's contract; each callback takes an `Instruction` as data.
         unsafe {
             match meaning {
-                Meaning::Cache(_) | Meaning::Translation => {
+                Meaning::Cache(_) | Meaning::Prefetch(_) | Meaning::Translation => {
                     api.on_execution(insn, registers::execution_with_environment, Registers::Read, data);
                 }
                 Meaning::PartialWord(_) | Meaning::Other => {}
@@ -183,10 +183,9 @@ impl Session {
         let (Some(target), Some(shape)) = (self.translations.find(vaddr), self.known_shape(info)) else { return false };
         let offset = target.offset | (vaddr % GRANULE);
         let (page, colour, size) = (target.page, target.colour, 1 << shape.size_shift);
-        match (shape.loads, shape.stores) {
-            (true, false) => self.shadow.quiet_load(page, colour, offset, size),
-            (false, true) => self.shadow.quiet_store(page, colour, offset, size, site),
-            _ => false,
+        match shape.kind {
+            AccessKind::Load => self.shadow.quiet_load(page, colour, offset, size),
+            AccessKind::Store => self.shadow.quiet_store(page, colour, offset, size, site),
         }
     }
 
@@ -200,7 +199,7 @@ impl Session {
         if let Some(remembered) = self.shapes.get_mut(info.0 as usize) {
             *remembered = shape.pack();
         }
-        self.judge_access(info, vaddr, 1 << shape.size_shift, shape, site);
+        self.judge_access(info, shape.kind, vaddr, 1 << shape.size_shift, site);
     }
 
     /// The shape of an access description that was seen before.
@@ -210,22 +209,14 @@ impl Session {
     }
 
     /// Judges `size` bytes of an access, page by page.
-    fn judge_access(&mut self, info: AccessInfo, mut vaddr: u32, mut size: u32, shape: AccessShape, site: Site) {
-        let kinds = [(shape.loads, AccessKind::Load), (shape.stores, AccessKind::Store)];
-        let kinds = kinds.into_iter().filter_map(|(wanted, kind)| wanted.then_some(kind));
+    fn judge_access(&mut self, info: AccessInfo, kind: AccessKind, mut vaddr: u32, mut size: u32, site: Site) {
         while size > 0 && !self.stopped {
             let piece = size.min(GRANULE - vaddr % GRANULE);
             match self.reach(info, vaddr) {
                 Reached::Cached(page, offset) => {
-                    for kind in kinds.clone() {
-                        self.shadow.access(kind, page, VirtAddr(vaddr.into()), offset, piece, site);
-                    }
+                    self.shadow.access(kind, page, VirtAddr(vaddr.into()), offset, piece, site);
                 }
-                Reached::Uncached(paddr) => {
-                    for kind in kinds.clone() {
-                        self.shadow.apply(&Event::Uncached { kind, paddr, size: piece, site });
-                    }
-                }
+                Reached::Uncached(paddr) => self.shadow.apply(&Event::Uncached { kind, paddr, size: piece, site }),
                 Reached::Nothing => {}
             }
             vaddr = vaddr.wrapping_add(piece);
@@ -285,8 +276,7 @@ impl Session {
             // QEMU reports the aligned word. Should the base be gone already (a load into its own base), the whole word counts.
             if address & !3 == vaddr & !3 {
                 let (start, length) = partial.bytes(address);
-                let shape = AccessShape { loads: true, stores: false, size_shift: 0 };
-                return self.judge_access(info, (vaddr & !3) + start, length, shape, site);
+                return self.judge_access(info, AccessKind::Load, (vaddr & !3) + start, length, site);
             }
         // SAFETY: by this function's contract.
         } else if let Err(reason) = unsafe { self.cpu.calibrate(instruction.word, vaddr, environment) } {
@@ -309,6 +299,8 @@ impl Session {
         match self.cpu.decode(instruction.word) {
             // SAFETY: as above.
             Meaning::Cache(what) => unsafe { self.maintain_as(what, instruction, environment) },
+            // SAFETY: as above.
+            Meaning::Prefetch(pointer) => unsafe { self.prefetch(pointer, environment) },
             Meaning::Translation => {
                 // Remembered translations are void from the next access on.
                 self.translations.forget();
@@ -348,6 +340,37 @@ impl Session {
             }
         }
         self.step();
+    }
+
+    /// A prefetch of a page that is not mapped does nothing; one that the hardware may also ignore is taken to fill.
+    ///
+    /// # Safety
+    /// As [`execute`](Self::execute).
+    unsafe fn prefetch(&mut self, pointer: Pointer, environment: Environment) {
+        // SAFETY: by this function's contract.
+        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
+        let base = register(pointer.register);
+        let vaddr = match pointer.offset {
+            Offset::Constant(offset) => base.wrapping_add_signed(offset),
+            Offset::Register { register: number, shift, subtract } => {
+                let offset = register(number) << shift;
+                if subtract { base.wrapping_sub(offset) } else { base.wrapping_add(offset) }
+            }
+        };
+        let (page, offset) = if let Some(target) = self.translations.find(vaddr) {
+            (target.page, target.offset | (vaddr % GRANULE))
+        } else {
+            // SAFETY: by this function's contract.
+            let paddr = unsafe {
+                match self.cpu.is_cached(vaddr, &mut self.reader) {
+                    Ok(true) => self.cpu.resolve(vaddr, &self.api, &mut self.reader),
+                    _ => None,
+                }
+            };
+            let Some(paddr) = paddr else { return };
+            (self.shadow.page(self.geometry.frame(paddr)), self.geometry.page_offset(paddr.0))
+        };
+        self.shadow.prefetch(page, VirtAddr(vaddr.into()), offset);
     }
 
     fn maintain_line(&mut self, op: Maintenance, vaddr: u32, site: Site, muted: bool) {
@@ -429,7 +452,7 @@ impl Session {
         let mut limits = vec![
             "DMA is not observed: what devices read and write is not judged".into(),
             "instruction fetches are not judged".into(),
-            "prefetch instructions are taken to fill nothing".into(),
+            "prefetches that prepare a line for being stored to whole are taken to do nothing".into(),
         ];
         limits.extend(self.cpu.limits());
         if self.untranslated > 0 {

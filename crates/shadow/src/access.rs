@@ -52,9 +52,9 @@ impl Shadow {
         true
     }
 
-    /// A prefetch of the line that holds `offset`.
-    pub(crate) fn prefetch(&mut self, page: PageId, colour: Colour, offset: u32) {
-        let colour = colour.index() as u16;
+    /// Takes a prefetch of the line that holds `offset` of a page: it may be filled, and nothing is consumed.
+    pub fn prefetch(&mut self, page: PageId, vaddr: VirtAddr, offset: u32) {
+        let colour = self.colour_of(vaddr);
         self.pieces(page.0, offset, 1, |shadow, id, _| {
             if !shadow.keeps_simple(id, colour) {
                 let stamp = shadow.sweeps.stamp();

@@ -174,7 +174,7 @@ impl Shadow {
             }
             Event::Prefetch { vaddr, paddr, .. } => {
                 let page = self.page(self.geometry.frame(paddr));
-                self.prefetch(page, self.geometry.colour(vaddr), self.geometry.page_offset(paddr.0));
+                self.prefetch(page, vaddr, self.geometry.page_offset(paddr.0));
             }
             Event::Maintain { op, scope, site } => {
                 self.maintenance += 1;

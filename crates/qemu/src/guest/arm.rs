@@ -8,7 +8,7 @@ use congruent_geometry::CacheGeometry;
 use congruent_trace::{Maintenance, Scope};
 
 use super::arm_tables::ControlRegister;
-use super::{CacheInstruction, Meaning, Operand};
+use super::{CacheInstruction, Meaning, Offset, Operand, Pointer};
 
 /// The condition under which an instruction does anything, from its four top bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,9 +20,9 @@ impl Condition {
         Self((word >> 28) as u8)
     }
 
-    /// Whether it holds whatever the flags.
+    /// Whether it holds whatever the flags: "always", and instructions that have no condition.
     pub fn is_always(self) -> bool {
-        self.0 == 14
+        self.0 >= 14
     }
 
     /// Whether it holds under the flags of this program status register (DDI 0100I, A3.2.1).
@@ -45,9 +45,9 @@ impl Condition {
 
 /// What a 32-bit (not Thumb) instruction word means when its condition holds.
 pub fn decode(word: u32) -> Meaning {
-    const NEVER: u32 = 15;
-    if word >> 28 == NEVER {
-        return Meaning::Other;
+    const UNCONDITIONAL: u32 = 15;
+    if word >> 28 == UNCONDITIONAL {
+        return preload(word);
     }
     let target = (word >> 12 & 15) as u8;
     // MCRR p15, 0, Rt, Rt2, CRm: from the address in Rt2 to the one in Rt.
@@ -74,6 +74,24 @@ pub fn decode(word: u32) -> Meaning {
         7 => cache(crm, op2, reads, target),
         _ => Meaning::Other,
     }
+}
+
+/// `PLD` (DDI 0100I, A4.1.45), the only unconditional instruction that concerns the data cache.
+fn preload(word: u32) -> Meaning {
+    let register = (word >> 16 & 15) as u8;
+    let subtract = word & 1 << 23 == 0;
+    let offset = match word & 0xff70_f000 {
+        0xf550_f000 => {
+            let constant = (word & 0xfff) as i32;
+            Offset::Constant(if subtract { -constant } else { constant })
+        }
+        // Only shifts to the left are taken; PLD is not used with others.
+        0xf750_f000 if word & 0x70 == 0 => {
+            Offset::Register { register: (word & 15) as u8, shift: (word >> 7 & 31) as u8, subtract }
+        }
+        _ => return Meaning::Other,
+    };
+    Meaning::Prefetch(Pointer { register, offset })
 }
 
 /// The translation register that an instruction writes when its condition holds, and the general register with the new value.
@@ -184,6 +202,19 @@ mod tests {
         ] {
             assert_eq!(decode(word), meaning, "{word:#010x}");
         }
+    }
+
+    #[test]
+    fn preloads_name_their_address() {
+        let constant = |offset| Meaning::Prefetch(Pointer { register: 1, offset: Offset::Constant(offset) });
+        // pld [r1]; pld [r1, #124]; pld [r1, #-4]; pld [r1, r2, lsl #2]
+        assert_eq!(decode(0xf5d1_f000), constant(0));
+        assert_eq!(decode(0xf5d1_f07c), constant(124));
+        assert_eq!(decode(0xf551_f004), constant(-4));
+        let offset = Offset::Register { register: 2, shift: 2, subtract: false };
+        assert_eq!(decode(0xf7d1_f102), Meaning::Prefetch(Pointer { register: 1, offset }));
+        // cpsid i
+        assert_eq!(decode(0xf10c_0080), Meaning::Other);
     }
 
     #[test]

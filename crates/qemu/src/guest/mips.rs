@@ -7,7 +7,7 @@ use congruent_geometry::CacheGeometry;
 use congruent_trace::{Maintenance, Scope};
 
 use super::mips_tables::WalkerRegister;
-use super::{CacheInstruction, Meaning, Operand, PartialWord};
+use super::{CacheInstruction, Meaning, Offset, Operand, PartialWord, Pointer};
 
 /// Which half of the word order the guest runs in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,6 +31,9 @@ pub fn decode(word: u32, endian: Endian) -> Meaning {
         0x01 if word >> 16 & 31 == 0x1f => {
             Meaning::Cache(CacheInstruction { op: Maintenance::WriteBack, operand: Operand::Address { register: base, offset } })
         }
+        // PREF hint, offset(base); SPECIAL3: PREFE (EVA) and the release 6 encoding of PREF.
+        0x33 => prefetch(word, base, offset),
+        0x1f if matches!(word & 0x3f, 0x23 | 0x35) => prefetch(word, base, (word as i32) << 16 >> 23),
         // COP0
         0x10 => cop0(word),
         // LWL takes the most significant bytes, LWR the least significant ones.
@@ -40,6 +43,17 @@ pub fn decode(word: u32, endian: Endian) -> Meaning {
             up_to_address: (opcode == 0x22) == (endian == Endian::Little),
         }),
         _ => Meaning::Other,
+    }
+}
+
+/// The `pref` instruction: hints below 24 fetch a line in some manner; 25 pushes one out ("nudge") and moves no data that
+/// could be missed, 30 prepares a line for being stored to whole.
+fn prefetch(word: u32, register: u8, offset: i32) -> Meaning {
+    const NUDGE: u32 = 25;
+    const PREPARE_FOR_STORE: u32 = 30;
+    match word >> 16 & 31 {
+        NUDGE | PREPARE_FOR_STORE => Meaning::Other,
+        _ => Meaning::Prefetch(Pointer { register, offset: Offset::Constant(offset) }),
     }
 }
 
@@ -173,6 +187,15 @@ mod tests {
         assert_eq!(control_write(0x4085_2805), Some((ControlRegister::Walker(WalkerRegister::Base), 5)));
         // lw is nothing special.
         assert_eq!(decode(0x8c82_0000, Endian::Little), Meaning::Other);
+    }
+
+    #[test]
+    fn prefetches_fill_unless_they_prepare_a_store() {
+        let fills = |offset| Meaning::Prefetch(Pointer { register: 5, offset: Offset::Constant(offset) });
+        // pref 0,96($a1); pref 30,96($a1); prefe 0,-4($a1)
+        assert_eq!(decode(0xcca0_0060, Endian::Little), fills(96));
+        assert_eq!(decode(0xccbe_0060, Endian::Little), Meaning::Other);
+        assert_eq!(decode(0x7ca0_fe23, Endian::Little), fills(-4));
     }
 
     #[test]

@@ -16,10 +16,37 @@ pub enum Meaning {
     Other,
     /// Data cache maintenance.
     Cache(CacheInstruction),
+    /// A prefetch: the line may be filled.
+    Prefetch(Pointer),
     /// It may change which physical address or attribute a virtual address has: remembered translations are void.
     Translation,
     /// A load of a part of the aligned word that QEMU reads whole (MIPS `lwl`, `lwr`).
     PartialWord(PartialWord),
+}
+
+/// An address in registers: a base, plus an offset or another register.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pointer {
+    /// The base register.
+    pub register: u8,
+    /// What is added to it.
+    pub offset: Offset,
+}
+
+/// What a [`Pointer`] adds to its base.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Offset {
+    /// A constant.
+    Constant(i32),
+    /// A register, shifted left, added or subtracted.
+    Register {
+        /// The register.
+        register: u8,
+        /// How far it is shifted left.
+        shift: u8,
+        /// Whether it is subtracted.
+        subtract: bool,
+    },
 }
 
 /// A data cache maintenance instruction.
