@@ -60,19 +60,33 @@ pub unsafe extern "C" fn qemu_plugin_install(id: u64, info: *const Info, argc: c
     let installed = catch_unwind(|| install(id, info, &arguments));
     match installed {
         Ok(Ok(())) => 0,
-        Ok(Err(reason)) => {
+        Ok(Err(Refused::Unheard(reason))) => {
             eprintln!("congruent: {reason}");
             1
         }
-        Err(_) => 1,
+        Ok(Err(Refused::Told)) | Err(_) => 1,
     }
 }
 
-fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), String> {
+/// Why the plugin does not install.
+enum Refused {
+    /// The program knows, and says it.
+    Told,
+    /// Nobody else can say it.
+    Unheard(String),
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Self::Unheard(reason)
+    }
+}
+
+fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), Refused> {
     let config = arguments
         .iter()
         .find_map(|argument| argument.strip_prefix("config="))
-        .ok_or("the plugin is started by `congruent check`; it needs config=FILE")?;
+        .ok_or_else(|| String::from("the plugin is started by `congruent check`; it needs config=FILE"))?;
     let config = read_config(Path::new(config))?;
     let mut channel = Channel::connect(&config)?;
     channel.send(&Message::Hello { protocol: PROTOCOL, target: info.target(), qemu_api: info.api() });
@@ -87,8 +101,8 @@ fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), String> {
             Ok(())
         }
         Err(reason) => {
-            channel.fail(FailureKind::Environment, reason.clone());
-            Err(reason)
+            channel.fail(FailureKind::Environment, reason);
+            Err(Refused::Told)
         }
     }
 }
