@@ -100,6 +100,12 @@ impl<P: Platform> Congruent<P> {
         }
     }
 
+    /// Types keep colours of different platforms apart, but not those of two geometries on one platform.
+    pub(crate) fn assert_own(&self, colour: u16, frame: Frame) {
+        let geometry = self.geometry();
+        assert!(u32::from(colour) < geometry.colours(), "colour {colour} of frame {:#x} is not one of {geometry}", frame.0);
+    }
+
     /// The colour of the frame's permanent kernel mapping, if it has one.
     #[must_use]
     pub fn linear_colour(&self, frame: Frame) -> Option<Colour<P>> {

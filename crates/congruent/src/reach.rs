@@ -85,8 +85,7 @@ impl<'c, P: Platform> Reach<'c, P> {
     }
 
     fn in_slot(slot: Slot<'c, P>, frame: Frame, colour: u16) -> Self {
-        let geometry = slot.congruent.geometry();
-        assert!(u32::from(colour) < geometry.colours(), "colour {colour} of frame {:#x} is not one of {geometry}", frame.0);
+        slot.congruent.assert_own(colour, frame);
         let address = slot.page(colour);
         // SAFETY: the slot is ours alone since `take`, its pages lie in the area, and this CPU cannot change while we have it.
         unsafe { slot.congruent.platform().map(address, frame) };

@@ -218,6 +218,9 @@ impl<P: Platform> Congruent<P> {
     ///
     /// # Errors
     /// [`Error`]; with [`Error::NoLinearMapping`] for `At::Linear`. Nothing has changed then.
+    ///
+    /// # Panics
+    /// If the colour came from another `Congruent` of this platform type, whose geometry has more colours.
     #[inline]
     pub fn settle<A: Access>(&self, frame: Frame, at: At<P>) -> Result<Settled<'_, P, A>, Error> {
         self.settle_as(frame, at, <A as access::Sealed>::KIND)
@@ -237,7 +240,10 @@ impl<P: Platform> Congruent<P> {
             // An overwriter stays at the home itself: nothing may be discarded before it has its window.
             At::Home if kind == AccessKind::Overwrite => (None, None),
             At::Home => (None, self.looked_up(frame)),
-            At::Colour(colour) => (Some(colour.0), None),
+            At::Colour(colour) => {
+                self.assert_own(colour.0, frame);
+                (Some(colour.0), None)
+            }
             At::Linear => (Some(self.linear_colour(frame).ok_or(Error::NoLinearMapping(frame))?.0), None),
         };
         // A frame in use is reached where it is in use, whatever a lookup finds.

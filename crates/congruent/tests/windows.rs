@@ -97,6 +97,14 @@ fn a_transfer_that_is_forgotten_panics() {
 }
 
 #[test]
+#[should_panic(expected = "colour 3 of frame 0x1 is not one of")]
+fn a_colour_of_a_machine_with_more_colours_is_refused_before_anything_happens() {
+    let of_colours = |colours| Machine::new(Shape::of(colours), &[State::UNCACHED; 2], vec![[Pte::None; COLOURS]; 2]);
+    let foreign = of_colours(4).colour_from_index(3).unwrap();
+    let _ = of_colours(2).settle::<Read>(Frame(1), At::Colour(foreign));
+}
+
+#[test]
 fn machines_that_cannot_be_served_are_refused() {
     let config = Config::new(Shape::of(4).geometry(), WindowArea { base: VirtAddr(0x4000), thread_slots: 2, interrupt_slots: 2 });
     let one_colour = CacheGeometry::new(4096, 1, 32).unwrap();
