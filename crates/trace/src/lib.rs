@@ -126,6 +126,35 @@ pub enum Event {
         /// The instruction.
         site: Site,
     },
+    /// Instructions are fetched. They lie within one page; they may span lines.
+    Fetch {
+        /// The virtual address; its colour in the instruction cache is what counts.
+        vaddr: VirtAddr,
+        /// The physical address of the same byte.
+        paddr: PhysAddr,
+        /// Length in bytes, at least 1.
+        size: u32,
+        /// The first instruction.
+        site: Site,
+    },
+    /// Copies are dropped on the instruction side. (`Scope::Index` counts sets and ways of the instruction cache.)
+    MaintainCode {
+        /// Which lines.
+        scope: Scope,
+        /// The instruction.
+        site: Site,
+    },
+    /// The CPU that the events are of from here on enters an address space. Caches with virtual tags tell spaces apart only if the
+    /// hardware does; what physical tags say does not depend on it.
+    Space {
+        /// A number that stands for the address space.
+        space: u32,
+    },
+    /// From here on, events are of this CPU. At the start they are of CPU 0.
+    Cpu {
+        /// Its number.
+        cpu: u16,
+    },
     /// A device moves bytes. They may span pages.
     Dma {
         /// From or to memory.
