@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
-use crate::output::{Format, Target, pair};
+use crate::reporting::ReportOptions;
 
 /// Finds where a kernel lets stale cached data be seen.
 #[derive(Parser)]
@@ -35,9 +35,8 @@ pub(crate) struct CheckOptions {
     /// The modelled level-1 data cache: SIZE,WAYS,LINE such as 32K,4,32, or a preset's name such as p5600
     #[arg(long, value_name = "GEOMETRY")]
     pub(crate) dcache: Option<String>,
-    /// Name code after this vmlinux or program (ELF), System.map or kallsyms text; repeatable, the first that knows an address wins
-    #[arg(long, value_name = "FILE")]
-    pub(crate) symbols: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) reports: ReportOptions,
     /// Treat cache maintenance issued from this function, 0xADDRESS or 0xSTART-0xEND as if it did nothing; repeatable
     #[arg(long, value_name = "SITE")]
     pub(crate) mute: Vec<String>,
@@ -47,15 +46,6 @@ pub(crate) struct CheckOptions {
     /// Stop the guest after this time, such as 90s or 5m; the run is incomplete then
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
-    /// The form of a report; repeatable. The default is text, to standard output
-    #[arg(long, value_name = "FORMAT")]
-    format: Vec<Format>,
-    /// Where the report of the --format before it goes, instead of standard output; repeatable
-    #[arg(short = 'o', value_name = "FILE")]
-    output: Vec<PathBuf>,
-    /// How many groups of findings the text tells in full
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
-    pub(crate) show: usize,
     /// The QEMU plugin; otherwise $CONGRUENT_PLUGIN, or libcongruent_qemu.so beside this program
     #[arg(long, value_name = "FILE")]
     pub(crate) plugin: Option<PathBuf>,
@@ -67,17 +57,9 @@ pub(crate) struct CheckOptions {
 /// A command that can be carried out.
 pub(crate) enum Command {
     /// `congruent check`.
-    Check(Box<Check>),
+    Check(Box<CheckOptions>),
     /// `congruent doctor`.
     Doctor,
-}
-
-/// `congruent check` with its reports paired with their destinations.
-pub(crate) struct Check {
-    /// Everything else.
-    pub(crate) options: CheckOptions,
-    /// The reports to write.
-    pub(crate) targets: Vec<Target>,
 }
 
 /// What the command line asks for.
@@ -97,8 +79,7 @@ impl Invocation {
 
     fn of(words: impl IntoIterator<Item = OsString>) -> Self {
         match parse(words) {
-            Ok(Ok(command)) => Self::Run(command),
-            Ok(Err(line)) => Self::Misused(line),
+            Ok(command) => Self::Run(command),
             Err(error) => match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Explain(error.render().ansi().to_string()),
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Self::Misused(
@@ -110,22 +91,11 @@ impl Invocation {
     }
 }
 
-fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Result<Command, String>, clap::Error> {
-    let matches = CommandLine::command().try_get_matches_from(words)?;
-    Ok(match CommandLine::from_arg_matches(&matches)?.command {
-        Subcommands::Doctor => Ok(Command::Doctor),
-        Subcommands::Check(options) => {
-            let matches = matches.subcommand_matches("check").expect("clap has just parsed it");
-            let positions = |name| positions(matches, name);
-            let formats = positions("format").into_iter().zip(options.format.iter().copied());
-            let files = positions("output").into_iter().zip(options.output.iter().cloned());
-            pair(formats, files).map(|targets| Command::Check(Box::new(Check { options: *options, targets })))
-        }
+fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+    Ok(match CommandLine::try_parse_from(words)?.command {
+        Subcommands::Check(options) => Command::Check(options),
+        Subcommands::Doctor => Command::Doctor,
     })
-}
-
-fn positions(matches: &ArgMatches, name: &str) -> Vec<usize> {
-    matches.indices_of(name).map(Iterator::collect).unwrap_or_default()
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -145,6 +115,8 @@ fn one_line(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     fn misuse(words: &[&str]) -> String {

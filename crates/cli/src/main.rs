@@ -15,6 +15,7 @@ mod judge_link;
 mod keyboard;
 mod output;
 mod plugin;
+mod reporting;
 mod screen;
 mod session;
 

@@ -24,9 +24,67 @@ pub(crate) struct Target {
     pub(crate) file: Option<PathBuf>,
 }
 
+/// The reports to write, as `--format` and `-o` name them.
+#[derive(Clone, Debug)]
+pub(crate) struct Targets(Vec<Target>);
+
+impl Targets {
+    /// One report at least.
+    pub(crate) fn list(&self) -> &[Target] {
+        &self.0
+    }
+}
+
+/// By hand, because which `-o` belongs to which `--format` is a matter of their order, which the derived form forgets.
+impl clap::Args for Targets {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        command
+            .arg(
+                clap::Arg::new("format")
+                    .long("format")
+                    .value_name("FORMAT")
+                    .help("The form of a report; repeatable. The default is text, to standard output")
+                    .value_parser(clap::value_parser!(Format))
+                    .action(clap::ArgAction::Append),
+            )
+            .arg(
+                clap::Arg::new("output")
+                    .short('o')
+                    .value_name("FILE")
+                    .help("Where the report of the --format before it goes, instead of standard output; repeatable")
+                    .value_parser(clap::value_parser!(PathBuf))
+                    .action(clap::ArgAction::Append),
+            )
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Targets {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let formats = with_positions::<Format>(matches, "format");
+        let files = with_positions::<PathBuf>(matches, "output");
+        let targets = pair(formats.into_iter(), files.into_iter());
+        targets.map(Self).map_err(|line| clap::Error::raw(clap::error::ErrorKind::ArgumentConflict, line))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn with_positions<T: Clone + Send + Sync + 'static>(matches: &clap::ArgMatches, name: &str) -> Vec<(usize, T)> {
+    let positions = matches.indices_of(name).into_iter().flatten();
+    let values = matches.get_many::<T>(name).into_iter().flatten().cloned();
+    positions.zip(values).collect()
+}
+
 /// Pairs each `-o` with the `--format` that precedes it on the command line; positions are clap's indices. Without any
 /// `--format`, a report is text.
-pub(crate) fn pair(
+fn pair(
     formats: impl Iterator<Item = (usize, Format)>,
     files: impl Iterator<Item = (usize, PathBuf)>,
 ) -> Result<Vec<Target>, String> {
