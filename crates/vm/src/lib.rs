@@ -8,5 +8,7 @@
 extern crate alloc;
 
 mod op;
+mod script;
 
 pub use op::{AreaId, Bytes, FileId, Op, PipeId, Place, Step, TaskId};
+pub use script::{MOST_STEPS, ParseStepError, ScriptError, ScriptErrorReason, parse_script, write_script};
