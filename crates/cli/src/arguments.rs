@@ -29,7 +29,7 @@ enum Subcommands {
 #[derive(clap::Args)]
 #[command(
     override_usage = "congruent check --dcache GEOMETRY [OPTIONS] -- QEMU-COMMAND…",
-    after_help = "Exit status: 0 clean; 1 findings; 2 wrong usage or environment; 3 the guest did not finish."
+    after_help = "Exit status: 0 clean, or nothing but suppressed and known findings; 1 findings; 2 wrong usage or environment; 3 the guest did not finish."
 )]
 pub(crate) struct CheckOptions {
     /// The modelled level-1 data cache: SIZE,WAYS,LINE such as 32K,4,32, or a preset's name such as p5600

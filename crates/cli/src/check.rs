@@ -39,7 +39,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         outcome: judged.outcome,
     };
     let report = Report::new(&run, &symbols);
-    reporting.finish(&report)
+    reporting.finish(report)
 }
 
 fn geometry(options: &CheckOptions) -> anyhow::Result<CacheGeometry> {

@@ -5,10 +5,11 @@
 //! a report says (`congruent-report`), and how a run ended.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::{Context as _, anyhow};
-use congruent_report::{Report, Symbols, Verdict};
+use congruent_report::{Date, Entry, Report, Suppressions, Symbols, Verdict};
 
 use crate::output::{Outputs, Targets};
 
@@ -23,6 +24,12 @@ pub(crate) struct ReportOptions {
     /// How many groups of findings the text tells in full
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     show: usize,
+    /// Let the findings pass that this file names, with its reasons; repeatable
+    #[arg(long, value_name = "FILE")]
+    suppress: Vec<PathBuf>,
+    /// Let the findings pass that this earlier JSON report has: only new ones count
+    #[arg(long, value_name = "REPORT")]
+    baseline: Option<PathBuf>,
 }
 
 impl ReportOptions {
@@ -45,6 +52,8 @@ impl ReportOptions {
 pub(crate) struct Reporting {
     outputs: Outputs,
     show: usize,
+    suppressions: Option<Suppressions>,
+    baseline: Option<Report>,
 }
 
 impl Reporting {
@@ -53,7 +62,10 @@ impl Reporting {
     /// # Errors
     /// One line with a remedy, if a file cannot be opened or makes no sense.
     pub(crate) fn open(options: &ReportOptions) -> anyhow::Result<Self> {
-        Ok(Self { outputs: Outputs::open(options.targets.list())?, show: options.show })
+        // The baseline is read before an output is opened, so it may be replaced by this run's report.
+        let baseline = options.baseline.as_deref().map(read_baseline).transpose()?;
+        let suppressions = read_suppressions(&options.suppress)?;
+        Ok(Self { outputs: Outputs::open(options.targets.list())?, show: options.show, suppressions, baseline })
     }
 
     /// Whether a report goes to standard output, which the guest's console then leaves to it.
@@ -61,16 +73,44 @@ impl Reporting {
         self.outputs.use_stdout()
     }
 
-    /// Writes the reports and says with which status to exit.
+    /// Marks what is suppressed or known, writes the reports and says with which status to exit.
     ///
     /// # Errors
     /// One line with a remedy, if a report cannot be written.
-    pub(crate) fn finish(self, report: &Report) -> anyhow::Result<u8> {
-        self.outputs.write(report, self.show)?;
+    pub(crate) fn finish(self, mut report: Report) -> anyhow::Result<u8> {
+        if let Some(suppressions) = &self.suppressions {
+            report.suppress(suppressions, today());
+        }
+        if let Some(baseline) = &self.baseline {
+            report.compare(baseline);
+        }
+        self.outputs.write(&report, self.show)?;
         Ok(match report.verdict {
-            Verdict::Clean => 0,
-            Verdict::Findings => 1,
             Verdict::Incomplete => 3,
+            Verdict::Findings if report.findings.iter().any(Entry::fails) => 1,
+            Verdict::Findings | Verdict::Clean => 0,
         })
     }
+}
+
+fn read_baseline(path: &Path) -> anyhow::Result<Report> {
+    let text = fs::read(path).with_context(|| format!("cannot read the baseline `{}`; correct --baseline", path.display()))?;
+    Report::from_json(&String::from_utf8_lossy(&text)).map_err(|error| anyhow!("`{}` is no baseline: {error}", path.display()))
+}
+
+fn read_suppressions(paths: &[PathBuf]) -> anyhow::Result<Option<Suppressions>> {
+    let mut suppressions = Suppressions::default();
+    for path in paths {
+        let name = path.display().to_string();
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read the suppressions `{name}`; correct --suppress"))?;
+        suppressions.add(&name, &text).map_err(|error| anyhow!("--suppress: {name}:{error}"))?;
+    }
+    Ok((!paths.is_empty()).then_some(suppressions))
+}
+
+/// The day in UTC, so that a suppression expires everywhere at once.
+fn today() -> Date {
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    now[..10].parse().expect("RFC 3339 begins with the date")
 }

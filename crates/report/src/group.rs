@@ -60,8 +60,8 @@ pub(crate) fn function(party: &PartyEntry) -> String {
 }
 
 /// Folds findings, which come in order of importance, into groups in order of importance.
-pub(crate) fn groups(findings: &[Entry]) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
+pub(crate) fn groups<'a>(findings: impl IntoIterator<Item = &'a Entry>) -> Vec<Group<'a>> {
+    let mut groups: Vec<Group<'a>> = Vec::new();
     let mut index: HashMap<(HazardClass, PartyKindName, String, Option<String>), usize> = HashMap::new();
     for entry in findings {
         let key = (entry.class, entry.consumer.kind, function(&entry.consumer), entry.producer.as_ref().map(function));

@@ -6,17 +6,25 @@
 
 #![forbid(unsafe_code)]
 
+mod baseline;
+mod date;
 mod explain;
 mod group;
+mod identity;
 mod mode;
 mod report;
+mod suppress;
 mod symbols;
 mod text;
 
+pub use baseline::ReportFileError;
+pub use date::{Date, NotADate};
+pub use identity::Identity;
 pub use mode::Mode;
 pub use report::{
-    Address, Entry, ExampleEntry, GeometryEntry, Outcome, PartyEntry, PartyKindName, PastMaintenanceEntry, Report, Run, SCHEMA,
-    StatsEntry, Verdict,
+    Address, BaselineEntry, Entry, ExampleEntry, GeometryEntry, Known, Outcome, PartyEntry, PartyKindName, PastMaintenanceEntry,
+    Report, Run, SCHEMA, StatsEntry, Suppressed, Verdict,
 };
+pub use suppress::{SuppressionError, Suppressions};
 pub use symbols::{Place, SiteError, SymbolFileError, Symbols};
 pub use text::TextOptions;

@@ -8,7 +8,7 @@ use congruent_trace::{Maintenance, Site};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::group::importance;
-use crate::{Mode, Symbols};
+use crate::{Identity, Mode, Symbols};
 
 /// The name of the schema.
 pub const SCHEMA: &str = "congruent.report/1";
@@ -77,6 +77,38 @@ pub struct Report {
     pub findings: Vec<Entry>,
     /// What is not modelled or was not observed.
     pub limits: Vec<String>,
+    /// What a baseline had that this run has not; absent without a baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<BaselineEntry>,
+    /// What is to be said about suppressions and the baseline, in sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// What became of an earlier report's findings.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BaselineEntry {
+    /// Findings of the earlier report that this run, which finished, did not meet.
+    pub gone: Vec<Identity>,
+}
+
+/// Whether a finding is in the baseline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Known {
+    /// It is not.
+    New,
+    /// It is.
+    Known,
+}
+
+/// Why a finding may pass.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Suppressed {
+    /// What the suppression file says.
+    pub reason: String,
+    /// The rule, as `FILE:LINE`.
+    pub by: String,
 }
 
 /// The modelled cache, in bytes.
@@ -138,6 +170,20 @@ pub struct Entry {
     pub example: ExampleEntry,
     /// Maintenance on the line between producer and consumer of the example, oldest first.
     pub maintenance_between: Vec<PastMaintenanceEntry>,
+    /// Why it may pass; absent if it may not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suppressed: Option<Suppressed>,
+    /// Whether the baseline has it; absent without a baseline.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Known>,
+}
+
+impl Entry {
+    /// Whether it counts for the exit status: neither suppressed nor known from the baseline.
+    #[must_use]
+    pub fn fails(&self) -> bool {
+        self.suppressed.is_none() && self.baseline != Some(Known::Known)
+    }
 }
 
 /// What kind of access it was.
@@ -236,6 +282,8 @@ impl Report {
             stats: run.stats.into(),
             findings,
             limits: run.limits.clone(),
+            baseline: None,
+            notes: Vec::new(),
         }
     }
 
@@ -281,6 +329,8 @@ impl Names<'_> {
                 bytes: example.bytes,
             },
             maintenance_between: maintenance_between.iter().map(|past| self.past(past)).collect(),
+            suppressed: None,
+            baseline: None,
         }
     }
 

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::explain::{class_name, explain, past};
 use crate::group::{Group, groups};
-use crate::report::{Address, Entry, GeometryEntry, PartyEntry, PartyKindName, Report, Verdict};
+use crate::report::{Address, Entry, GeometryEntry, PartyEntry, PartyKindName, Report, Suppressed, Verdict};
 
 /// How to write the text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,23 +41,31 @@ impl Report {
     #[must_use]
     pub fn to_text(&self, options: TextOptions) -> String {
         let mut page = Page { text: String::new(), colour: options.colour };
-        let groups = groups(&self.findings);
+        let groups = groups(self.findings.iter().filter(|entry| entry.fails()));
         self.head(&mut page, groups.len());
         for (number, group) in groups.iter().take(options.show).enumerate() {
             page.line("");
             account(&mut page, number + 1, group);
         }
         rest(&mut page, groups.get(options.show..).unwrap_or_default());
+        self.excused(&mut page);
         self.tail(&mut page);
         page.text
     }
 
     fn head(&self, page: &mut Page, groups: usize) {
+        let below = match (groups, self.findings.iter().all(Entry::fails)) {
+            (0, _) => "all of them suppressed or known from the baseline".to_owned(),
+            (groups, whole) => format!(
+                "{}{}",
+                amount(groups as u64, "group below", "groups below"),
+                if whole { "" } else { "; the others are suppressed or known from the baseline" }
+            ),
+        };
         let found = format!(
-            "{} where stale data can be met, {} ({})",
+            "{} where stale data can be met, {} ({below})",
             amount(self.findings.len() as u64, "pair of code sites", "pairs of code sites"),
             amount(self.occurrences(), "time", "times"),
-            amount(groups as u64, "group below", "groups below"),
         );
         let (style, headline) = match self.verdict {
             Verdict::Clean => (
@@ -65,7 +73,7 @@ impl Report {
                 "clean: whatever a core with this data cache evicts and when, no access in this run could have met stale data"
                     .to_owned(),
             ),
-            Verdict::Findings => (BAD, format!("findings: {found}")),
+            Verdict::Findings => (if groups == 0 { DOUBTFUL } else { BAD }, format!("findings: {found}")),
             Verdict::Incomplete => {
                 (DOUBTFUL, format!("incomplete: {}", self.incomplete_because.as_deref().unwrap_or("the run did not finish")))
             }
@@ -94,6 +102,35 @@ impl Report {
         if !self.muted.is_empty() {
             let muted = amount(stats.maintenance_muted, "operation", "operations");
             page.field("muted", &format!("{} ({muted} made to do nothing)", self.muted.join(", ")));
+        }
+    }
+
+    /// Findings that do not count, one line for each reason, and what became of the baseline's.
+    fn excused(&self, page: &mut Page) {
+        let mut reasons: Vec<(String, u64, u64)> = Vec::new();
+        for entry in self.findings.iter().filter(|entry| !entry.fails()) {
+            let reason = match &entry.suppressed {
+                Some(Suppressed { reason, by }) => format!("suppressed by {by}: {reason}"),
+                None => "known from the baseline".to_owned(),
+            };
+            match reasons.iter_mut().find(|(known, ..)| *known == reason) {
+                Some((_, findings, occurrences)) => (*findings, *occurrences) = (*findings + 1, *occurrences + entry.count),
+                None => reasons.push((reason, 1, entry.count)),
+            }
+        }
+        let gone = self.baseline.iter().flat_map(|baseline| &baseline.gone);
+        let lines = reasons.iter().map(|(reason, findings, occurrences)| {
+            let (findings, times) =
+                (amount(*findings, "pair of code sites", "pairs of code sites"), amount(*occurrences, "time", "times"));
+            ("passed over", format!("{findings}, {times}, {reason}"))
+        });
+        let lines = lines.chain(gone.map(|identity| ("gone", identity.to_string())));
+        let lines: Vec<_> = lines.chain(self.notes.iter().map(|note| ("note", note.clone()))).collect();
+        for (i, (label, text)) in lines.iter().enumerate() {
+            if i == 0 {
+                page.line("");
+            }
+            page.field(label, text);
         }
     }
 

@@ -6,6 +6,7 @@
 mod doctor;
 mod endings;
 mod fake_qemu;
+mod known;
 mod reports;
 mod runner;
 mod setup;
@@ -22,14 +23,15 @@ fn main() {
         fake_qemu::run(words.collect());
         return;
     }
-    let trials = [doctor::TESTS, endings::TESTS, reports::TESTS, setup::TESTS, terminal::TESTS].into_iter().flatten().map(
-        |&(name, test)| {
+    let trials = [doctor::TESTS, endings::TESTS, known::TESTS, reports::TESTS, setup::TESTS, terminal::TESTS]
+        .into_iter()
+        .flatten()
+        .map(|&(name, test)| {
             Trial::test(name, move || {
                 test();
                 Ok(())
             })
-        },
-    );
+        });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }
 

@@ -1,0 +1,208 @@
+//! Suppressions and baselines: which findings they let pass, which they do not, and what is said about it.
+
+use congruent_report::{Date, Identity, Known, Outcome, Report, SuppressionError, Suppressions, Symbols, TextOptions, Verdict};
+use congruent_shadow::{Finding, HazardClass, PartyKind};
+
+use crate::fixture::{found, one_of_each, party, report, symbols};
+use crate::golden::compare;
+
+fn suppressions(text: &str) -> Suppressions {
+    let mut suppressions = Suppressions::default();
+    suppressions.add("known.toml", text).unwrap();
+    suppressions
+}
+
+fn day(text: &str) -> Date {
+    text.parse().unwrap()
+}
+
+fn run(findings: &[Finding]) -> Report {
+    report(findings, Outcome::Finished, &[], &symbols())
+}
+
+fn suppressed(text: &str, today: &str) -> Report {
+    let mut report = run(&one_of_each());
+    report.suppress(&suppressions(text), day(today));
+    report
+}
+
+#[test]
+fn a_rule_suppresses_what_fits_all_that_it_names() {
+    for (rule, expected) in [
+        ("class = 'read-stale-copy'", 3),
+        ("class = 'read-stale-copy'\nconsumer = 'user code'", 2),
+        ("class = 'read-stale-copy'\nconsumer = 'user code'\nproducer = 'device 2'", 1),
+        ("producer = '__copy_*'", 6),
+        ("producer = '__copy_use?'", 6),
+        ("producer = '__copy_use'", 0),
+        ("producer = 'user*'", 2),
+        ("consumer = '*'", 11),
+        ("producer = '*'", 11),
+        ("consumer = 'device ?'", 2),
+    ] {
+        let report = suppressed(&format!("[[suppress]]\n{rule}\nreason = 'x'\n"), "2026-11-22");
+        let marked = report.findings.iter().filter(|entry| entry.suppressed.is_some()).count();
+        assert_eq!(marked, expected, "{rule}");
+        assert_eq!(report.findings.iter().filter(|entry| !entry.fails()).count(), expected, "{rule}");
+        assert_eq!(report.verdict, Verdict::Findings, "a suppression does not make a run clean");
+        assert_eq!(report.notes.is_empty(), expected > 0, "{rule}: {:?}", report.notes);
+    }
+}
+
+#[test]
+fn a_suppression_holds_until_the_end_of_its_last_day() {
+    let rule = "\n[[suppress]]\nclass = 'read-lost'\nreason = 'x'\nexpires = 2026-12-31\n";
+    for (today, marked, notes) in [
+        ("2026-12-30", 1, &[][..]),
+        ("2026-12-31", 1, &[]),
+        (
+            "2027-01-01",
+            0,
+            &["the suppression at known.toml:2 expired on 2026-12-31, so it suppresses nothing; renew it or mend the kernel"],
+        ),
+    ] {
+        let report = suppressed(rule, today);
+        assert_eq!(report.findings.iter().filter(|entry| entry.suppressed.is_some()).count(), marked, "{today}");
+        assert_eq!(report.notes, notes, "{today}");
+    }
+    let idle = suppressed("[[suppress]]\nconsumer = 'nobody'\nreason = 'x'\nexpires = '2026-12-31'\n", "2027-01-01");
+    assert_eq!(idle.notes, ["the suppression at known.toml:1 expired on 2026-12-31 and nothing needs it any more; remove it"]);
+    let idle = suppressed("[[suppress]]\nconsumer = 'nobody'\nreason = 'x'\n", "2027-01-01");
+    assert_eq!(idle.notes, ["the suppression at known.toml:1 matched no finding of this run"]);
+}
+
+#[test]
+fn the_first_rule_that_holds_gives_the_reason() {
+    let rules = "[[suppress]]\nclass = 'read-lost'\nreason = 'old'\nexpires = 2020-01-01\n\
+                 [[suppress]]\nclass = 'read-lost'\nreason = 'new'\n\
+                 [[suppress]]\nconsumer = 'user*'\nreason = 'all of them'\n";
+    let report = suppressed(rules, "2026-11-22");
+    let lost = report.findings.iter().find(|entry| entry.class == HazardClass::ReadLost).unwrap();
+    let by = lost.suppressed.as_ref().unwrap();
+    assert_eq!((&*by.reason, &*by.by), ("new", "known.toml:5"));
+}
+
+#[test]
+fn a_wrong_file_is_named_by_its_line_and_adds_nothing() {
+    for (text, line, says) in [
+        ("[[suppress]]\nclass = 'read-lost'\n", 1, "missing field `reason`"),
+        (
+            "\n\n[[suppress]]\nclass = 'read-lots'\nreason = 'x'\n",
+            4,
+            "unknown variant `read-lots`, expected one of `read-dirty-elsewhere`",
+        ),
+        ("[[suppress]]\nreason = 'x'\n", 1, "name a class, a consumer or a producer"),
+        ("[[suppress]]\nconsumer = 'a'\nreason = ' '\n", 1, "say why these findings may pass"),
+        (
+            "[[suppress]]\nconsumer = 'a'\nreason = 'x'\nexpires = '31.12.2026'\n",
+            4,
+            "\"31.12.2026\" is no date such as 2027-01-31",
+        ),
+        ("[[suppress]]\nconsumer = 'a'\nreason = 'x'\nexpires = 2026-02-30\n", 4, ""),
+        ("[[suppress]]\nconsumer = 'a'\nreason = 'x'\nexpires = 2026-02-03T00:00:00Z\n", 4, "is no date"),
+        ("[[suppress]]\nconsumer = 'a'\nreason = 'x'\nuntil = 2026-01-01\n", 4, "unknown field `until`"),
+        ("[[supress]]\nconsumer = 'a'\nreason = 'x'\n", 1, "unknown field `supress`"),
+        ("[[suppress]]\nconsumer = 'ok'\nreason = 'x'\n[[suppress\n", 4, ""),
+        ("consumer = 4\n", 1, "unknown field"),
+    ] {
+        let mut suppressions = Suppressions::default();
+        let error: SuppressionError = suppressions.add("f", text).unwrap_err();
+        assert_eq!(error.line, line, "{text:?}: {error}");
+        assert!(error.problem.contains(says), "{text:?}: {error}");
+        assert!(!error.to_string().contains('\n'), "{error}");
+        let mut report = run(&one_of_each());
+        report.suppress(&suppressions, day("2026-01-01"));
+        assert!(report.notes.is_empty() && report.findings.iter().all(|entry| entry.suppressed.is_none()), "{text:?}");
+    }
+}
+
+#[test]
+fn a_finding_of_the_baseline_is_known_wherever_its_functions_lie() {
+    use PartyKind::{Load, Store};
+    let at = |consumer, producer| {
+        found(HazardClass::ReadDirtyElsewhere, 1, party(Load, consumer, Some(1)), Some(party(Store, producer, Some(0))))
+    };
+    // User code without a name is one thing; of __copy_user only the offset differs; clear_page is another producer.
+    let earlier = run(&[at(0x0040_0000, 0x8010_0520)]);
+    let mut later = run(&[at(0x0050_0000, 0x8010_0528), at(0x0040_0000, 0x8010_0704)]);
+    later.compare(&earlier);
+    let state = |producer: &str| {
+        let found = later.findings.iter().find(|entry| entry.producer.as_ref().unwrap().symbol.as_deref() == Some(producer));
+        (found.unwrap().baseline, found.unwrap().fails())
+    };
+    assert_eq!(state("__copy_user+0x28"), (Some(Known::Known), false));
+    assert_eq!(state("clear_page+0x4"), (Some(Known::New), true));
+    assert_eq!(later.baseline.unwrap().gone, []);
+    assert!(later.notes.is_empty());
+}
+
+#[test]
+fn unnamed_kernel_code_is_known_only_at_its_very_address() {
+    use PartyKind::{Load, Store};
+    let at = |producer| {
+        found(HazardClass::ReadDirtyElsewhere, 1, party(Load, 0x0040_0000, Some(1)), Some(party(Store, producer, Some(0))))
+    };
+    let nameless = |findings: &[Finding]| report(findings, Outcome::Finished, &[], &Symbols::default());
+    let mut later = nameless(&[at(0x8010_0520), at(0x8010_0704)]);
+    later.compare(&nameless(&[at(0x8010_0520)]));
+    let states: Vec<_> = later.findings.iter().map(|entry| entry.baseline.unwrap()).collect();
+    assert_eq!(states, [Known::Known, Known::New]);
+}
+
+#[test]
+fn what_the_baseline_had_and_a_finished_run_has_not_is_gone() {
+    let all = one_of_each();
+    let earlier = run(&all);
+    let mut later = run(&all[..10]);
+    later.compare(&earlier);
+    let gone: Vec<String> = later.baseline.as_ref().unwrap().gone.iter().map(Identity::to_string).collect();
+    assert_eq!(gone, ["mixed-attributes-write: __kmap_pgprot <- __copy_user"]);
+    let mut unfinished = report(&all[..10], Outcome::Incomplete("it crashed".to_owned()), &[], &symbols());
+    unfinished.compare(&earlier);
+    assert_eq!(unfinished.baseline.unwrap().gone, []);
+    assert_eq!(unfinished.notes, ["this run did not finish, so findings of the baseline that it lacks are not called gone"]);
+}
+
+#[test]
+fn what_makes_two_runs_hard_to_compare_is_said() {
+    let findings = one_of_each();
+    let earlier = report(&findings, Outcome::Incomplete("it crashed".to_owned()), &["memcpy"], &Symbols::default());
+    let mut later = run(&findings);
+    later.compare(&earlier);
+    let about = |what: &str| later.notes.iter().filter(|note| note.contains(what)).count();
+    assert_eq!(["did not finish", "other muted sites", "no symbols"].map(about), [1, 1, 1], "{:?}", later.notes);
+    assert_eq!(later.notes.len(), 3);
+}
+
+#[test]
+fn a_report_reads_back_with_all_that_was_marked_and_other_files_are_refused() {
+    let mut report = suppressed("[[suppress]]\nclass = 'read-lost'\nreason = 'x'\n", "2026-11-22");
+    report.compare(&run(&one_of_each()[..4]));
+    assert_eq!(Report::from_json(&report.to_json()).unwrap(), report);
+    let json = report.to_json();
+    for (text, says) in [
+        ("", "not a JSON report"),
+        (&json[..json.len() / 2], "not a JSON report"),
+        ("{}", "its schema is \"\""),
+        ("{\"schema\": \"congruent.simulation/1\"}", "its schema is \"congruent.simulation/1\""),
+        (&json.replace("read-lost", "read-tomorrow"), "it cannot be read (unknown variant `read-tomorrow`"),
+    ] {
+        let error = Report::from_json(text).unwrap_err().to_string();
+        assert!(error.contains(says) && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn the_text_tells_what_counts_and_names_the_rest() {
+    let findings = one_of_each();
+    let mut report = run(&findings[..5]);
+    report.compare(&run(&findings[3..8]));
+    let rules = "[[suppress]]\nclass = 'read-stale-copy'\nproducer = 'user code'\nreason = 'a debugger reads there, JIRA-12'\n\
+                 [[suppress]]\nconsumer = 'nobody'\nreason = 'x'\n";
+    report.suppress(&suppressions(rules), day("2026-11-22"));
+    compare("known.txt", &report.to_text(TextOptions::default()));
+    compare("known.json", &report.to_json());
+    let mut nothing_left = run(&findings);
+    nothing_left.compare(&run(&findings));
+    compare("nothing-new.txt", &nothing_left.to_text(TextOptions::default()));
+}

@@ -1,0 +1,5 @@
+//! Reports in every form, made of one run that has a finding of each class.
+
+mod fixture;
+mod golden;
+mod known;
