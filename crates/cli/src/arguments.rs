@@ -133,7 +133,7 @@ mod tests {
             (&["chekc"], "'chekc'"),
             (&["check", "--timeout", "5 parsecs"], "such as 90s"),
             (&["check", "--timeout", "0s"], "longer than nothing"),
-            (&["check", "--format", "html"], "text, json"),
+            (&["check", "--format", "pdf"], "text, json"),
             (&["check", "--dcache", "p5600", "qemu-system-mips"], "'qemu-system-mips'"),
             (&["check", "--format", "text", "--format", "json"], "only one report"),
         ] {

@@ -18,6 +18,7 @@ mod plugin;
 mod reporting;
 mod screen;
 mod session;
+mod sources;
 
 use std::process::ExitCode;
 

@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use congruent_report::{Report, TextOptions};
 
+use crate::sources::SourceTree;
+
 /// The form of a report.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
 pub(crate) enum Format {
     /// For people.
     Text,
-    /// `congruent.report/1`.
+    /// `congruent.report/1`, with everything in it
     Json,
+    /// One page for a browser, with timelines
+    Html,
 }
 
 /// A report to write.
@@ -154,12 +158,13 @@ impl Outputs {
     }
 
     /// Writes all of them. A closed standard output is not an error: somebody has read enough.
-    pub(crate) fn write(mut self, report: &Report, show: usize) -> anyhow::Result<()> {
+    pub(crate) fn write(mut self, report: &Report, show: usize, sources: &SourceTree) -> anyhow::Result<()> {
         for output in &mut self.0 {
             let colour = output.file.is_none() && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
             let text = match output.format {
                 Format::Text => report.to_text(TextOptions { colour, show }),
                 Format::Json => report.to_json(),
+                Format::Html => report.to_html(&|file| sources.read(file)),
             };
             match &mut output.file {
                 None => match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {

@@ -12,6 +12,7 @@ use anyhow::{Context as _, anyhow};
 use congruent_report::{Date, Entry, Report, Suppressions, Symbols, Verdict};
 
 use crate::output::{Outputs, Targets};
+use crate::sources::SourceTree;
 
 /// The options that say how findings are named and reported, the same for every command that judges.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,6 +31,9 @@ pub(crate) struct ReportOptions {
     /// Let the findings pass that this earlier JSON report has: only new ones count
     #[arg(long, value_name = "REPORT")]
     baseline: Option<PathBuf>,
+    /// Show source lines in the HTML report from this directory, where symbol files say file and line; repeatable
+    #[arg(long, value_name = "DIR")]
+    source: Vec<PathBuf>,
 }
 
 impl ReportOptions {
@@ -52,6 +56,7 @@ impl ReportOptions {
 pub(crate) struct Reporting {
     outputs: Outputs,
     show: usize,
+    sources: SourceTree,
     suppressions: Option<Suppressions>,
     baseline: Option<Report>,
 }
@@ -65,7 +70,8 @@ impl Reporting {
         // The baseline is read before an output is opened, so it may be replaced by this run's report.
         let baseline = options.baseline.as_deref().map(read_baseline).transpose()?;
         let suppressions = read_suppressions(&options.suppress)?;
-        Ok(Self { outputs: Outputs::open(options.targets.list())?, show: options.show, suppressions, baseline })
+        let sources = SourceTree::open(&options.source)?;
+        Ok(Self { outputs: Outputs::open(options.targets.list())?, show: options.show, sources, suppressions, baseline })
     }
 
     /// Whether a report goes to standard output, which the guest's console then leaves to it.
@@ -84,7 +90,7 @@ impl Reporting {
         if let Some(baseline) = &self.baseline {
             report.compare(baseline);
         }
-        self.outputs.write(&report, self.show)?;
+        self.outputs.write(&report, self.show, &self.sources)?;
         Ok(match report.verdict {
             Verdict::Incomplete => 3,
             Verdict::Findings if report.findings.iter().any(Entry::fails) => 1,

@@ -10,6 +10,7 @@ mod baseline;
 mod date;
 mod explain;
 mod group;
+mod html;
 mod identity;
 mod mode;
 mod report;
@@ -19,6 +20,7 @@ mod text;
 
 pub use baseline::ReportFileError;
 pub use date::{Date, NotADate};
+pub use html::Sources;
 pub use identity::Identity;
 pub use mode::Mode;
 pub use report::{

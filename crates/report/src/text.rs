@@ -216,7 +216,33 @@ fn rest(page: &mut Page, groups: &[Group<'_>]) {
     page.field("", "they are less severe or less frequent; --show COUNT tells more of them, --format json holds every finding");
 }
 
-fn geometry(cache: &GeometryEntry) -> String {
+/// Whose code, and where: `kernel code, __copy_user+0x20 (0x80100520)`.
+pub(crate) fn who(party: &PartyEntry) -> String {
+    match (party.pc, party.mode) {
+        (Some(pc), Some(mode)) => format!("{} code, {}", mode.name(), place(party.symbol.as_deref(), pc)),
+        _ => format!("device {}", party.device.unwrap_or_default()),
+    }
+}
+
+/// What a party did, and past or through what: `store through colour 0`.
+pub(crate) fn doing(party: &PartyEntry, colour: Option<u16>) -> String {
+    let how = match (party.kind, colour) {
+        (PartyKindName::Dma, _) => "of memory, past the cache".to_owned(),
+        (_, Some(colour)) => format!("through colour {colour}"),
+        (_, None) if !party.cached => "through an uncached mapping".to_owned(),
+        (_, None) => "through a colour that was not recorded".to_owned(),
+    };
+    let what = match party.kind {
+        PartyKindName::Load => "load",
+        PartyKindName::Store => "store",
+        PartyKindName::Fetch => "instruction fetch",
+        PartyKindName::Dma => "access",
+    };
+    format!("{what} {how}")
+}
+
+/// The cache in a few words.
+pub(crate) fn geometry(cache: &GeometryEntry) -> String {
     let size = |bytes: u32| if bytes.is_multiple_of(1024) { format!("{} KiB", bytes / 1024) } else { format!("{bytes} bytes") };
     format!(
         "{}, {}, {}-byte lines, {} pages: {}",
@@ -232,12 +258,13 @@ fn place(symbol: Option<&str>, pc: Address) -> String {
     symbol.map_or_else(|| pc.to_string(), |symbol| format!("{symbol} ({pc})"))
 }
 
-fn amount(number: u64, one: &str, many: &str) -> String {
+/// A number with its noun.
+pub(crate) fn amount(number: u64, one: &str, many: &str) -> String {
     format!("{} {}", thousands(number), if number == 1 { one } else { many })
 }
 
 /// A number with commas between its thousands.
-fn thousands(number: u64) -> String {
+pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -293,23 +320,7 @@ impl Page {
     }
 
     fn party(&mut self, label: &str, party: &PartyEntry, colour: Option<u16>) {
-        let how = match (party.kind, colour) {
-            (PartyKindName::Dma, _) => "of memory, past the cache".to_owned(),
-            (_, Some(colour)) => format!("through colour {colour}"),
-            (_, None) if !party.cached => "through an uncached mapping".to_owned(),
-            (_, None) => "through a colour that was not recorded".to_owned(),
-        };
-        let what = match party.kind {
-            PartyKindName::Load => "load",
-            PartyKindName::Store => "store",
-            PartyKindName::Fetch => "instruction fetch",
-            PartyKindName::Dma => "access",
-        };
-        let who = match (party.pc, party.mode) {
-            (Some(pc), Some(mode)) => format!("{} code, {}", mode.name(), place(party.symbol.as_deref(), pc)),
-            _ => format!("device {}", party.device.unwrap_or_default()),
-        };
-        self.field(label, &format!("{who}: {what} {how}"));
+        self.field(label, &format!("{}: {}", who(party), doing(party, colour)));
         if let Some(line) = &party.line {
             self.field("", &format!("at {line}"));
         }
