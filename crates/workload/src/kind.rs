@@ -54,8 +54,10 @@ impl Kind {
     #[must_use]
     pub const fn small(self) -> u32 {
         match self {
-            Self::Sharers => 3,
             Self::Everything => 1,
+            Self::PageCache => 24,
+            Self::Memory | Self::DirectIo => 8,
+            Self::Sharers => 3,
             _ => 2,
         }
     }

@@ -57,6 +57,17 @@ impl Translator<'_> {
                     self.saw(file, 0, size as u64);
                 }
             }
+            // What C libraries make of fstat, and stat itself.
+            "newfstatat" | "fstatat64" => {
+                let open = if call.text(1) == "\"\"" { self.what_is(who, call.number(0)?) } else { None };
+                let file = match open {
+                    Some(Open::File { file, .. }) => Some(file),
+                    _ => self.names.get(&key(call.text(1))).copied(),
+                };
+                if let Some((file, size)) = file.zip(line::field(call.text(2), "st_size")) {
+                    self.saw(file, 0, size as u64);
+                }
+            }
             "read" | "readv" => self.transfer(who, call, Way::In, None)?,
             "write" | "writev" => self.transfer(who, call, Way::Out, None)?,
             "pread64" | "preadv" | "preadv2" => self.transfer(who, call, Way::In, Some(call.number(3)? as u64))?,
@@ -167,6 +178,9 @@ impl Translator<'_> {
             self.leave_out(&format!("{} of 4 GiB or more", call.name));
             return Ok(());
         };
+        if len == 0 {
+            return Ok(());
+        }
         let Some(opened) = self.descriptor(who, call.number(0)?) else {
             self.leave_out(&format!("{} of something else than a file or pipe", call.name));
             return Ok(());
