@@ -14,8 +14,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 pub use self::line::{Impossible, Line};
-use self::state::{MOST_COLOURS, State};
-pub use self::step::{Bypass, Groups, Move, Op, Shape, Step, Verdict};
+use self::state::{MOST_PLACES, State};
+pub use self::step::{Bypass, CodeShape, Groups, Move, Op, Shape, Step, Verdict};
 
 /// A set of states, by number, of the [`Schedules`] that gave it out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -45,10 +45,13 @@ impl Schedules {
     /// The schedules of a line of this shape under these steps.
     ///
     /// # Panics
-    /// If the shape has more than four colours, groups or ways.
+    /// If the shape has more than eight colours in all, or more than four groups or ways.
     #[must_use]
     pub fn new(shape: Shape, steps: Vec<Step>) -> Self {
-        assert!(shape.colours <= MOST_COLOURS && shape.groups <= 4 && shape.ways <= 4, "{shape:?} does not fit into a state");
+        assert!(
+            shape.places() <= MOST_PLACES && shape.groups <= 4 && shape.ways.max(shape.code.map_or(0, |code| code.ways)) <= 4,
+            "{shape:?} does not fit into a state"
+        );
         let mut schedules = Self { shape, steps, sets: Vec::new(), numbers: BTreeMap::new(), known: Vec::new() };
         schedules.number([State::start(shape)].into());
         schedules
@@ -111,7 +114,7 @@ impl Schedules {
         let end = &reached[reached.len() - 1];
         let (state, verdict) =
             end.keys().map(|state| (*state, sees(shape, *state, *last))).find(|(_, verdict)| verdict.groups() != 0)?;
-        let way = if state.misses(*last) { Some(0) } else { None };
+        let way = state.missed(shape, *last).map(|_| 0);
         let mut moves = vec![Move::Step(*last, way)];
         let (mut at, mut stage) = (state, reached.len() - 1);
         while let Some((from, by)) = reached[stage][&at] {
@@ -158,23 +161,28 @@ fn sees(shape: Shape, state: State, step: Step) -> Verdict {
         Step::Past(_, Op::Store, groups) => {
             verdict.threatened = groups & (0..shape.colours).fold(0, |stored, colour| stored | stored_in(colour));
         }
+        Step::Fetch(through, groups) => match state.held(shape.code_place(through)) {
+            Some(held) => verdict.hit_old = groups & !held.newest,
+            None => verdict.memory_old = groups & !state.seen_by_fetch(shape, through),
+        },
         Step::Prefetch(_) | Step::Maintain(..) | Step::Index(..) | Step::Whole(_) => {}
+        Step::DropCode(_) | Step::DropCodeIndex(..) | Step::DropCodeWhole => {}
     }
     verdict
 }
 
 /// The states that a step can lead to from one state, each with the way that was filled.
 fn outcomes(shape: Shape, state: State, step: Step) -> impl Iterator<Item = (State, Option<u8>)> {
-    let misses = state.misses(step);
-    let ways = if misses { shape.ways } else { 0 };
-    let unfilled = !misses || matches!(step, Step::Prefetch(_));
+    let missed = state.missed(shape, step);
+    let ways = missed.map_or(0, |place| shape.ways_of(place));
+    let unfilled = missed.is_none() || matches!(step, Step::Prefetch(_));
     let ways = (0..ways).map(Some).chain(unfilled.then_some(None));
     ways.map(move |way| (state.step(shape, step, way), way))
 }
 
 /// What hardware may do on its own in one state.
 fn moves(shape: Shape, state: State) -> impl Iterator<Item = (State, Move)> {
-    (0..shape.colours).flat_map(move |colour| {
+    (0..shape.places()).flat_map(move |colour| {
         let dirty = state.held(colour).map(|held| held.dirty);
         let write_backs = (0..shape.units()).filter(move |unit| dirty.is_some_and(|dirty| dirty >> unit & 1 != 0));
         let write_backs = write_backs.map(move |unit| (state.write_back(shape, colour, unit), Move::WriteBack(colour, unit)));

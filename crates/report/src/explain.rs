@@ -2,7 +2,7 @@
 //!
 //! The judge's rules are stated once, in `congruent-shadow`; these are sentences about their results, and decide nothing.
 
-use congruent_shadow::{Effect, HazardClass};
+use congruent_shadow::{Effect, HazardClass, Side};
 use congruent_trace::Maintenance;
 
 use crate::group::function;
@@ -111,6 +111,25 @@ pub(crate) fn explain(entry: &Entry) -> Explanation {
             format!("the line was dirty under {there}; evicting it later puts the older bytes over those stored to memory directly"),
             format!("write back and invalidate {there} of the frame before storing to it through an uncached mapping"),
         ),
+        HazardClass::FetchDirty => (
+            format!("{reader} may run old instructions; {writer} wrote newer ones that are still in the data cache"),
+            format!(
+                "instructions are fetched from memory, and the newer bytes were still dirty in the data cache under {there}"
+            ),
+            format!("write back {there} of the frame, then drop its lines from the instruction cache, before running the code"),
+        ),
+        HazardClass::FetchStaleCopy => (
+            format!("{reader} may run old instructions from a stale copy; {writer} wrote newer ones"),
+            format!(
+                "the instruction cache may still hold the line, under {here}, from before the newer bytes were written {}",
+                match (by_device, uncached_writer) {
+                    (true, _) => "to memory by the device".to_owned(),
+                    (_, true) => "to memory past the cache".to_owned(),
+                    _ => format!("through {there}"),
+                }
+            ),
+            format!("drop {here} of the frame from the instruction cache after the newer bytes reach memory, before running them"),
+        ),
         _ => (
             format!("{reader} may see old bytes; {writer} wrote newer ones"),
             "this kind of hazard is newer than this program's explanations".to_owned(),
@@ -128,15 +147,21 @@ pub(crate) fn past(entry: &Entry, past: &PastMaintenanceEntry) -> String {
         Maintenance::WriteBackInvalidate => "write back and invalidate",
     };
     let aim = colour(past.colour, "by index or the whole cache");
-    format!("{operation}, {aim}: {}", effect(entry, past))
+    let side = match past.side {
+        Side::Data => "",
+        Side::Instruction => " on the instruction side",
+    };
+    format!("{operation}{side}, {aim}: {}", effect(entry, past))
 }
 
 fn effect(entry: &Entry, past: &PastMaintenanceEntry) -> String {
     if past.muted {
         return "muted, so it did nothing".to_owned();
     }
-    let reader_colour = past.colour.is_some() && past.colour == entry.consumer_colour;
-    let writer_colour = past.colour.is_some() && past.colour == entry.producer_colour;
+    let fetched = matches!(entry.class, HazardClass::FetchDirty | HazardClass::FetchStaleCopy);
+    let reader_side = if fetched { Side::Instruction } else { Side::Data };
+    let reader_colour = past.side == reader_side && past.colour.is_some() && past.colour == entry.consumer_colour;
+    let writer_colour = past.side == Side::Data && past.colour.is_some() && past.colour == entry.producer_colour;
     let did = match past.effect {
         Effect::Nothing if past.colour.is_none() => "nothing of the line was held where it looked, or not every way was covered",
         Effect::Nothing if past.op == Maintenance::WriteBack => "nothing dirty of the line was held there",
@@ -148,12 +173,17 @@ fn effect(entry: &Entry, past: &PastMaintenanceEntry) -> String {
         _ => "its effect has no name yet",
     };
     let but = match entry.class {
-        HazardClass::ReadDirtyElsewhere | HazardClass::DmaReadStale | HazardClass::MixedAttributesRead => match past.effect {
+        HazardClass::ReadDirtyElsewhere
+        | HazardClass::DmaReadStale
+        | HazardClass::MixedAttributesRead
+        | HazardClass::FetchDirty => match past.effect {
+            _ if past.side == Side::Instruction => Some("the newer bytes were still in the data cache".to_owned()),
             Effect::Nothing if writer_colour => Some("the bytes became dirty after that".to_owned()),
             _ if writer_colour => Some("the line was dirtied again after that".to_owned()),
             _ => entry.producer_colour.map(|colour| format!("the newer bytes were in colour {colour}")),
         },
-        HazardClass::ReadStaleCopy => match past.effect {
+        HazardClass::FetchStaleCopy if past.side == Side::Data => Some("the old copy was in the instruction cache".to_owned()),
+        HazardClass::ReadStaleCopy | HazardClass::FetchStaleCopy => match past.effect {
             Effect::WroteBack if reader_colour => Some("the copy that stayed was the old one".to_owned()),
             _ if reader_colour => {
                 Some("the old bytes were fetched again after that, before the newer ones reached memory".to_owned())

@@ -3,7 +3,7 @@
 //! It holds every finding by site. Fields may be added to the schema; none is renamed or removed without a new schema name.
 
 use congruent_geometry::{CacheGeometry, VirtAddr};
-use congruent_shadow::{Effect, Finding, HazardClass, Party, PartyKind, PastMaintenance, Stats};
+use congruent_shadow::{Effect, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
 use congruent_trace::{Maintenance, Site};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -239,6 +239,9 @@ pub struct PastMaintenanceEntry {
     /// `write-back`, `invalidate` or `write-back-invalidate`.
     #[serde(with = "operation")]
     pub op: Maintenance,
+    /// On which cache: left out if `data`, else `instruction`.
+    #[serde(default, skip_serializing_if = "is_data")]
+    pub side: Side,
     /// The colour it was aimed at; none for the whole cache and sweeps by index.
     pub colour: Option<u16>,
     /// The code address.
@@ -252,6 +255,11 @@ pub struct PastMaintenanceEntry {
     pub effect: Effect,
     /// Whether `--mute` made it do nothing.
     pub muted: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes references.
+fn is_data(side: &Side) -> bool {
+    *side == Side::Data
 }
 
 impl Report {
@@ -340,6 +348,7 @@ impl Names<'_> {
             PartyKind::UncachedLoad => (PartyKindName::Load, false),
             PartyKind::UncachedStore => (PartyKindName::Store, false),
             PartyKind::Dma => (PartyKindName::Dma, false),
+            PartyKind::Fetch => (PartyKindName::Fetch, true),
             _ => (PartyKindName::Load, true),
         };
         if kind == PartyKindName::Dma {
@@ -352,9 +361,9 @@ impl Names<'_> {
     }
 
     fn past(&self, past: &PastMaintenance) -> PastMaintenanceEntry {
-        let &PastMaintenance { op, colour, site, effect, muted } = past;
+        let &PastMaintenance { op, side, colour, site, effect, muted } = past;
         let (symbol, line) = self.name(site);
-        PastMaintenanceEntry { op, colour, pc: site.into(), symbol, line, effect, muted }
+        PastMaintenanceEntry { op, side, colour, pc: site.into(), symbol, line, effect, muted }
     }
 
     fn name(&self, site: Site) -> (Option<String>, Option<String>) {

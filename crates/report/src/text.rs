@@ -166,7 +166,11 @@ fn account(page: &mut Page, number: usize, group: &Group<'_>) {
         }
     }
     page.field("seen", &times);
-    let read = if entry.consumer.kind == PartyKindName::Load { "read by" } else { "access by" };
+    let read = match entry.consumer.kind {
+        PartyKindName::Load => "read by",
+        PartyKindName::Fetch => "fetched by",
+        _ => "access by",
+    };
     page.party(read, &entry.consumer, entry.consumer_colour);
     let mut what = format!("{} at physical address {}", amount(entry.example.bytes.into(), "byte", "bytes"), entry.example.paddr);
     if let Some(vaddr) = entry.example.vaddr {

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use congruent_geometry::{ByteMask, Colour, PhysAddr, VirtAddr};
 use congruent_trace::{AccessKind, Site};
 
-use crate::finding::{Example, Party, PartyKind};
+use crate::finding::{Example, Party, PartyKind, Side};
 use crate::heads::{Head, LineId};
 use crate::history::Question;
 use crate::line::{Hazard, Path};
@@ -37,7 +37,7 @@ impl Shadow {
         let id = LineId { page: page.0, line: offset >> self.geometry.line_shift() };
         match self.heads.head(id) {
             Head::Empty => {}
-            Head::Single { colour: held, stamp } if held == colour => {
+            Head::Single { colour: held, stamp, .. } if held == colour => {
                 if !self.sweeps.quiet_since(self.set_of(id, colour), stamp) {
                     return false;
                 }
@@ -47,16 +47,28 @@ impl Shadow {
             }
             _ => return false,
         }
-        let stamp = self.sweeps.stamp();
-        self.heads.set_head(id, Head::Single { colour, stamp });
+        self.set_single(kind, id, colour);
         true
+    }
+
+    /// Notes an access of a line that only this colour of the data cache may hold.
+    fn set_single(&mut self, kind: AccessKind, id: LineId, colour: u16) {
+        let stamp = self.sweeps.stamp();
+        let watched = match kind {
+            AccessKind::Load => self.code.is_new(id),
+            AccessKind::Store => {
+                self.code.outdate(id);
+                false
+            }
+        };
+        self.heads.set_head(id, Head::Single { colour, stamp, watched });
     }
 
     /// Takes a prefetch of the line that holds `offset` of a page: it may be filled, and nothing is consumed.
     pub fn prefetch(&mut self, page: PageId, vaddr: VirtAddr, offset: u32) {
         let colour = self.colour_of(vaddr);
         self.pieces(page.0, offset, 1, |shadow, id, _| {
-            if !shadow.keeps_simple(id, colour) {
+            if !shadow.keeps_simple(AccessKind::Load, id, colour) {
                 let stamp = shadow.sweeps.stamp();
                 let mut line = shadow.unpack(id);
                 shadow.settle_for(id, &mut line, colour, stamp);
@@ -87,7 +99,7 @@ impl Shadow {
     }
 
     /// Cuts a range of a page into lines.
-    fn pieces(&mut self, page: u32, offset: u32, size: u32, mut each: impl FnMut(&mut Self, LineId, ByteMask)) {
+    pub(crate) fn pieces(&mut self, page: u32, offset: u32, size: u32, mut each: impl FnMut(&mut Self, LineId, ByteMask)) {
         let line_bytes = self.geometry.line();
         let (mut at, end) = (offset, offset.saturating_add(size).min(self.geometry.page()));
         while at < end {
@@ -103,7 +115,7 @@ impl Shadow {
         let by = |kind| Party { kind, site, colour: Some(colour) };
         match kind {
             AccessKind::Load => {
-                if self.keeps_simple(id, colour) {
+                if self.keeps_simple(kind, id, colour) {
                     return;
                 }
                 let stamp = self.sweeps.stamp();
@@ -120,7 +132,7 @@ impl Shadow {
                 self.close(id, line);
             }
             AccessKind::Store => {
-                if self.keeps_single(id, colour) {
+                if self.keeps_single(kind, id, colour) {
                     let bits = self.heads.bits(id) | bytes;
                     self.heads.set_bits(id, bits);
                     self.heads.set_site(id, site);
@@ -145,6 +157,7 @@ impl Shadow {
 
     fn bypass_line(&mut self, path: Path, kind: AccessKind, id: LineId, bytes: ByteMask, site: Site) {
         match (self.heads.head(id), kind) {
+            (Head::Empty, AccessKind::Store) if self.code.may_hold(id) => {}
             (Head::Empty, _) | (Head::Shared { .. }, AccessKind::Load) => return,
             (Head::Single { .. }, AccessKind::Load) if self.heads.bits(id).is_empty() => return,
             _ => {}
@@ -168,11 +181,15 @@ impl Shadow {
     }
 
     /// Carries out an access of a line that no colour but `colour` may hold, and that stays so; false if it is not such.
-    fn keeps_single(&mut self, id: LineId, colour: u16) -> bool {
+    fn keeps_single(&mut self, kind: AccessKind, id: LineId, colour: u16) -> bool {
         match self.heads.head(id) {
             Head::Empty => {}
-            Head::Single { colour: held, stamp } if held == colour => {
+            Head::Single { colour: held, stamp, .. } if held == colour => {
                 let swept = self.sweeps.since(self.set_of(id, colour), stamp);
+                if !swept.written_back.is_none() && self.code.is_outdated(id) {
+                    // What stops being dirty goes on being old in the instruction cache.
+                    return false;
+                }
                 if self.shape.all_ways.without(swept.written_back).is_none() {
                     self.heads.set_bits(id, ByteMask::EMPTY);
                 } else if !swept.written_back.is_none() && !self.heads.bits(id).is_empty() {
@@ -182,13 +199,12 @@ impl Shadow {
             }
             _ => return false,
         }
-        let stamp = self.sweeps.stamp();
-        self.heads.set_head(id, Head::Single { colour, stamp });
+        self.set_single(kind, id, colour);
         true
     }
 
     /// As [`keeps_single`](Self::keeps_single), or clean lines that several colours hold and go on holding.
-    fn keeps_simple(&mut self, id: LineId, colour: u16) -> bool {
+    fn keeps_simple(&mut self, kind: AccessKind, id: LineId, colour: u16) -> bool {
         let own = ByteMask(1 << colour.min(127));
         match self.heads.head(id) {
             Head::Shared { stamp } => {
@@ -206,12 +222,12 @@ impl Shadow {
                 self.heads.set_head(id, Head::Shared { stamp: now });
                 true
             }
-            _ => self.keeps_single(id, colour),
+            _ => self.keeps_single(kind, id, colour),
         }
     }
 
     /// Books the hazards that an access of the line was found to have.
-    fn report(&mut self, id: LineId, hazards: &mut Vec<Hazard>, consumer: Party) {
+    pub(crate) fn report(&mut self, id: LineId, hazards: &mut Vec<Hazard>, consumer: Party) {
         for hazard in hazards.drain(..) {
             let first = hazard.bytes.first().unwrap_or(0);
             let frame = self.frame_of[id.page as usize];
@@ -221,17 +237,24 @@ impl Shadow {
             let in_page = u64::from(self.geometry.page()) - 1;
             let vaddr = self.vaddr.map(|vaddr| VirtAddr(vaddr.0 & !in_page | paddr.0 & in_page));
             let example = Example { vaddr, paddr, bytes: hazard.bytes.count() };
-            let lines = self.geometry.lines_per_page();
+            let concerns = |side, set| match side {
+                Side::Data => {
+                    let lines = self.geometry.lines_per_page();
+                    set % lines == id.line % lines.min(self.geometry.sets())
+                }
+                Side::Instruction => self.code.concerns(set, id),
+            };
             let question = Question {
                 id,
                 producer: hazard.producer,
                 producer_is_last: hazard.producer_is_last,
                 still_dirty: hazard.still_dirty,
                 // The stamp of the consumer's colour is that of the consumer.
-                producer_stamp: hazard
-                    .producer_stamp
-                    .filter(|_| hazard.producer.is_some_and(|producer| producer.colour != consumer.colour)),
-                concerns: &|set| set % lines == id.line % lines.min(self.geometry.sets()),
+                producer_stamp: hazard.producer_stamp.filter(|_| {
+                    consumer.kind == PartyKind::Fetch
+                        || hazard.producer.is_some_and(|producer| producer.colour != consumer.colour)
+                }),
+                concerns: &concerns,
             };
             self.findings.record(hazard.class, consumer, hazard.producer, example, || self.history.between(&question));
         }

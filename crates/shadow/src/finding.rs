@@ -28,6 +28,11 @@ pub enum HazardClass {
     MixedAttributesRead,
     /// An uncached store to bytes that are dirty in the cache.
     MixedAttributesWrite,
+    /// A fetch of instructions whose newest bytes are dirty in the data cache, and perhaps not where fetches look for them.
+    FetchDirty,
+    /// A fetch that may hit a copy in the instruction cache older than the newest bytes (or be served by such a copy in the data
+    /// cache, where misses are).
+    FetchStaleCopy,
 }
 
 /// What kind of access a party of a finding made.
@@ -45,6 +50,8 @@ pub enum PartyKind {
     UncachedStore,
     /// A device.
     Dma,
+    /// A fetch of instructions.
+    Fetch,
 }
 
 /// One of the two accesses of a finding.
@@ -55,7 +62,8 @@ pub struct Party {
     pub kind: PartyKind,
     /// Where in the guest's code.
     pub site: Site,
-    /// Through which colour; `None` for devices and uncached accesses.
+    /// Through which colour, of the instruction cache for a fetch, else of the data cache; `None` for devices and uncached
+    /// accesses.
     pub colour: Option<u16>,
 }
 
@@ -87,6 +95,17 @@ pub enum Effect {
     WroteBackAndDropped,
 }
 
+/// One of the two caches of a core.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum Side {
+    /// The data cache.
+    #[default]
+    Data,
+    /// The instruction cache.
+    Instruction,
+}
+
 /// One maintenance operation on the line of a finding, before the finding.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -94,7 +113,10 @@ pub struct PastMaintenance {
     /// What was asked for.
     #[cfg_attr(feature = "serde", serde(with = "maintenance_name"))]
     pub op: Maintenance,
-    /// The colour it was aimed at; `None` for operations on the whole cache or swept by index.
+    /// On which cache.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub side: Side,
+    /// The colour of that cache that it was aimed at; `None` for operations on the whole cache or swept by index.
     pub colour: Option<u16>,
     /// Where in the guest's code.
     pub site: Site,

@@ -2,11 +2,12 @@
 
 use congruent_geometry::{ByteMask, PhysAddr, VirtAddr};
 
-use crate::finding::{Effect, Party, PartyKind};
+use crate::code::CodeKey;
+use crate::finding::{Effect, Party, PartyKind, Side};
 use crate::heads::{Head, LineId};
-use crate::line::{Copy, Line, Writer};
+use crate::line::{CODE, Copy, Line, Writer};
 use crate::shadow::Shadow;
-use crate::sweep::Sweeps;
+use crate::sweep::{Sweeps, Swept};
 
 /// Emptied lines kept for the memory they own.
 const SPARE: usize = 16;
@@ -52,7 +53,16 @@ impl Shadow {
     /// As [`settle`](Self::settle), for an access through `colour`, which will get a new stamp.
     pub(crate) fn settle_for(&mut self, id: LineId, line: &mut Line, colour: u16, stamp: u32) {
         self.settle(id, line);
-        line.resolve(colour, stamp, |colour, stamp| self.sweeps.since(self.set_of(id, colour), stamp));
+        line.resolve(colour, stamp, |colour, stamp| self.swept(id, colour, stamp));
+    }
+
+    /// What was done since a stamp to the ways in which a copy of the line may sit; the colour says in which cache.
+    pub(crate) fn swept(&self, id: LineId, colour: u16, stamp: u32) -> Swept {
+        if colour & CODE == 0 {
+            self.sweeps.since(self.set_of(id, colour), stamp)
+        } else {
+            self.code.sweeps.since(self.code.set_of(id, colour & !CODE), stamp)
+        }
     }
 
     /// The line in full, as it was left.
@@ -62,7 +72,7 @@ impl Shadow {
         let copy = |colour, stamp, dirty| Copy { colour, ways: all_ways, stamp, stale: ByteMask::EMPTY, dirty };
         match self.heads.head(id) {
             Head::Empty => {}
-            Head::Single { colour, stamp } => {
+            Head::Single { colour, stamp, .. } => {
                 let dirty = self.heads.bits(id);
                 line.copies.push(copy(colour, stamp, dirty));
                 if !dirty.is_empty() {
@@ -73,30 +83,47 @@ impl Shadow {
                 let held = (0..self.heads.shared_limit() as u16).filter(|colour| self.heads.names(id, *colour));
                 line.copies.extend(held.map(|colour| copy(colour, stamp, ByteMask::EMPTY)));
             }
-            Head::Record(place) => self.records.read(place, &mut line),
+            Head::Record(place) => {
+                self.records.read(place, &mut line);
+                return line;
+            }
+        }
+        if let CodeKey::Alone { colour, stamp, .. } = self.code.key(id) {
+            // What is dirty was stored since the copy was made, or before that and not written back.
+            let stale = line.copies.iter().fold(ByteMask::EMPTY, |mask, copy| mask | copy.dirty);
+            let ways = self.shape.code_ways;
+            line.copies.push(Copy { colour: colour | CODE, ways, stamp, stale, dirty: ByteMask::EMPTY });
         }
         line
     }
 
     /// Carries out every postponed operation that is complete.
     fn settle(&mut self, id: LineId, line: &mut Line) {
-        let oldest = line.copies.iter().map(|copy| copy.stamp).min().unwrap_or(0);
-        let effect = line.settle(|colour, stamp| self.sweeps.since(self.set_of(id, colour), stamp));
+        let oldest = |line: &Line, code| {
+            line.copies.iter().filter(|copy| copy.is_code() == code).map(|copy| copy.stamp).min().unwrap_or(0)
+        };
+        let (after, code_after) = (oldest(line, false), oldest(line, true));
+        let (effect, code_dropped) = line.settle(|colour, stamp| self.swept(id, colour, stamp));
         if effect != Effect::Nothing {
-            self.history.push_swept(id, oldest, self.sweeps.epoch(), effect);
+            self.history.push_swept(Side::Data, id, after, self.sweeps.epoch(), effect);
+        }
+        if code_dropped {
+            self.history.push_swept(Side::Instruction, id, code_after, self.code.sweeps.epoch(), Effect::Dropped);
         }
     }
 
     /// Stores the line in the simplest form that says the same.
-    pub(crate) fn close(&mut self, id: LineId, line: Line) {
+    pub(crate) fn close(&mut self, id: LineId, mut line: Line) {
         let place = match self.heads.head(id) {
             Head::Record(place) => Some(place),
             _ => None,
         };
-        let (head, bits) = match (self.simple_form(id, &line), place) {
+        line.copies.sort_by_key(Copy::is_code);
+        let (head, bits, code) = match (self.simple_form(id, &line), place) {
             (Some(simple), place) => {
                 // Only the producer of dirty bytes can ever be asked for.
-                let dirty = |writer: &&Writer| matches!(simple, (Head::Single { .. }, dirty) if writer.bytes.intersects(dirty));
+                let dirty =
+                    |writer: &&Writer| matches!(simple, (Head::Single { .. }, dirty, _) if writer.bytes.intersects(dirty));
                 if let Some(writer) = line.writers.iter().rev().find(dirty) {
                     self.heads.set_site(id, writer.party.site);
                 }
@@ -107,24 +134,63 @@ impl Shadow {
             }
             (None, Some(place)) => {
                 self.records.put(place, &line);
-                (Head::Record(place), ByteMask::EMPTY)
+                (Head::Record(place), ByteMask::EMPTY, self.code_hint(&line))
             }
-            (None, None) => (Head::Record(self.records.insert(&line)), ByteMask::EMPTY),
+            (None, None) => (Head::Record(self.records.insert(&line)), ByteMask::EMPTY, self.code_hint(&line)),
         };
         self.heads.set_head(id, head);
         self.heads.set_bits(id, bits);
+        self.code.set(id, code);
         self.put_aside(line);
     }
 
-    /// The compact form of the line, if it has one.
-    fn simple_form(&self, id: LineId, line: &Line) -> Option<(Head, ByteMask)> {
+    /// The compact form of the line, if it has one. Copies of the instruction cache come last.
+    fn simple_form(&self, id: LineId, line: &Line) -> Option<(Head, ByteMask, CodeKey)> {
         if !line.lost().is_empty() {
             return None;
         }
+        let (data, code) = line.copies.split_at(line.copies.partition_point(|copy| !copy.is_code()));
+        let (head, bits) = self.simple_data_form(id, data)?;
+        let dirty = if matches!(head, Head::Single { .. }) { bits } else { ByteMask::EMPTY };
+        let code = match *code {
+            [] => CodeKey::Empty,
+            [only] if only.ways == self.shape.code_ways && only.stale == dirty => {
+                CodeKey::Alone { colour: only.colour & !CODE, stamp: only.stamp, new: dirty.is_empty() }
+            }
+            _ => return None,
+        };
+        match head {
+            Head::Single { colour, stamp, .. } => {
+                Some((Head::Single { colour, stamp, watched: matches!(code, CodeKey::Alone { new: true, .. }) }, bits, code))
+            }
+            _ => Some((head, bits, code)),
+        }
+    }
+
+    /// What the key says of a line that has a record: whether fetches through some colour find everything new and leave it so.
+    fn code_hint(&self, line: &Line) -> CodeKey {
+        let (data, code) = line.copies.split_at(line.copies.partition_point(|copy| !copy.is_code()));
+        let new = |copy: &Copy| copy.dirty.is_empty() && (copy.stale.is_empty() || !self.code.fills_from_data());
+        match *code {
+            [only]
+                if only.ways == self.shape.code_ways
+                    && only.stale.is_empty()
+                    && line.lost().is_empty()
+                    && data.iter().all(new) =>
+            {
+                CodeKey::Alone { colour: only.colour & !CODE, stamp: only.stamp, new: true }
+            }
+            [] => CodeKey::Empty,
+            _ => CodeKey::InRecord,
+        }
+    }
+
+    /// The compact form of the data cache's copies, if they have one.
+    fn simple_data_form(&self, id: LineId, copies: &[Copy]) -> Option<(Head, ByteMask)> {
         let whole = |copy: &Copy| copy.ways == self.shape.all_ways && copy.stale.is_empty();
-        match line.copies[..] {
+        match *copies {
             [] => Some((Head::Empty, ByteMask::EMPTY)),
-            [only] if whole(&only) => Some((Head::Single { colour: only.colour, stamp: only.stamp }, only.dirty)),
+            [only] if whole(&only) => Some((Head::Single { colour: only.colour, stamp: only.stamp, watched: false }, only.dirty)),
             [_] => None,
             ref several => {
                 let limit = self.heads.shared_limit();

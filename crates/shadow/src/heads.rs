@@ -19,8 +19,11 @@ const COLOUR_BITS: u32 = 10;
 /// Bits of a key that hold the epoch.
 const STAMP_BITS: u32 = 20;
 const TAG_SHIFT: u32 = COLOUR_BITS + STAMP_BITS;
-const TAG_SHARED: u32 = 1;
-const TAG_RECORD: u32 = 2;
+const TAG_SHARED: u32 = 2;
+const TAG_RECORD: u32 = 3;
+
+/// The bit of a simple line's key that takes stores, but not loads, off the quiet path.
+pub(crate) const WATCHED: u32 = 1 << TAG_SHIFT;
 
 /// The last epoch that a key has room for.
 pub(crate) const LAST_EPOCH: u32 = (1 << STAMP_BITS) - 1;
@@ -36,8 +39,9 @@ pub(crate) const fn single_key(colour: u32, stamp: u32) -> u32 {
 pub(crate) enum Head {
     /// No colour may hold the line.
     Empty,
-    /// Only this colour may hold it, and its dirty bytes are in the bitmap.
-    Single { colour: u16, stamp: u32 },
+    /// Only this colour of the data cache may hold it, and its dirty bytes are in the bitmap. `watched`: the instruction cache
+    /// may hold a copy that is as new as memory, which a store makes old (`code`).
+    Single { colour: u16, stamp: u32, watched: bool },
     /// The colours in the bitmap may hold it, all clean and new.
     Shared { stamp: u32 },
     /// It has a record of its own, at this place.
@@ -51,14 +55,14 @@ impl Head {
             TAG_SHARED => Self::Shared { stamp },
             TAG_RECORD => Self::Record(key & !(TAG_RECORD << TAG_SHIFT)),
             _ if key == 0 => Self::Empty,
-            _ => Self::Single { colour: (key & ((1 << COLOUR_BITS) - 1)) as u16, stamp },
+            _ => Self::Single { colour: (key & ((1 << COLOUR_BITS) - 1)) as u16, stamp, watched: key & WATCHED != 0 },
         }
     }
 
     pub const fn encode(self) -> u32 {
         match self {
             Self::Empty => 0,
-            Self::Single { colour, stamp } => single_key(colour as u32, stamp),
+            Self::Single { colour, stamp, watched } => single_key(colour as u32, stamp) | if watched { WATCHED } else { 0 },
             Self::Shared { stamp } => TAG_SHARED << TAG_SHIFT | single_key(0, stamp),
             Self::Record(place) => TAG_RECORD << TAG_SHIFT | place,
         }
@@ -249,8 +253,9 @@ mod tests {
             Head::Shared { stamp: 1 },
             Head::Shared { stamp: LAST_EPOCH },
         ];
+        let singles = [(0, 1), (1023, 1), (0, LAST_EPOCH), (1023, LAST_EPOCH)];
         let singles =
-            [(0, 1), (1023, 1), (0, LAST_EPOCH), (1023, LAST_EPOCH)].map(|(colour, stamp)| Head::Single { colour, stamp });
+            [false, true].into_iter().flat_map(|watched| singles.map(|(colour, stamp)| Head::Single { colour, stamp, watched }));
         for head in heads.into_iter().chain(singles) {
             assert_eq!(Head::decode(head.encode()), head);
         }

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use congruent_trace::{Maintenance, Site};
 
-use crate::finding::{Effect, Party, PastMaintenance};
+use crate::finding::{Effect, Party, PastMaintenance, Side};
 use crate::heads::LineId;
 
 /// Operations remembered.
@@ -37,14 +37,25 @@ pub(crate) struct Past {
     /// For operations by address.
     pub effect: Effect,
     pub muted: bool,
+    /// The data side's epoch when it came.
     pub epoch: u32,
+    /// For an operation on the instruction side: that side's epoch.
+    pub code_epoch: Option<u32>,
     /// The last known writer of the line when the operation came, for operations by address.
     pub writer: Option<Party>,
 }
 
-/// What the sweeps of the epochs `after < epoch <= until` did to a line.
+impl Past {
+    /// Which cache it was aimed at.
+    fn side(&self) -> Side {
+        if self.code_epoch.is_some() { Side::Instruction } else { Side::Data }
+    }
+}
+
+/// What the sweeps of the epochs `after < epoch <= until` of one side did to a line.
 #[derive(Clone, Copy, Debug)]
 struct Swept {
+    side: Side,
     id: LineId,
     after: u32,
     until: u32,
@@ -89,8 +100,8 @@ pub(crate) struct Question<'a> {
     pub still_dirty: bool,
     /// The epoch of the last access through the producer's colour, if it may still hold the line.
     pub producer_stamp: Option<u32>,
-    /// Whether a set holds the line for some colour.
-    pub concerns: &'a dyn Fn(u32) -> bool,
+    /// Whether a set of a cache holds the line for some colour.
+    pub concerns: &'a dyn Fn(Side, u32) -> bool,
 }
 
 /// The operations so far.
@@ -109,14 +120,17 @@ impl History {
         self.past.push(past);
     }
 
-    /// Notes what sweeps later than `after` and up to `until` did to a line.
-    pub fn push_swept(&mut self, id: LineId, after: u32, until: u32, effect: Effect) {
-        self.swept.push(Swept { id, after, until, effect });
+    /// Notes what sweeps later than `after` and up to `until`, in epochs of their side, did to a line.
+    pub fn push_swept(&mut self, side: Side, id: LineId, after: u32, until: u32, effect: Effect) {
+        self.swept.push(Swept { side, id, after, until, effect });
     }
 
     /// Forgets the order of what was, because epochs start over.
     pub fn restart(&mut self) {
-        self.past.entries.iter_mut().for_each(|past| past.epoch = 0);
+        for past in &mut self.past.entries {
+            past.epoch = 0;
+            past.code_epoch = past.code_epoch.map(|_| 0);
+        }
         self.swept.entries.iter_mut().for_each(|swept| (swept.after, swept.until) = (0, 0));
     }
 
@@ -124,10 +138,12 @@ impl History {
     pub fn between(&self, question: &Question<'_>) -> Vec<PastMaintenance> {
         let mut told: Vec<PastMaintenance> = Vec::new();
         for past in self.past.iter() {
+            let side = past.side();
             let effect = match past.target {
                 Target::Line(id) if id == question.id => {
                     let other_writer = question.producer_is_last && past.writer != question.producer;
                     let wrote_producer = question.still_dirty
+                        && side == Side::Data
                         && past.colour == question.producer.and_then(|producer| producer.colour)
                         && past.effect != Effect::Nothing;
                     if other_writer || wrote_producer {
@@ -136,19 +152,24 @@ impl History {
                     past.effect
                 }
                 Target::Line(_) => continue,
-                Target::Index { set } if !(question.concerns)(set) => continue,
+                Target::Index { set } if !(question.concerns)(side, set) => continue,
                 Target::Index { .. } | Target::Whole => {
-                    if question.producer_stamp.is_some_and(|stamp| past.epoch <= stamp) {
+                    // Sweeps of the instruction side do not begin an epoch of the data side: one of the producer's epoch may be older.
+                    let too_old = |stamp| if side == Side::Data { past.epoch <= stamp } else { past.epoch < stamp };
+                    if question.producer_stamp.is_some_and(too_old) {
                         break;
                     }
-                    let done = |swept: &&Swept| swept.id == question.id && swept.after < past.epoch && past.epoch <= swept.until;
+                    let epoch = past.code_epoch.unwrap_or(past.epoch);
+                    let done = |swept: &&Swept| {
+                        swept.side == side && swept.id == question.id && swept.after < epoch && epoch <= swept.until
+                    };
                     match self.swept.iter().find(done) {
                         Some(swept) if !past.muted => swept.effect,
                         _ => Effect::Nothing,
                     }
                 }
             };
-            let told_now = PastMaintenance { op: past.op, colour: past.colour, site: past.site, effect, muted: past.muted };
+            let told_now = PastMaintenance { op: past.op, side, colour: past.colour, site: past.site, effect, muted: past.muted };
             // A sweep goes way by way: one operation, as people see it.
             let one_sweep = |earlier: &PastMaintenance| PastMaintenance { site: past.site, ..*earlier } == told_now;
             if matches!(past.target, Target::Index { .. }) && told.last().is_some_and(one_sweep) {

@@ -19,8 +19,9 @@
 //!
 //! # What it does not promise
 //! - That a real core misbehaves: a finding says that *some* core with this geometry may. No finding says that none does.
-//! - Anything beyond one write-back, write-allocate, virtually indexed and physically tagged data cache: not the instruction side,
-//!   write-through or virtually tagged caches, write buffers, second-level caches, cores that fill lines without an access.
+//! - Anything beyond one write-back, write-allocate, virtually indexed and physically tagged data cache, and an instruction cache so
+//!   indexed and tagged: not write-through or virtually tagged caches, write buffers, prefetch buffers and pipelines (which need
+//!   barriers), second-level caches, cores that fill lines without an access.
 //! - Caches of several CPUs: events of all CPUs are taken as those of one.
 //!
 //! # Any chip
@@ -47,6 +48,10 @@
 //! | write back *c* | | | nothing is dirty in *c* |
 //! | invalidate *c* | | | what was dirty in *c* is lost; *c* holds nothing |
 //! | prefetch through *c* | | | filled as by a load |
+//! | fetch through *i* | dirty anywhere: [`FetchDirty`] | fetches see memory | *i* is filled as by a load |
+//! | | stale in *i*: [`FetchStaleCopy`] | the copy may still be held | |
+//! | | lost: as for loads | | |
+//! | drop *i* on the instruction side | | | *i* holds nothing |
 //!
 //! *Clobbered:* a byte that is stale in a unit with a dirty byte is lost at once and stays so until it is written again: the newest
 //! copy may be evicted first and the stale one, for its neighbour's sake, after it. Nothing is reported until somebody reads the
@@ -55,6 +60,13 @@
 //!
 //! A byte of an access to which several rules apply is reported under the first, in the order of the table. [`ReadStaleCopy`] yields
 //! to the lost classes where the newest bytes were stored through the very colour that reads them: the old copy is then a refill.
+//!
+//! # The instruction side
+//! Judged if [`Config::code`] says what the instruction cache is like. A colour *i* of the instruction cache is one more colour that
+//! may hold the line, through which nothing is ever stored: stores of all kinds make its copy stale as they do other colours'. A
+//! fetch sees memory, or its own copy; where the instruction cache is filled from the data cache
+//! ([`fills_from_data`](CodeCache::fills_from_data)), what the fetch's address selects there is seen in place of memory: dirty bytes
+//! of that one colour are no hazard, stale ones are ([`FetchStaleCopy`]). Operations on one cache do not touch the other.
 //!
 //! # By index, and the whole cache
 //! An operation on one set and way reaches a line only if it sits in that way, which no chip tells. So a colour is swept when every
@@ -84,6 +96,8 @@
 //! [`WriteUnderDirtyAlias`]: HazardClass::WriteUnderDirtyAlias
 //! [`DmaReadStale`]: HazardClass::DmaReadStale
 //! [`DmaWriteUnderDirty`]: HazardClass::DmaWriteUnderDirty
+//! [`FetchDirty`]: HazardClass::FetchDirty
+//! [`FetchStaleCopy`]: HazardClass::FetchStaleCopy
 //! [`MixedAttributesRead`]: HazardClass::MixedAttributesRead
 //! [`MixedAttributesWrite`]: HazardClass::MixedAttributesWrite
 
@@ -94,6 +108,9 @@ extern crate alloc;
 extern crate std;
 
 mod access;
+mod code;
+mod config;
+mod fetch;
 mod finding;
 mod findings;
 mod forms;
@@ -107,26 +124,12 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+#[cfg(doc)]
 use congruent_geometry::CacheGeometry;
 
-pub use finding::{Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance};
+pub use config::{CodeCache, Config, ConfigError};
+pub use finding::{Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side};
 pub use shadow::{PageId, Shadow};
-
-/// What the judge is to assume. Made with [`Config::new`]; fields may be added.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Config {
-    /// The shape of the data cache.
-    pub geometry: CacheGeometry,
-}
-
-impl Config {
-    /// The usual assumptions about a cache of this shape: write-back, write-allocate, filled only at accesses.
-    #[must_use]
-    pub const fn new(geometry: CacheGeometry) -> Self {
-        Self { geometry }
-    }
-}
 
 /// What the judge has seen, in numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -134,6 +137,8 @@ impl Config {
 pub struct Stats {
     /// Cacheable loads and stores.
     pub accesses: u64,
+    /// Fetches, if the instruction side is judged.
+    pub fetches: u64,
     /// Uncached accesses to memory.
     pub uncached: u64,
     /// Maintenance operations: one per line for operations by address, one per operation otherwise.

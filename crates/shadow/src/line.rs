@@ -71,10 +71,15 @@ impl Ways {
     }
 }
 
+/// Tells the colours of the instruction cache from those of the data cache. To the rules they are colours like any others,
+/// through which nothing is ever stored.
+pub(crate) const CODE: u16 = 1 << 15;
+
 /// What one colour may hold of the line in some of its ways. A colour has one of these, or several with disjoint ways when a
 /// sweep by index got through only some ways before the next access.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Copy {
+    /// A colour of the data cache, or one of the instruction cache with [`CODE`] added.
     pub colour: u16,
     /// The ways it may sit in.
     pub ways: Ways,
@@ -87,6 +92,11 @@ pub(crate) struct Copy {
 impl Copy {
     fn written_back(self) -> Self {
         Self { dirty: ByteMask::EMPTY, ..self }
+    }
+
+    /// Whether it is in the instruction cache.
+    pub fn is_code(&self) -> bool {
+        self.colour & CODE != 0
     }
 
     /// Whether the two differ in their ways only.
@@ -125,15 +135,30 @@ pub(crate) enum Path {
     Uncached,
     /// By a device.
     Dma,
+    /// By a fetch, at this colour of the instruction cache ([`CODE`] included).
+    Fetch {
+        code: u16,
+        /// The colour of the data cache that serves a miss before memory does, if one does.
+        served_by: Option<u16>,
+    },
 }
 
 /// What never changes during a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Shape {
-    /// Every way of a set.
+    /// Every way of a set of the data cache.
     pub all_ways: Ways,
+    /// Every way of a set of the instruction cache.
+    pub code_ways: Ways,
     /// What is written back together, in bytes.
     pub unit: u32,
+}
+
+impl Shape {
+    /// Every way that a copy of `colour` can sit in.
+    pub const fn ways_of(&self, colour: u16) -> Ways {
+        if colour & CODE == 0 { self.all_ways } else { self.code_ways }
+    }
 }
 
 /// How many writers of a line are told apart; of more, the two oldest become one.
@@ -156,7 +181,7 @@ impl Line {
         match path {
             Path::Cached(colour) => {
                 let [discarded, clobbered] = lost(self);
-                let stale = self.of(colour).fold(ByteMask::EMPTY, |mask, copy| mask | copy.stale);
+                let stale = self.stale_in(colour);
                 // A copy is not older than what was stored through it, unless that was lost and the old bytes filled in again.
                 let own = self.writers.iter().filter(|writer| writer.party.colour == Some(colour));
                 let stale = stale - (self.lost() & own.fold(ByteMask::EMPTY, |mask, writer| mask | writer.bytes));
@@ -167,7 +192,15 @@ impl Line {
                     clobbered,
                 ];
                 self.judge(bytes, &reasons, hazards);
-                self.fill(shape, colour, stamp);
+                self.fill(shape, colour, None, stamp);
+            }
+            Path::Fetch { code, served_by } => {
+                let [discarded, clobbered] = lost(self);
+                let stale = self.stale_in(code) | served_by.map_or(ByteMask::EMPTY, |colour| self.stale_in(colour));
+                let dirty = self.dirty_outside(served_by);
+                let reasons = [(HazardClass::FetchDirty, dirty), (HazardClass::FetchStaleCopy, stale), discarded, clobbered];
+                self.judge(bytes, &reasons, hazards);
+                self.fill(shape, code, served_by, stamp);
             }
             Path::Uncached => {
                 let [discarded, clobbered] = lost(self);
@@ -187,11 +220,12 @@ impl Line {
         let (class, through) = match path {
             Path::Cached(colour) => (HazardClass::WriteUnderDirtyAlias, Some(colour)),
             Path::Uncached => (HazardClass::MixedAttributesWrite, None),
-            Path::Dma => (HazardClass::DmaWriteUnderDirty, None),
+            // Nothing is stored by a fetch.
+            Path::Dma | Path::Fetch { .. } => (HazardClass::DmaWriteUnderDirty, None),
         };
         self.judge(bytes, &[(class, self.dirty_outside(through))], hazards);
         if let Some(colour) = through {
-            self.fill(shape, colour, stamp);
+            self.fill(shape, colour, None, stamp);
         }
         for copy in &mut self.copies {
             if Some(copy.colour) == through {
@@ -213,7 +247,16 @@ impl Line {
 
     /// Whether [`load`](Self::load) would find nothing and leave everything as it is; if unsure, no.
     pub fn is_unchanged_by_load(&self, shape: Shape, colour: u16, bytes: ByteMask, stamp: u32) -> bool {
-        let old = self.dirty_outside(Some(colour)) | self.lost();
+        self.is_unchanged(shape, colour, None, bytes, stamp)
+    }
+
+    /// Whether a fetch of `bytes` would find nothing and leave everything as it is; if unsure, no.
+    pub fn is_unchanged_by_fetch(&self, shape: Shape, code: u16, served_by: Option<u16>, bytes: ByteMask, stamp: u32) -> bool {
+        self.is_unchanged(shape, code, served_by, bytes, stamp)
+    }
+
+    fn is_unchanged(&self, shape: Shape, colour: u16, served_by: Option<u16>, bytes: ByteMask, stamp: u32) -> bool {
+        let old = self.old_in_fill(colour, served_by);
         self.sole_copy(shape, colour, stamp)
             .is_some_and(|own| (old - own.stale).is_empty() && !(bytes.intersects(own.stale) || bytes.intersects(old)))
     }
@@ -226,7 +269,7 @@ impl Line {
 
     /// A fill of `colour` that nobody consumes: a prefetch.
     pub fn prefetch(&mut self, shape: Shape, colour: u16, stamp: u32) {
-        self.fill(shape, colour, stamp);
+        self.fill(shape, colour, None, stamp);
         self.clobber(shape);
     }
 
@@ -251,9 +294,10 @@ impl Line {
 
     /// Accounts for the operations by index and on the whole cache that concern every way a copy may sit in. `swept` tells
     /// what was done to the set of a colour since a stamp. Those that concern only some of its ways stay postponed: what a
-    /// copy may hold in the others is all that matters until it is accessed. Returns what was done, if anything.
-    pub fn settle(&mut self, swept: impl Fn(u16, u32) -> Swept) -> Effect {
-        let (mut wrote_back, mut dropped) = (false, false);
+    /// copy may hold in the others is all that matters until it is accessed. Returns what was done in the data cache, if
+    /// anything, and whether something was dropped from the instruction cache.
+    pub fn settle(&mut self, swept: impl Fn(u16, u32) -> Swept) -> (Effect, bool) {
+        let (mut wrote_back, mut dropped, mut code_dropped) = (false, false, false);
         self.copies.retain_mut(|copy| {
             let swept = swept(copy.colour, copy.stamp);
             if copy.ways.without(swept.written_back).is_none() {
@@ -261,15 +305,20 @@ impl Line {
                 *copy = copy.written_back();
             }
             let gone = copy.ways.without(swept.invalidated).is_none();
-            dropped |= gone;
+            if copy.is_code() {
+                code_dropped |= gone;
+            } else {
+                dropped |= gone;
+            }
             !gone
         });
-        match (wrote_back, dropped) {
+        let effect = match (wrote_back, dropped) {
             (false, false) => Effect::Nothing,
             (true, false) => Effect::WroteBack,
             (false, true) => Effect::Dropped,
             (true, true) => Effect::WroteBackAndDropped,
-        }
+        };
+        (effect, code_dropped)
     }
 
     /// Accounts for every postponed operation on `colour`, way by way, so that its copies may be given a new stamp.
@@ -331,13 +380,21 @@ impl Line {
         self.writers.push(Writer { party: by, bytes: all });
     }
 
-    fn of(&self, colour: u16) -> impl Iterator<Item = &Copy> {
-        self.copies.iter().filter(move |copy| copy.colour == colour)
+    /// Bytes that a copy of this colour may have old.
+    fn stale_in(&self, colour: u16) -> ByteMask {
+        let own = self.copies.iter().filter(|copy| copy.colour == colour);
+        own.fold(ByteMask::EMPTY, |mask, copy| mask | copy.stale)
+    }
+
+    /// Bytes that may be old in what a miss of `colour` gets: from memory, or from the data cache's colour that serves it.
+    fn old_in_fill(&self, colour: u16, served_by: Option<u16>) -> ByteMask {
+        let served = served_by.map_or(ByteMask::EMPTY, |colour| self.stale_in(colour));
+        self.dirty_outside(Some(served_by.unwrap_or(colour))) | self.lost() | served
     }
 
     /// The copy of `colour`, if it may sit in any way and was accessed in this epoch.
     fn sole_copy(&self, shape: Shape, colour: u16, stamp: u32) -> Option<&Copy> {
-        self.copies.iter().find(|copy| copy.colour == colour && copy.ways == shape.all_ways && copy.stamp == stamp)
+        self.copies.iter().find(|copy| copy.colour == colour && copy.ways == shape.ways_of(colour) && copy.stamp == stamp)
     }
 
     /// Bytes that may be newest only in a colour other than `colour` (in any, if `None`).
@@ -389,11 +446,11 @@ impl Line {
         }
     }
 
-    /// An access through `colour`: it hits what is held, or fills any way with what memory may hold. What is held was given
+    /// An access through `colour`: it hits what is held, or fills any way with what memory (or what serves it) may hold. What is held was given
     /// the new stamp when it was [resolved](Self::resolve).
-    fn fill(&mut self, shape: Shape, colour: u16, stamp: u32) {
-        let old = self.dirty_outside(Some(colour)) | self.lost();
-        let mut missing = shape.all_ways;
+    fn fill(&mut self, shape: Shape, colour: u16, served_by: Option<u16>, stamp: u32) {
+        let old = self.old_in_fill(colour, served_by);
+        let mut missing = shape.ways_of(colour);
         for copy in self.copies.iter_mut().filter(|copy| copy.colour == colour) {
             copy.stale |= old;
             missing = missing.without(copy.ways);

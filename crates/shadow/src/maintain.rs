@@ -11,7 +11,7 @@ use congruent_trace::{Maintenance, Site};
 use crate::finding::Effect;
 use crate::heads::{Head, LineId, single_key};
 use crate::history::{Past, Target};
-use crate::line::{Ways, effect};
+use crate::line::{Copy, Ways, effect};
 use crate::shadow::Shadow;
 
 impl Shadow {
@@ -21,7 +21,17 @@ impl Shadow {
         let colour = self.colour_of(vaddr);
         let writer = self.last_writer(id);
         let effect = self.maintain_line_now(op, id, colour);
-        let past = Past { target: Target::Line(id), op, colour: Some(colour), site, effect, muted: false, epoch: 0, writer };
+        let past = Past {
+            target: Target::Line(id),
+            op,
+            colour: Some(colour),
+            site,
+            effect,
+            muted: false,
+            epoch: 0,
+            code_epoch: None,
+            writer,
+        };
         self.history.push(past);
     }
 
@@ -67,7 +77,9 @@ impl Shadow {
             Head::Single { colour: held, .. } if held != colour => return Effect::Nothing,
             Head::Single { stamp, .. } if self.sweeps.quiet_since(self.set_of(id, colour), stamp) => {
                 let dirty = !self.heads.bits(id).is_empty();
-                if op.writes_back() || !dirty {
+                // What stops being dirty may go on being old in the instruction cache.
+                let forgets = dirty && self.code.may_hold(id);
+                if (op.writes_back() || !dirty) && !forgets {
                     self.heads.set_bits(id, ByteMask::EMPTY);
                     if op.invalidates() {
                         self.heads.set_head(id, Head::Empty);
@@ -96,7 +108,7 @@ impl Shadow {
         let dirty: Vec<u16> = line.copies.iter().filter(|copy| !copy.dirty.is_empty()).map(|copy| copy.colour).collect();
         for held in dirty {
             if colour.is_none_or(|colour| colour == held) {
-                line.resolve(held, stamp, |colour, stamp| self.sweeps.since(self.set_of(id, colour), stamp));
+                line.resolve(held, stamp, |colour, stamp| self.swept(id, colour, stamp));
                 line.maintain(Maintenance::Invalidate, held, ways);
             }
         }
@@ -104,7 +116,8 @@ impl Shadow {
     }
 
     fn push_sweep(&mut self, target: Target, op: Maintenance, site: Site, epoch: u32) {
-        let past = Past { target, op, colour: None, site, effect: Effect::Nothing, muted: false, epoch, writer: None };
+        let past =
+            Past { target, op, colour: None, site, effect: Effect::Nothing, muted: false, epoch, code_epoch: None, writer: None };
         self.history.push(past);
     }
 
@@ -114,26 +127,30 @@ impl Shadow {
         let stamp = self.sweeps.stamp();
         let lines = self.geometry.lines_per_page();
         let ids = move |pages| (0..pages).flat_map(move |page| (0..lines).map(move |line| LineId { page, line }));
+        let code_stamp = self.code.sweeps.stamp();
+        let stamp_of = |copy: &Copy, stamp, code_stamp| if copy.is_code() { code_stamp } else { stamp };
         for id in ids(self.heads.pages()) {
-            if self.heads.head(id) == Head::Empty {
+            if self.heads.head(id) == Head::Empty && !self.code.may_hold(id) {
                 continue;
             }
             let mut line = self.open(id);
             let mut at = 0;
             while let Some(copy) = line.copies.get(at) {
-                let colour = copy.colour;
-                line.resolve(colour, stamp, |colour, stamp| self.sweeps.since(self.set_of(id, colour), stamp));
+                let (colour, now) = (copy.colour, stamp_of(copy, stamp, code_stamp));
+                line.resolve(colour, now, |colour, stamp| self.swept(id, colour, stamp));
                 // Copies of the colour may have moved; it is done when all of them carry the stamp.
-                at = line.copies.iter().position(|copy| copy.stamp != stamp).unwrap_or(line.copies.len());
+                let left = |copy: &Copy| copy.stamp != stamp_of(copy, stamp, code_stamp);
+                at = line.copies.iter().position(left).unwrap_or(line.copies.len());
             }
             self.close(id, line);
         }
         self.sweeps.restart();
+        self.code.restart();
         self.history.restart();
-        let stamp = self.sweeps.stamp();
+        let (stamp, code_stamp) = (self.sweeps.stamp(), self.code.sweeps.stamp());
         for id in ids(self.heads.pages()) {
             match self.heads.head(id) {
-                Head::Single { colour, .. } => self.heads.set_head(id, Head::Single { colour, stamp }),
+                Head::Single { colour, watched, .. } => self.heads.set_head(id, Head::Single { colour, stamp, watched }),
                 Head::Shared { .. } => self.heads.set_head(id, Head::Shared { stamp }),
                 Head::Empty | Head::Record(_) => {}
             }
@@ -141,7 +158,7 @@ impl Shadow {
         for place in self.records.places() {
             let mut line = self.spare.pop().unwrap_or_default();
             self.records.read(place, &mut line);
-            line.copies.iter_mut().for_each(|copy| copy.stamp = stamp);
+            line.copies.iter_mut().for_each(|copy| copy.stamp = stamp_of(copy, stamp, code_stamp));
             self.records.put(place, &line);
             self.put_aside(line);
         }

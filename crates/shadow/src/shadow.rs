@@ -7,11 +7,12 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use congruent_geometry::{CacheGeometry, Colour, Frame, VirtAddr};
-use congruent_trace::{AccessKind, DmaDirection, Event, Scope, Site};
+use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Scope, Site};
 
+use crate::code::Code;
 use crate::finding::{Effect, Finding};
 use crate::findings::Findings;
-use crate::heads::{Heads, LAST_EPOCH, single_key};
+use crate::heads::{Heads, LAST_EPOCH, WATCHED, single_key};
 use crate::history::{History, Past, Target};
 use crate::line::{Hazard, Line, Path, Shape, Ways};
 use crate::records::Records;
@@ -31,6 +32,7 @@ pub struct Shadow {
     pub(crate) simple_shift: u32,
     pub(crate) accesses: u64,
     pub(crate) heads: Heads,
+    pub(crate) code: Code,
 
     pub(crate) geometry: CacheGeometry,
     pub(crate) shape: Shape,
@@ -44,6 +46,7 @@ pub struct Shadow {
     pub(crate) last_page: Option<(Frame, PageId)>,
     /// The virtual address of the access in hand, where the source gave one.
     pub(crate) vaddr: Option<VirtAddr>,
+    pub(crate) fetches: u64,
     pub(crate) uncached: u64,
     pub(crate) maintenance: u64,
     pub(crate) muted: u64,
@@ -64,13 +67,15 @@ impl Shadow {
         let geometry = config.geometry;
         let heads = Heads::new(&geometry);
         let sweeps = Sweeps::new(&geometry, last_epoch);
+        let code = Code::new(config.code, &geometry, last_epoch);
         Self {
             now: single_key(0, 1),
             simple_shift: heads.simple_shift(),
             accesses: 0,
             heads,
             geometry,
-            shape: Shape { all_ways: Ways::first(geometry.ways()), unit: geometry.write_back_unit() },
+            shape: Shape { all_ways: Ways::first(geometry.ways()), code_ways: code.all_ways(), unit: geometry.write_back_unit() },
+            code,
             records: Records::new(geometry.line(), Ways::first(geometry.ways())),
             sweeps,
             history: History::new(),
@@ -79,6 +84,7 @@ impl Shadow {
             frame_of: Vec::new(),
             last_page: None,
             vaddr: None,
+            fetches: 0,
             uncached: 0,
             maintenance: 0,
             muted: 0,
@@ -115,7 +121,7 @@ impl Shadow {
     /// [`access`](Self::access). It is of `size` bytes, at least 1, at `offset` of a page, within the page.
     #[inline]
     pub fn quiet_load(&mut self, page: PageId, colour: Colour, offset: u32, size: u32) -> bool {
-        let quiet = self.is_quiet(page, colour, offset, size);
+        let quiet = self.is_quiet(page, colour, offset, size, WATCHED);
         self.accesses += u64::from(quiet);
         quiet
     }
@@ -124,7 +130,7 @@ impl Shadow {
     /// last; else as [`quiet_load`](Self::quiet_load).
     #[inline]
     pub fn quiet_store(&mut self, page: PageId, colour: Colour, offset: u32, size: u32, site: Site) -> bool {
-        let quiet = self.is_quiet(page, colour, offset, size);
+        let quiet = self.is_quiet(page, colour, offset, size, 0);
         if quiet {
             self.accesses += 1;
             self.heads.store_at(page.0, offset, size, site);
@@ -147,11 +153,13 @@ impl Shadow {
         }
     }
 
-    /// Whether an access stays in a line that only this colour holds, and that was accessed in this epoch.
+    /// Whether an access stays in a line that only this colour holds, and that was accessed in this epoch. Of the line's key,
+    /// the bits in `ignored` do not count.
     #[inline]
-    fn is_quiet(&self, page: PageId, colour: Colour, offset: u32, size: u32) -> bool {
+    fn is_quiet(&self, page: PageId, colour: Colour, offset: u32, size: u32, ignored: u32) -> bool {
         let simple = (offset ^ offset.wrapping_add(size.wrapping_sub(1))) >> self.simple_shift == 0;
-        simple && self.heads.key_at(page.0, offset) == Some(self.now | colour.index() as u32)
+        let key = self.heads.key_at(page.0, offset);
+        simple && key.is_some_and(|key| key & !ignored == self.now | colour.index() as u32)
     }
 
     /// Takes any event.
@@ -184,6 +192,18 @@ impl Shadow {
                     Scope::Whole => self.maintain_whole(op, site),
                 }
             }
+            Event::Fetch { vaddr, paddr, size, site } if self.code.is_judged() => {
+                let page = self.page(self.geometry.frame(paddr));
+                self.fetch(page, vaddr, self.geometry.page_offset(paddr.0), size, site);
+            }
+            Event::MaintainCode { scope, site } if self.code.is_judged() => {
+                self.maintenance += 1;
+                match scope {
+                    Scope::Line { vaddr, paddr } => self.maintain_code_line(vaddr, paddr, site),
+                    Scope::Index { set, way } => self.maintain_code_index(set, way, site),
+                    Scope::Whole => self.maintain_code_whole(site),
+                }
+            }
             _ => {}
         }
     }
@@ -191,10 +211,14 @@ impl Shadow {
     /// Takes a maintenance event that is to do nothing: it is counted and remembered, so that a finding can tell of it. Any
     /// other event has no muted form and is ignored.
     pub fn apply_muted(&mut self, event: &Event) {
-        let Event::Maintain { op, scope, site } = *event else { return };
+        let (op, scope, site, code) = match *event {
+            Event::Maintain { op, scope, site } => (op, scope, site, false),
+            Event::MaintainCode { scope, site } if self.code.is_judged() => (Maintenance::Invalidate, scope, site, true),
+            _ => return,
+        };
         self.maintenance += 1;
         self.muted += 1;
-        let past = |target, colour, writer, epoch| Past {
+        let past = |target, colour, writer, epoch, code_epoch| Past {
             target,
             op,
             colour,
@@ -202,15 +226,24 @@ impl Shadow {
             effect: Effect::Nothing,
             muted: true,
             epoch,
+            code_epoch,
             writer,
         };
         let past = match scope {
             Scope::Line { vaddr, paddr } => {
                 let Some(id) = self.line_id(paddr) else { return };
-                past(Target::Line(id), Some(self.colour_of(vaddr)), self.last_writer(id), 0)
+                let colour = if code { self.code.colour_of(vaddr) } else { self.colour_of(vaddr) };
+                past(Target::Line(id), Some(colour), self.last_writer(id), 0, code.then_some(0))
             }
-            Scope::Index { set, .. } => past(Target::Index { set }, None, None, self.begin_sweep()),
-            Scope::Whole => past(Target::Whole, None, None, self.begin_sweep()),
+            Scope::Index { .. } | Scope::Whole => {
+                let target = if let Scope::Index { set, .. } = scope { Target::Index { set } } else { Target::Whole };
+                if code {
+                    let code_epoch = self.begin_code_sweep();
+                    past(target, None, None, self.sweeps.epoch(), Some(code_epoch))
+                } else {
+                    past(target, None, None, self.begin_sweep(), None)
+                }
+            }
         };
         self.history.push(past);
     }
@@ -226,9 +259,11 @@ impl Shadow {
     pub fn stats(&self) -> Stats {
         // What a node of a B-tree holds beside its entries is small; two thirds full is usual.
         let frames = self.frames.len() * (size_of::<(u64, u32)>() * 3 / 2) + self.frame_of.capacity() * size_of::<Frame>();
-        let bytes = self.heads.bytes() + self.records.bytes() + self.sweeps.bytes() + self.history.bytes() + frames;
+        let bytes =
+            self.heads.bytes() + self.code.bytes() + self.records.bytes() + self.sweeps.bytes() + self.history.bytes() + frames;
         Stats {
             accesses: self.accesses,
+            fetches: self.fetches,
             uncached: self.uncached,
             maintenance: self.maintenance,
             muted: self.muted,

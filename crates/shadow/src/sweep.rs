@@ -62,6 +62,21 @@ impl Sweeps {
         }
     }
 
+    /// Of a cache that is not there: nothing is ever swept.
+    pub fn none(last_epoch: u32) -> Self {
+        Self {
+            epoch: 1,
+            last_epoch,
+            stamped: false,
+            ways: 1,
+            whole: 0,
+            whole_invalidate: 0,
+            latest: Vec::new(),
+            written_back: Vec::new(),
+            invalidated: Vec::new(),
+        }
+    }
+
     /// The stamp of an access that happens now, at least 1. Whoever asks will use it.
     pub fn stamp(&mut self) -> u32 {
         self.stamped = true;

@@ -11,13 +11,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use congruent_geometry::{PhysAddr, VirtAddr};
-use congruent_shadow::{Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Stats};
+use congruent_shadow::{Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
 use congruent_trace::{Maintenance, Site};
 use congruent_wire::{Config, FailureKind, Message, PROTOCOL};
 
 /// The judge's counters of a fake run.
 pub const STATS: Stats = Stats {
     accesses: 970_123_456,
+    fetches: 0,
     uncached: 12,
     maintenance: 437_000,
     muted: 0,
@@ -37,6 +38,7 @@ pub fn finding(count: u64) -> Finding {
         example: Example { vaddr: Some(VirtAddr(0x7fff_1010)), paddr: PhysAddr(0x0123_4010), bytes: 4 },
         maintenance_between: vec![PastMaintenance {
             op: Maintenance::WriteBackInvalidate,
+            side: Side::Data,
             colour: Some(1),
             site: Site(0x8010_0204),
             effect: Effect::Nothing,

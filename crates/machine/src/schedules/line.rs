@@ -59,7 +59,7 @@ impl Line {
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         let zeros = vec![0; shape.groups.into()];
-        Self { shape, memory: zeros.clone(), held: vec![None; shape.colours.into()], newest: zeros }
+        Self { shape, memory: zeros.clone(), held: vec![None; shape.places().into()], newest: zeros }
     }
 
     /// Makes a move and returns the groups of which it returned old bytes (none, unless it is a load).
@@ -149,6 +149,26 @@ impl Line {
                 }
                 Ok(0)
             }
+            Step::Fetch(through, groups) => {
+                let place = self.shape.code_place(through);
+                let data = self.shape.serves_fetch(through).and_then(|colour| self.held[usize::from(colour)].as_ref());
+                let bytes = data.map_or_else(|| self.memory.clone(), |held| held.bytes.clone());
+                self.fill_with(place, way, bytes)?;
+                let held = self.held[usize::from(place)].as_ref().ok_or(Impossible::NotHeld(place))?;
+                Ok(older(&held.bytes, &self.newest, &self.list(groups)))
+            }
+            Step::DropCode(through) => {
+                self.held[usize::from(self.shape.code_place(through))] = None;
+                Ok(0)
+            }
+            Step::DropCodeIndex(through, way) => {
+                self.held[usize::from(self.shape.code_place(through))].take_if(|held| held.way == way);
+                Ok(0)
+            }
+            Step::DropCodeWhole => {
+                self.held[usize::from(self.shape.colours)..].fill(None);
+                Ok(0)
+            }
         }
     }
 
@@ -179,10 +199,14 @@ impl Line {
     }
 
     fn fill(&mut self, colour: u8, way: Option<u8>) -> Result<(), Impossible> {
-        let held = &mut self.held[usize::from(colour)];
+        self.fill_with(colour, way, self.memory.clone())
+    }
+
+    fn fill_with(&mut self, place: u8, way: Option<u8>, bytes: Vec<u32>) -> Result<(), Impossible> {
+        let held = &mut self.held[usize::from(place)];
         if held.is_none() {
-            let way = way.ok_or(Impossible::NoWay(colour))?;
-            *held = Some(Held { way, bytes: self.memory.clone(), dirty: vec![false; self.shape.units().into()] });
+            let way = way.ok_or(Impossible::NoWay(place))?;
+            *held = Some(Held { way, bytes, dirty: vec![false; self.shape.units().into()] });
         }
         Ok(())
     }

@@ -18,15 +18,16 @@ pub(crate) struct Held {
     pub newest: Groups,
 }
 
-/// A packed state: four bits for memory, then fifteen for each colour (a presence bit, two for the way, four for each mask).
+/// A packed state: four bits for memory, then fifteen for each place, first the data cache's colours, then the instruction
+/// cache's (a presence bit, two for the way, four for each mask).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(crate) struct State(pub u64);
+pub(crate) struct State(pub u128);
 
 const MEMORY_BITS: u32 = 4;
 const COLOUR_BITS: u32 = 15;
 
-/// Colours that fit into a state.
-pub(crate) const MOST_COLOURS: u8 = 4;
+/// Places that fit into a state.
+pub(crate) const MOST_PLACES: u8 = 8;
 
 impl State {
     /// No copies; memory is all there is.
@@ -40,7 +41,7 @@ impl State {
     }
 
     pub const fn with_memory(self, newest: Groups) -> Self {
-        Self(self.0 >> MEMORY_BITS << MEMORY_BITS | newest as u64)
+        Self(self.0 >> MEMORY_BITS << MEMORY_BITS | newest as u128)
     }
 
     pub fn held(self, colour: u8) -> Option<Held> {
@@ -58,7 +59,7 @@ impl State {
         let bits = match held {
             None => 0,
             Some(held) => {
-                1 | (held.way as u64) << 1 | (held.dirty as u64) << 3 | (held.stored as u64) << 7 | (held.newest as u64) << 11
+                1 | (held.way as u128) << 1 | (held.dirty as u128) << 3 | (held.stored as u128) << 7 | (held.newest as u128) << 11
             }
         };
         Self(others | bits << at)
@@ -88,7 +89,7 @@ impl State {
     /// done: a unit that holds nothing else that was stored is clean.
     pub fn heal(mut self, shape: Shape, groups: Groups) -> Self {
         self = self.with_memory(self.memory() | groups);
-        for colour in 0..shape.colours {
+        for colour in 0..shape.places() {
             if let Some(held) = self.held(colour) {
                 let stored = held.stored & !groups;
                 let healed = Held { stored, dirty: shape.units_of(stored), newest: held.newest | groups, ..held };
@@ -125,20 +126,39 @@ impl State {
                 _ => self,
             },
             Step::Whole(op) => (0..shape.colours).fold(self, |state, colour| state.maintain(shape, op, colour)),
+            Step::Fetch(through, _) => self.fill_with(shape.code_place(through), way, self.seen_by_fetch(shape, through)),
+            Step::DropCode(through) => self.with(shape.code_place(through), None),
+            Step::DropCodeIndex(through, way) => match self.held(shape.code_place(through)) {
+                Some(held) if held.way == way => self.with(shape.code_place(through), None),
+                _ => self,
+            },
+            Step::DropCodeWhole => (shape.colours..shape.places()).fold(self, |state, place| state.with(place, None)),
         }
     }
 
-    /// Whether the step finds its line absent, and so fills it.
-    pub fn misses(self, step: Step) -> bool {
-        match step {
-            Step::Access(_, colour, _) | Step::Prefetch(colour) => self.held(colour).is_none(),
-            _ => false,
-        }
+    /// Where a step looks for its line and does not find it, if it fills it then.
+    pub fn missed(self, shape: Shape, step: Step) -> Option<u8> {
+        let place = match step {
+            Step::Access(_, colour, _) | Step::Prefetch(colour) => colour,
+            Step::Fetch(through, _) => shape.code_place(through),
+            _ => return None,
+        };
+        self.held(place).is_none().then_some(place)
+    }
+
+    /// The groups of which a fetch that misses gets the newest bytes.
+    pub fn seen_by_fetch(self, shape: Shape, through: u8) -> Groups {
+        let data = shape.serves_fetch(through).and_then(|colour| self.held(colour));
+        data.map_or(self.memory(), |held| held.newest)
     }
 
     fn fill(self, colour: u8, way: Option<u8>) -> Self {
-        match (self.held(colour), way) {
-            (None, Some(way)) => self.with(colour, Some(Held { way, dirty: 0, stored: 0, newest: self.memory() })),
+        self.fill_with(colour, way, self.memory())
+    }
+
+    fn fill_with(self, place: u8, way: Option<u8>, newest: Groups) -> Self {
+        match (self.held(place), way) {
+            (None, Some(way)) => self.with(place, Some(Held { way, dirty: 0, stored: 0, newest })),
             _ => self,
         }
     }
@@ -146,7 +166,7 @@ impl State {
     /// New values of `groups` come to be somewhere: all places are older.
     fn outdate(mut self, shape: Shape, groups: Groups) -> Self {
         self = self.with_memory(self.memory() & !groups);
-        for colour in 0..shape.colours {
+        for colour in 0..shape.places() {
             if let Some(held) = self.held(colour) {
                 self = self.with(colour, Some(Held { newest: held.newest & !groups, ..held }));
             }

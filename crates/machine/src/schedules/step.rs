@@ -16,9 +16,66 @@ pub struct Shape {
     pub groups_per_unit: u8,
     /// Ways of each set, 1 to 4.
     pub ways: u8,
+    /// The instruction cache, if instructions are fetched from the line.
+    pub code: Option<CodeShape>,
+}
+
+/// What the instruction cache is like. Its lines are as long as the data cache's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CodeShape {
+    /// Colours of the instruction cache, at least 1.
+    pub colours: u8,
+    /// Ways of each of its sets, 1 to 4.
+    pub ways: u8,
+    /// Whether a miss is served by what the data cache holds in the set that the fetch's address selects there; if it holds
+    /// nothing there, or if not, by memory. (Linux `arch/mips/include/asm/cpu-features.h`, `cpu_has_ic_fills_f_dc`.)
+    pub fills_from_data: bool,
 }
 
 impl Shape {
+    /// A write-back, write-allocate data cache whose lines are written back whole, and no instruction cache.
+    #[must_use]
+    pub const fn new(colours: u8, groups: u8, ways: u8) -> Self {
+        Self { colours, groups, groups_per_unit: groups, ways, code: None }
+    }
+
+    /// The same with an instruction cache.
+    #[must_use]
+    pub const fn with_code(self, code: CodeShape) -> Self {
+        Self { code: Some(code), ..self }
+    }
+
+    /// Colours of both caches together: places in which the line can be held.
+    #[must_use]
+    pub const fn places(&self) -> u8 {
+        self.colours
+            + match self.code {
+                Some(code) => code.colours,
+                None => 0,
+            }
+    }
+
+    /// The place of the instruction cache that a fetch through this page number uses. Places of the data cache come first.
+    #[must_use]
+    pub fn code_place(&self, through: u8) -> u8 {
+        self.colours + through % self.code.map_or(1, |code| code.colours)
+    }
+
+    /// Ways of the set that a place is in.
+    #[must_use]
+    pub fn ways_of(&self, place: u8) -> u8 {
+        match self.code {
+            Some(code) if place >= self.colours => code.ways,
+            _ => self.ways,
+        }
+    }
+
+    /// The place of the data cache that serves a miss of a fetch through this page number before memory does, if one does.
+    #[must_use]
+    pub fn serves_fetch(&self, through: u8) -> Option<u8> {
+        self.code.filter(|code| code.fills_from_data).map(|_| through % self.colours)
+    }
+
     /// Units of the line.
     #[must_use]
     pub const fn units(&self) -> u8 {
@@ -71,6 +128,14 @@ pub enum Step {
     Index(Maintenance, u8, u8),
     /// Maintenance of the whole cache.
     Whole(Maintenance),
+    /// A fetch of instructions through a page with this number: its remainders are the colours, in either cache.
+    Fetch(u8, Groups),
+    /// The instruction cache drops the line, in the colour of this page number.
+    DropCode(u8),
+    /// The instruction cache drops what is in one way of the set that this page number selects.
+    DropCodeIndex(u8, u8),
+    /// The instruction cache is emptied.
+    DropCodeWhole,
 }
 
 /// What hardware does: on its own, or as it carries out a step.
@@ -87,9 +152,9 @@ pub enum Move {
 /// Which bytes of a step are hazardous, and why.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Verdict {
-    /// A load may hit a copy in which these are old.
+    /// A load or fetch may hit a copy in which these are old.
     pub hit_old: Groups,
-    /// A load may miss, or goes past the cache, and memory has old ones.
+    /// A load or fetch may miss, or a load goes past the cache, and memory (or what serves the miss) has old ones.
     pub memory_old: Groups,
     /// A store to these while some other copy may hold them dirty: stored through it and not written back since.
     pub threatened: Groups,

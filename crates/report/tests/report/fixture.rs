@@ -2,7 +2,7 @@
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr, preset};
 use congruent_report::{Outcome, Report, Run, Symbols};
-use congruent_shadow::{Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Stats};
+use congruent_shadow::{Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
 use congruent_trace::{Maintenance, Site};
 
 pub const KALLSYMS: &[u8] = b"80100000 T _text
@@ -21,6 +21,7 @@ pub fn p5600() -> CacheGeometry {
 
 pub const STATS: Stats = Stats {
     accesses: 970_123_456,
+    fetches: 0,
     uncached: 1_234,
     maintenance: 437_012,
     muted: 0,
@@ -50,7 +51,7 @@ pub fn party(kind: PartyKind, site: u32, colour: Option<u16>) -> Party {
 }
 
 pub fn past(op: Maintenance, colour: Option<u16>, site: u32, effect: Effect) -> PastMaintenance {
-    PastMaintenance { op, colour, site: Site(site), effect, muted: false }
+    PastMaintenance { op, side: Side::Data, colour, site: Site(site), effect, muted: false }
 }
 
 pub fn found(class: HazardClass, count: u64, consumer: Party, producer: Option<Party>) -> Finding {

@@ -51,11 +51,9 @@ fn earn(model: &Schedules, shape: Shape, place: Place, shadow: &Shadow, so_far: 
 
 #[test]
 fn every_first_hazard_of_four_events_can_be_shown_with_real_bytes() {
-    for (shape, length) in [
-        (Shape { colours: 2, groups: 2, groups_per_unit: 2, ways: 1 }, 4),
-        (Shape { colours: 2, groups: 2, groups_per_unit: 1, ways: 1 }, 4),
-        (Shape { colours: 2, groups: 1, groups_per_unit: 1, ways: 2 }, 4),
-    ] {
+    for (shape, length) in
+        [(Shape::new(2, 2, 1), 4), (Shape { groups_per_unit: 1, ..Shape::new(2, 2, 1) }, 4), (Shape::new(2, 1, 2), 4)]
+    {
         let geometry = CacheGeometry::with_page(2048 * u32::from(shape.ways), shape.ways.into(), 128, 1024).unwrap();
         let geometry = geometry.with_write_back_unit(128 / u32::from(shape.units())).unwrap();
         let model = Schedules::new(shape, Vec::new());

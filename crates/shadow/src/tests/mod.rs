@@ -11,13 +11,26 @@ mod sequences;
 use alloc::vec::Vec;
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_machine::{Bypass, Groups, Op, Shape, Step, Verdict};
+use congruent_machine::{Bypass, CodeShape, Groups, Op, Shape, Step, Verdict};
 use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Scope, Site};
 
-use crate::Shadow;
 use crate::finding::{Example, HazardClass};
+use crate::{CodeCache, Config, Shadow};
 
 const MAINTENANCE: [Maintenance; 3] = [Maintenance::WriteBack, Maintenance::Invalidate, Maintenance::WriteBackInvalidate];
+
+/// An instruction cache with this shape's colours and ways, for pages and lines like these.
+fn code_cache(shape: CodeShape, data: &CacheGeometry) -> CodeCache {
+    let way = data.page() * u32::from(shape.colours).next_power_of_two();
+    let geometry = CacheGeometry::with_page(way * u32::from(shape.ways), shape.ways.into(), data.line(), data.page()).unwrap();
+    let cache = CodeCache::new(geometry);
+    if shape.fills_from_data { cache.filled_from_data() } else { cache }
+}
+
+/// A judge of this data cache, and of the instruction cache if there is one.
+fn config(data: CacheGeometry, code: Option<CodeShape>) -> Config {
+    code.map_or(Config::new(data), |code| Config::new(data).with_code(code_cache(code, &data)).unwrap())
+}
 
 /// Every event there is for a line of this shape.
 fn every_step(shape: Shape) -> Vec<Step> {
@@ -30,6 +43,16 @@ fn every_step(shape: Shape) -> Vec<Step> {
         }
     }
     steps.extend(colours.clone().map(Step::Prefetch));
+    if let Some(code) = shape.code {
+        for through in 0..shape.colours.max(code.colours) {
+            steps.extend((1..1u8 << shape.groups).map(|groups| Step::Fetch(through, groups)));
+        }
+        steps.push(Step::DropCodeWhole);
+        for colour in 0..code.colours {
+            steps.push(Step::DropCode(colour));
+            steps.extend((0..code.ways).map(|way| Step::DropCodeIndex(colour, way)));
+        }
+    }
     for op in MAINTENANCE {
         steps.push(Step::Whole(op));
         for colour in colours.clone() {
@@ -44,6 +67,8 @@ fn every_step(shape: Shape) -> Vec<Step> {
 #[derive(Clone, Copy, Debug)]
 struct Place {
     geometry: CacheGeometry,
+    /// The instruction cache's, if fetches are judged.
+    code: CacheGeometry,
     paddr: PhysAddr,
     /// Bytes in one of the model's groups.
     group: u32,
@@ -53,13 +78,18 @@ impl Place {
     /// The line `line` of frame `frame`.
     fn new(geometry: CacheGeometry, frame: u64, line: u32, groups: u8) -> Self {
         let paddr = PhysAddr((frame << geometry.page_shift()) + u64::from(line * geometry.line()));
-        Self { geometry, paddr, group: geometry.line() / u32::from(groups) }
+        Self { geometry, code: geometry, paddr, group: geometry.line() / u32::from(groups) }
+    }
+
+    /// The same beside an instruction cache of this shape.
+    fn with_code(self, code: CacheGeometry) -> Self {
+        Self { code, ..self }
     }
 
     /// An address of the line in this colour. High bits vary with the colour as well, as they do in life.
     fn vaddr(&self, colour: usize) -> VirtAddr {
         let page = u64::from(self.geometry.page());
-        let above = (colour as u64 + 3) * page * u64::from(self.geometry.colours());
+        let above = (colour as u64 + 3) * page * u64::from(self.geometry.colours().max(self.code.colours()));
         VirtAddr(above + colour as u64 * page + self.paddr.0 % page)
     }
 
@@ -100,6 +130,20 @@ impl Place {
                 Event::Maintain { op, scope: Scope::Index { set, way: way.into() }, site }
             }
             Step::Whole(op) => Event::Maintain { op, scope: Scope::Whole, site },
+            Step::Fetch(through, groups) => {
+                let (start, size) = self.bytes(groups);
+                let vaddr = self.vaddr(colours[usize::from(through)]).add(start);
+                Event::Fetch { vaddr, paddr: self.paddr.add(start), size, site }
+            }
+            Step::DropCode(through) => {
+                let scope = Scope::Line { vaddr: self.vaddr(colours[usize::from(through)]), paddr: self.paddr };
+                Event::MaintainCode { scope, site }
+            }
+            Step::DropCodeIndex(through, way) => {
+                let set = self.code.set(self.vaddr(colours[usize::from(through)]));
+                Event::MaintainCode { scope: Scope::Index { set, way: way.into() }, site }
+            }
+            Step::DropCodeWhole => Event::MaintainCode { scope: Scope::Whole, site },
         }
     }
 

@@ -160,36 +160,36 @@ fn runs(size: u32, ways: u32, line: u32, units: u8, shape: Shape, events: usize)
 
 #[test]
 fn lines_of_16_bytes_16_colours_one_way() {
-    runs(64 << 10, 1, 16, 1, Shape { colours: 2, groups: 2, groups_per_unit: 2, ways: 1 }, 40_000);
+    runs(64 << 10, 1, 16, 1, Shape::new(2, 2, 1), 40_000);
 }
 
 #[test]
 fn lines_of_32_bytes_4_colours_two_ways() {
-    runs(32 << 10, 2, 32, 1, Shape { colours: 2, groups: 1, groups_per_unit: 1, ways: 2 }, 40_000);
+    runs(32 << 10, 2, 32, 1, Shape::new(2, 1, 2), 40_000);
 }
 
 #[test]
 fn lines_of_32_bytes_written_back_by_halves_4_colours() {
-    runs(16 << 10, 1, 32, 2, Shape { colours: 2, groups: 2, groups_per_unit: 1, ways: 1 }, 40_000);
+    runs(16 << 10, 1, 32, 2, Shape { groups_per_unit: 1, ..Shape::new(2, 2, 1) }, 40_000);
 }
 
 #[test]
 fn lines_of_64_bytes_16_colours_three_of_them_used() {
-    runs(64 << 10, 1, 64, 1, Shape { colours: 3, groups: 1, groups_per_unit: 1, ways: 1 }, 40_000);
+    runs(64 << 10, 1, 64, 1, Shape::new(3, 1, 1), 40_000);
 }
 
 #[test]
 fn lines_of_128_bytes_4_colours_four_ways() {
-    runs(64 << 10, 4, 128, 1, Shape { colours: 1, groups: 1, groups_per_unit: 1, ways: 4 }, 40_000);
+    runs(64 << 10, 4, 128, 1, Shape::new(1, 1, 4), 40_000);
 }
 
 #[test]
 fn lines_of_8_bytes_1024_colours() {
-    runs(4 << 20, 1, 8, 1, Shape { colours: 2, groups: 2, groups_per_unit: 2, ways: 1 }, 20_000);
+    runs(4 << 20, 1, 8, 1, Shape::new(2, 2, 1), 20_000);
 }
 
 #[test]
 fn a_cache_that_cannot_alias_with_ways_shorter_than_a_page() {
     // Two sets: lines 0 and 2 of a page share one.
-    runs(128, 2, 32, 1, Shape { colours: 1, groups: 2, groups_per_unit: 2, ways: 2 }, 40_000);
+    runs(128, 2, 32, 1, Shape::new(1, 2, 2), 40_000);
 }

@@ -10,11 +10,11 @@ use alloc::vec::Vec;
 use std::println;
 
 use congruent_geometry::ByteMask;
-use congruent_machine::{Bypass, Groups, Op, Schedules, Shape as LineShape, Step};
-use congruent_trace::Site;
+use congruent_machine::{Bypass, CodeShape, Groups, Op, Schedules, Shape as LineShape, Step};
+use congruent_trace::{Maintenance, Site};
 
 use crate::finding::{HazardClass, Party, PartyKind};
-use crate::line::{Line, Path, Shape, Ways};
+use crate::line::{CODE, Line, Path, Shape, Ways};
 
 use super::every_step;
 
@@ -22,10 +22,19 @@ fn bytes(groups: Groups) -> ByteMask {
     ByteMask(u128::from(groups))
 }
 
+fn rules_of(shape: LineShape) -> Shape {
+    let code_ways = Ways::first(shape.code.map_or(1, |code| code.ways.into()));
+    Shape { all_ways: Ways::first(shape.ways.into()), code_ways, unit: shape.groups_per_unit.into() }
+}
+
+fn code_colour(shape: LineShape, through: u8) -> u16 {
+    u16::from(shape.code_place(through) - shape.colours) | CODE
+}
+
 /// Carries the step out on a line whose groups are single bytes; returns the bytes it found hazardous in copies, in memory,
 /// and as threatened by a store.
 fn act(line: &mut Line, shape: LineShape, step: Step) -> [ByteMask; 3] {
-    let rules = Shape { all_ways: Ways::first(shape.ways.into()), unit: shape.groups_per_unit.into() };
+    let rules = rules_of(shape);
     let by = Party { kind: PartyKind::Store, site: Site(1), colour: None };
     let mut hazards = Vec::new();
     let mut stale = ByteMask::EMPTY;
@@ -60,6 +69,24 @@ fn act(line: &mut Line, shape: LineShape, step: Step) -> [ByteMask; 3] {
                 line.maintain(op, colour.into(), rules.all_ways);
             }
         }
+        Step::Fetch(through, groups) => {
+            let code = code_colour(shape, through);
+            let own = line.copies.iter().filter(|copy| copy.colour == code);
+            stale = own.fold(stale, |stale, copy| stale | copy.stale) & bytes(groups);
+            let path = Path::Fetch { code, served_by: shape.serves_fetch(through).map(u16::from) };
+            line.load(rules, path, bytes(groups), 0, &mut hazards);
+        }
+        Step::DropCode(through) => {
+            line.maintain(Maintenance::Invalidate, code_colour(shape, through), rules.code_ways);
+        }
+        Step::DropCodeIndex(through, way) => {
+            line.maintain(Maintenance::Invalidate, code_colour(shape, through), Ways::NONE.with(way.into()));
+        }
+        Step::DropCodeWhole => {
+            for place in shape.colours..shape.places() {
+                line.maintain(Maintenance::Invalidate, code_colour(shape, place - shape.colours), rules.code_ways);
+            }
+        }
     }
     let writes = [HazardClass::WriteUnderDirtyAlias, HazardClass::DmaWriteUnderDirty, HazardClass::MixedAttributesWrite];
     let found = |write: bool| {
@@ -73,8 +100,12 @@ fn act(line: &mut Line, shape: LineShape, step: Step) -> [ByteMask; 3] {
 
 /// Whether the quick checks say that the access changes nothing.
 fn is_claimed_unchanged(line: &Line, shape: LineShape, step: Step) -> bool {
-    let rules = Shape { all_ways: Ways::first(shape.ways.into()), unit: shape.groups_per_unit.into() };
+    let rules = rules_of(shape);
     match step {
+        Step::Fetch(through, groups) => {
+            let served_by = shape.serves_fetch(through).map(u16::from);
+            line.is_unchanged_by_fetch(rules, code_colour(shape, through), served_by, bytes(groups), 0)
+        }
         Step::Access(Op::Load, colour, groups) => line.is_unchanged_by_load(rules, colour.into(), bytes(groups), 0),
         Step::Access(Op::Store, colour, groups) => line.is_unchanged_by_store(rules, colour.into(), bytes(groups), 0),
         _ => false,
@@ -135,25 +166,53 @@ fn history(reached: &[(usize, Option<Step>)], mut at: usize) -> Vec<Step> {
 
 #[test]
 fn two_colours_and_two_byte_groups_agree_for_ever() {
-    agree_for_ever(LineShape { colours: 2, groups: 2, groups_per_unit: 2, ways: 1 });
+    agree_for_ever(LineShape::new(2, 2, 1));
 }
 
 #[test]
 fn half_line_write_back_agrees_for_ever() {
-    agree_for_ever(LineShape { colours: 2, groups: 2, groups_per_unit: 1, ways: 1 });
+    agree_for_ever(LineShape { groups_per_unit: 1, ..LineShape::new(2, 2, 1) });
 }
 
 #[test]
 fn index_operations_on_two_ways_agree_for_ever() {
-    agree_for_ever(LineShape { colours: 2, groups: 1, groups_per_unit: 1, ways: 2 });
+    agree_for_ever(LineShape::new(2, 1, 2));
 }
 
 #[test]
 fn three_colours_agree_for_ever() {
-    agree_for_ever(LineShape { colours: 3, groups: 1, groups_per_unit: 1, ways: 1 });
+    agree_for_ever(LineShape::new(3, 1, 1));
 }
 
 #[test]
 fn three_ways_agree_for_ever() {
-    agree_for_ever(LineShape { colours: 1, groups: 2, groups_per_unit: 2, ways: 3 });
+    agree_for_ever(LineShape::new(1, 2, 3));
+}
+
+/// An instruction cache filled from memory, or from the data cache.
+fn code(colours: u8, ways: u8) -> [CodeShape; 2] {
+    [false, true].map(|fills_from_data| CodeShape { colours, ways, fills_from_data })
+}
+
+#[test]
+fn fetches_through_one_colour_agree_for_ever() {
+    for code in code(1, 1) {
+        agree_for_ever(LineShape::new(2, 2, 1).with_code(code));
+    }
+}
+
+#[test]
+fn fetches_through_two_colours_agree_for_ever() {
+    for code in code(2, 1) {
+        agree_for_ever(LineShape::new(2, 1, 1).with_code(code));
+        agree_for_ever(LineShape::new(1, 2, 1).with_code(code));
+    }
+}
+
+#[test]
+fn fetches_into_two_ways_agree_for_ever() {
+    for code in code(1, 2) {
+        agree_for_ever(LineShape::new(1, 2, 1).with_code(code));
+        agree_for_ever(LineShape::new(2, 1, 1).with_code(code));
+    }
 }

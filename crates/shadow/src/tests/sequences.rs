@@ -8,13 +8,14 @@ use alloc::vec::Vec;
 use std::println;
 
 use congruent_geometry::CacheGeometry;
-use congruent_machine::{Bypass, Schedules, Shape, StateSet, Step};
-use congruent_trace::Site;
+use congruent_machine::{Bypass, CodeShape, Schedules, Shape, StateSet, Step};
+use congruent_trace::{Maintenance, Site};
 
-use super::{Place, every_step, found_by};
-use crate::{Config, Shadow};
+use super::{Place, code_cache, config, every_step, found_by};
+use crate::Shadow;
 
 struct Enumeration {
+    shape: Shape,
     model: Schedules,
     steps: Vec<Step>,
     place: Place,
@@ -29,12 +30,14 @@ impl Enumeration {
         let geometry = CacheGeometry::with_page(way * u32::from(shape.ways), shape.ways.into(), 128, 1024).unwrap();
         let geometry = geometry.with_write_back_unit(128 / u32::from(shape.units())).unwrap();
         let place = Place::new(geometry, 5, 3, shape.groups);
-        let colours = (0..shape.colours.into()).collect();
-        Self { model: Schedules::new(shape, steps.clone()), steps, place, colours, sequences: 0 }
+        let code = shape.code.map(|code| code_cache(code, &geometry).geometry);
+        let place = code.map_or(place, |code| place.with_code(code));
+        let colours = (0..shape.colours.max(shape.code.map_or(0, |code| code.colours)).into()).collect();
+        Self { shape, model: Schedules::new(shape, steps.clone()), steps, place, colours, sequences: 0 }
     }
 
     fn run(mut self, length: usize) {
-        let shadow = Shadow::new(Config::new(self.place.geometry));
+        let shadow = Shadow::new(config(self.place.geometry, self.shape.code));
         let start = self.model.start();
         self.extend(&shadow, start, &mut Vec::new(), length);
         println!("{} sequences of {length} events, {} steps, {} sets", self.sequences, self.steps.len(), self.model.reached());
@@ -47,7 +50,7 @@ impl Enumeration {
         }
         for number in 0..self.steps.len() {
             let step = self.steps[number];
-            let judged = matches!(step, Step::Access(..) | Step::Past(..));
+            let judged = matches!(step, Step::Access(..) | Step::Past(..) | Step::Fetch(..));
             if left == 1 && !judged || !in_order(so_far, step) {
                 continue;
             }
@@ -75,8 +78,10 @@ fn in_order(so_far: &[Step], step: Step) -> bool {
     let parts = |step: Step| match step {
         Step::Access(_, colour, groups) => (Some(colour), groups),
         Step::Prefetch(colour) | Step::Maintain(_, colour) | Step::Index(_, colour, _) => (Some(colour), 0),
+        Step::Fetch(through, groups) => (Some(through), groups),
+        Step::DropCode(through) | Step::DropCodeIndex(through, _) => (Some(through), 0),
         Step::Past(_, _, groups) => (None, groups),
-        Step::Whole(_) => (None, 0),
+        Step::Whole(_) | Step::DropCodeWhole => (None, 0),
     };
     let next_colour = so_far.iter().filter_map(|step| parts(*step).0).max().map_or(0, |colour| colour + 1);
     let used = so_far.iter().fold(0, |used, step| used | parts(*step).1);
@@ -86,14 +91,14 @@ fn in_order(so_far: &[Step], step: Step) -> bool {
 
 fn one_group(step: &Step) -> bool {
     match step {
-        Step::Access(_, _, groups) | Step::Past(_, _, groups) => groups.is_power_of_two(),
+        Step::Access(_, _, groups) | Step::Past(_, _, groups) | Step::Fetch(_, groups) => groups.is_power_of_two(),
         _ => true,
     }
 }
 
 #[test]
 fn six_events_over_two_colours_and_two_byte_groups() {
-    let shape = Shape { colours: 2, groups: 2, groups_per_unit: 2, ways: 1 };
+    let shape = Shape::new(2, 2, 1);
     let steps = every_step(shape).into_iter().filter(one_group);
     // Uncached accesses take the way of DMA; five events of every kind include them.
     let steps = steps.filter(|step| !matches!(step, Step::Past(Bypass::Uncached, ..) | Step::Index(..)));
@@ -102,7 +107,7 @@ fn six_events_over_two_colours_and_two_byte_groups() {
 
 #[test]
 fn six_events_with_half_line_write_back() {
-    let shape = Shape { colours: 2, groups: 2, groups_per_unit: 1, ways: 1 };
+    let shape = Shape { groups_per_unit: 1, ..Shape::new(2, 2, 1) };
     let steps = every_step(shape).into_iter().filter(one_group);
     let steps = steps.filter(|step| matches!(step, Step::Access(..) | Step::Maintain(..)));
     Enumeration::new(shape, steps.collect()).run(6);
@@ -110,7 +115,7 @@ fn six_events_with_half_line_write_back() {
 
 #[test]
 fn five_events_over_three_colours_and_two_byte_groups() {
-    let shape = Shape { colours: 3, groups: 2, groups_per_unit: 2, ways: 1 };
+    let shape = Shape::new(3, 2, 1);
     let steps = every_step(shape).into_iter().filter(|step| !matches!(step, Step::Index(..)));
     Enumeration::new(shape, steps.collect()).run(5);
 }
@@ -118,7 +123,7 @@ fn five_events_over_three_colours_and_two_byte_groups() {
 #[test]
 fn six_events_with_index_operations() {
     for ways in [1, 2] {
-        let shape = Shape { colours: 2, groups: 2, groups_per_unit: 2, ways };
+        let shape = Shape::new(2, 2, ways);
         let steps = every_step(shape).into_iter().filter(one_group);
         let steps = steps.filter(|step| matches!(step, Step::Access(..) | Step::Index(..) | Step::Whole(_)));
         Enumeration::new(shape, steps.collect()).run(6);
@@ -127,6 +132,35 @@ fn six_events_with_index_operations() {
 
 #[test]
 fn four_events_of_every_kind_on_two_ways() {
-    let shape = Shape { colours: 2, groups: 2, groups_per_unit: 2, ways: 2 };
+    let shape = Shape::new(2, 2, 2);
     Enumeration::new(shape, every_step(shape)).run(4);
+}
+
+#[test]
+fn five_events_with_fetches() {
+    for (colours, code_colours) in [(2, 1), (1, 2)] {
+        for fills_from_data in [false, true] {
+            let shape = Shape::new(colours, 2, 1).with_code(CodeShape { colours: code_colours, ways: 1, fills_from_data });
+            let steps = every_step(shape).into_iter().filter(one_group);
+            let steps = steps
+                .filter(|step| !matches!(step, Step::Past(Bypass::Uncached, ..) | Step::Index(..) | Step::DropCodeIndex(..)));
+            Enumeration::new(shape, steps.collect()).run(5);
+        }
+    }
+}
+
+#[test]
+fn six_events_of_code_that_is_written_and_swept() {
+    for fills_from_data in [false, true] {
+        let shape = Shape::new(1, 2, 2).with_code(CodeShape { colours: 1, ways: 2, fills_from_data });
+        let steps = every_step(shape).into_iter().filter(one_group);
+        let steps = steps.filter(|step| {
+            matches!(step, Step::Access(..) | Step::Fetch(..) | Step::DropCodeIndex(..) | Step::DropCode(_))
+                || matches!(
+                    step,
+                    Step::Maintain(Maintenance::WriteBack | Maintenance::Invalidate, _) | Step::Whole(Maintenance::WriteBack)
+                )
+        });
+        Enumeration::new(shape, steps.collect()).run(6);
+    }
 }

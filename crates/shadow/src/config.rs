@@ -1,0 +1,107 @@
+//! What the judge is to assume of the hardware, and which assumptions do not go together.
+
+use core::fmt;
+
+use congruent_geometry::CacheGeometry;
+
+/// What the judge is to assume. Made with [`Config::new`]; fields may be added.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The shape of the data cache.
+    pub geometry: CacheGeometry,
+    /// The instruction cache. If `None`, fetches and maintenance of the instruction side are ignored.
+    pub code: Option<CodeCache>,
+}
+
+/// An instruction cache, virtually indexed and physically tagged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct CodeCache {
+    /// Its shape. Its unit of write-back does not matter.
+    pub geometry: CacheGeometry,
+    /// Whether a miss is served by what the data cache holds in the set that the fetch's address selects there, and by memory only
+    /// if that is nothing (Linux `arch/mips/include/asm/cpu-features.h`, `cpu_has_ic_fills_f_dc`). Else fetches see memory only.
+    pub fills_from_data: bool,
+}
+
+impl CodeCache {
+    /// An instruction cache of this shape that is filled from memory.
+    #[must_use]
+    pub const fn new(geometry: CacheGeometry) -> Self {
+        Self { geometry, fills_from_data: false }
+    }
+
+    /// The same, filled from the data cache.
+    #[must_use]
+    pub const fn filled_from_data(self) -> Self {
+        Self { fills_from_data: true, ..self }
+    }
+}
+
+/// Why these caches cannot be judged together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The two caches were described for pages of different sizes, in bytes.
+    Pages {
+        /// The data cache's.
+        data: u32,
+        /// The instruction cache's.
+        code: u32,
+    },
+    /// The instruction cache's lines are shorter than the data cache's; or they are not equal, and it is filled from there. In
+    /// bytes.
+    Lines {
+        /// The data cache's.
+        data: u32,
+        /// The instruction cache's.
+        code: u32,
+        /// Whether the instruction cache is filled from the data cache.
+        fills_from_data: bool,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Pages { data, code } => {
+                write!(f, "the data cache is described for pages of {data} bytes, the instruction cache for pages of {code}")
+            }
+            Self::Lines { data, code, fills_from_data: false } => {
+                write!(f, "instruction cache lines of {code} bytes are shorter than the data cache's of {data}")
+            }
+            Self::Lines { data, code, fills_from_data: true } => write!(
+                f,
+                "an instruction cache that is filled from the data cache must have lines of its length, {data} bytes, not {code}"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
+
+impl Config {
+    /// The usual assumptions about a cache of this shape: write-back, write-allocate, filled only at accesses; the instruction side
+    /// is not judged.
+    #[must_use]
+    pub const fn new(geometry: CacheGeometry) -> Self {
+        Self { geometry, code: None }
+    }
+
+    /// The same, with this instruction cache.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the judge cannot take the two together.
+    pub const fn with_code(self, code: CodeCache) -> Result<Self, ConfigError> {
+        let (data, fills_from_data) = (self.geometry, code.fills_from_data);
+        if code.geometry.page() != data.page() {
+            return Err(ConfigError::Pages { data: data.page(), code: code.geometry.page() });
+        }
+        let lines = (data.line(), code.geometry.line());
+        if lines.1 < lines.0 || fills_from_data && lines.0 != lines.1 {
+            return Err(ConfigError::Lines { data: lines.0, code: lines.1, fills_from_data });
+        }
+        Ok(Self { code: Some(code), ..self })
+    }
+}
