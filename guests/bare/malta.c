@@ -19,7 +19,11 @@
 #define GORESET 0x42u
 
 #define MAPPED 0xc0000000u /* kseg2: mapped kernel addresses */
-#define ENTRY_FLAGS 0x1fu  /* cacheable write-back (3), dirty, valid, global */
+#define UNCACHED 0xc0010000u
+#define ENTRY_FLAGS 0x1fu          /* cacheable write-back (3), dirty, valid, global */
+#define ENTRY_FLAGS_UNCACHED 0x17u /* uncached (2) */
+#define KSEG0(physical) ((physical) | 0x80000000u)
+#define PHYSICAL(frame) ((u32)(frame)->uncached & 0x1fffffffu)
 
 static char frames[CASES_MAX][PAGE] __attribute__((aligned(4096)));
 /* Used from its end, so that its lines share no set with the first line of a page: some cases discard what is in those sets. */
@@ -64,6 +68,65 @@ CASES_OF_LINE_OPERATION(index_writeback_invalidate_d, clean, clean)
 CASES_OF_LINE_OPERATION(index_store_tag_d, stale, clean)
 CASES_OF_LINE_OPERATION(one_way_writeback_invalidate_d, stale, stale)
 CASES_OF_OPERATION(whole_writeback_invalidate_d, clean, clean)
+
+/* Past the cache by the attribute of a TLB entry. */
+#define MAPPED_UNCACHED(frame) ((void)(frame), (char *)UNCACHED)
+
+CASE(stale_load_by_uncached_entry)
+{
+	STORE(frame->a);
+	return LOAD(MAPPED_UNCACHED(frame));
+}
+
+CASE(clean_load_by_uncached_entry)
+{
+	STORE(frame->a);
+	good_write_back(frame->a);
+	return LOAD(MAPPED_UNCACHED(frame));
+}
+
+CASE(stale_store_by_uncached_entry)
+{
+	STORE(frame->a);
+	STORE(MAPPED_UNCACHED(frame));
+	return NEWEST;
+}
+
+CASE(clean_load_by_cached_entry_after_uncached_store)
+{
+	LOAD(frame->a);
+	STORE(MAPPED_UNCACHED(frame));
+	hit_invalidate_d(frame->a);
+	return LOAD(frame->a);
+}
+
+/* Past the cache by Config.K0, which changes while the bytes are dirty. Nothing else is accessed in between. */
+#define LOAD_WITH_K0(value, cacheability, address)                                                                                 	__asm__ volatile("mfc0 $8, $16
+	move $9, $8
+	ins $9, %2, 0, 3
+	mtc0 $9, $16
+	ehb
+	"                            			 "lw %0, 0(%1)
+	mtc0 $8, $16
+	ehb"                                                                     			 : "=&r"(value)                                                                                            			 : "r"(address), "r"(cacheability)                                                                         			 : "$8", "$9", "memory")
+
+CASE(stale_load_with_kseg0_uncached)
+{
+	u32 value;
+
+	STORE(KSEG0(PHYSICAL(frame)));
+	LOAD_WITH_K0(value, 2, KSEG0(PHYSICAL(frame)));
+	return value;
+}
+
+CASE(clean_load_with_kseg0_cached)
+{
+	u32 value;
+
+	STORE(KSEG0(PHYSICAL(frame)));
+	LOAD_WITH_K0(value, 3, KSEG0(PHYSICAL(frame)));
+	return value;
+}
 
 /* Negative offsets are part of the operand. */
 CASE(clean_hit_writeback_with_negative_offset)
@@ -173,6 +236,11 @@ void map(struct frame *frame, u32 number)
 	write_cp0("$3", entry);   /* EntryLo1: the odd page */
 	write_cp0("$5", 0);       /* PageMask: 4 KiB */
 	write_cp0("$0", 0);       /* Index */
+	__asm__ volatile("tlbwi\n\tehb");
+	write_cp0("$10", UNCACHED);
+	write_cp0("$2", physical >> 6 | ENTRY_FLAGS_UNCACHED);
+	write_cp0("$3", 1); /* global, not valid */
+	write_cp0("$0", 1);
 	__asm__ volatile("tlbwi\n\tehb");
 	frame->a = (char *)MAPPED;
 	frame->b = (char *)MAPPED + PAGE;

@@ -104,7 +104,7 @@ fn perform(task: Task) -> Result<()> {
     match task {
         Task::Guests { qemu } => guests::prepare(qemu == Qemu::V11_1),
         Task::Boot { guest, qemu, cpu, run: programs, check, repeatable, print } => {
-            let boot = Boot { guest, qemu, cpu, repeatable, run: programs };
+            let boot = Boot { cpu, repeatable, ..Boot::new(guest, qemu, programs) };
             if print {
                 let line = boot.command()?;
                 println!("{}", run::shown(Command::new(&line[0]).args(&line[1..])));

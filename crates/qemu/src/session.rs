@@ -240,21 +240,14 @@ impl Session {
             }
         };
         // SAFETY: as above.
-        match unsafe { self.cpu.is_cached(vaddr, &mut self.reader) } {
-            Ok(true) => {
-                self.cpu.saw_translation(vaddr, paddr);
-                let page = self.shadow.page(self.geometry.frame(paddr));
-                let offset = self.geometry.page_offset(paddr.0);
-                let colour = self.geometry.colour(VirtAddr(vaddr.into()));
-                self.translations.remember(vaddr, page, colour, offset & !(GRANULE - 1));
-                Reached::Cached(page, offset)
-            }
-            Ok(false) => Reached::Uncached(paddr),
-            Err(reason) => {
-                self.stop(FailureKind::Environment, reason);
-                Reached::Nothing
-            }
+        if !unsafe { self.cpu.is_cached(vaddr, paddr, &mut self.reader) } {
+            return Reached::Uncached(paddr);
         }
+        let page = self.shadow.page(self.geometry.frame(paddr));
+        let offset = self.geometry.page_offset(paddr.0);
+        let colour = self.geometry.colour(VirtAddr(vaddr.into()));
+        self.translations.remember(vaddr, page, colour, offset & !(GRANULE - 1));
+        Reached::Cached(page, offset)
     }
 
     /// A load or store whose registers are needed: for calibration, or because only a part of the word counts.
@@ -361,13 +354,11 @@ impl Session {
             (target.page, target.offset | (vaddr % GRANULE))
         } else {
             // SAFETY: by this function's contract.
-            let paddr = unsafe {
-                match self.cpu.is_cached(vaddr, &mut self.reader) {
-                    Ok(true) => self.cpu.resolve(vaddr, &self.api, &mut self.reader),
-                    _ => None,
-                }
-            };
-            let Some(paddr) = paddr else { return };
+            let Some(paddr) = (unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) }) else { return };
+            // SAFETY: as above.
+            if !unsafe { self.cpu.is_cached(vaddr, paddr, &mut self.reader) } {
+                return;
+            }
             (self.shadow.page(self.geometry.frame(paddr)), self.geometry.page_offset(paddr.0))
         };
         self.shadow.prefetch(page, VirtAddr(vaddr.into()), offset);

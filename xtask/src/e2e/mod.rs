@@ -39,8 +39,9 @@ impl Run {
     /// If the guest or the emulator has not been made yet.
     pub fn command(&self, qemu: Qemu, reports: &[OsString]) -> Result<Command> {
         let (line, symbols) = match self.load {
-            Load::Linux { guest, cpu, programs } => {
-                let boot = Boot { cpu: cpu.map(str::to_owned), repeatable: true, ..Boot::new(guest, qemu, programs) };
+            Load::Linux { guest, cpu, programs, words } => {
+                let (cpu, words) = (cpu.map(str::to_owned), words.to_owned());
+                let boot = Boot { cpu, words, repeatable: true, ..Boot::new(guest, qemu, programs) };
                 (boot.command()?, programs::symbols(guest))
             }
             Load::Bare(bare) => (bare.command(qemu)?, vec![bare.elf()]),

@@ -31,6 +31,8 @@ pub enum Load {
         cpu: Option<&'static str>,
         /// What it runs.
         programs: &'static str,
+        /// More words for the kernel's command line.
+        words: &'static str,
     },
     /// The cases without an operating system.
     Bare(Bare),
@@ -44,6 +46,8 @@ pub enum Expect {
     AsNamed,
     /// No finding.
     Clean,
+    /// Incomplete, because of something that the reason names.
+    Incomplete(&'static str),
     /// Each of these, and nothing else: anything else would be a false alarm.
     Exactly(&'static [Pair]),
     /// At least each of these: the kernel is broken on purpose or by configuration, and the damage shows in many places.
@@ -91,7 +95,7 @@ const fn linux(name: &'static str, guest: Guest, programs: &'static str, expect:
         Guest::Mips => "p5600",
         Guest::Arm => "arm1176-qemu",
     };
-    Run { name, load: Load::Linux { guest, cpu: None, programs }, dcache, mute: &[], expect }
+    Run { name, load: Load::Linux { guest, cpu: None, programs, words: "" }, dcache, mute: &[], expect }
 }
 
 const fn mips(name: &'static str, programs: &'static str, expect: Expect) -> Run {
@@ -124,10 +128,18 @@ pub const RUNS: &[Run] = &[
     // A 24Kf says of itself that its cache has no aliases, and so the kernel does nothing about them.
     Run {
         name: "mips-unaware",
-        load: Load::Linux { guest: Guest::Mips, cpu: Some("24Kf"), programs: ORDINARY },
+        load: Load::Linux { guest: Guest::Mips, cpu: Some("24Kf"), programs: ORDINARY, words: "" },
         dcache: "32K,4,32",
         mute: &[],
         expect: Expect::AtLeast(&[pair(User, MIPS_COPY_PAGE), pair(User, Kernel), pair(Kernel, User)]),
+    },
+    // As QEMU resets the core: all memory is uncached.
+    Run {
+        name: "mips-cache-off",
+        load: Load::Linux { guest: Guest::Mips, cpu: None, programs: "mremap_odd", words: "cca=2" },
+        dcache: "p5600",
+        mute: &[],
+        expect: Expect::Incomplete("cca=3"),
     },
     mips("mips-write-then-map", "write_then_map", Expect::Clean),
     mips("mips-vm-writev", "vm_writev", Expect::Exactly(&[pair(CHILD_READS, MIPS_COPY)])),

@@ -32,7 +32,10 @@ pub fn judge(report: &Value, status: Option<i32>, cases: &[&str], expect: Expect
     let accesses = report["stats"]["accesses"].as_u64().unwrap_or(0);
     let complaint = schema(report)
         .or_else(|| (status != Some(status_of(&word))).then(|| format!("exit status {status:?} with verdict {word}")))
-        .or_else(|| unexpected(&word, findings, cases, expect));
+        .or_else(|| match expect {
+            Expect::Incomplete(names) => not_incomplete(report, &word, names),
+            _ => unexpected(&word, findings, cases, expect),
+        });
     Verdict { word, findings: findings.len(), accesses, complaint }
 }
 
@@ -49,6 +52,11 @@ fn schema(report: &Value) -> Option<String> {
     None
 }
 
+fn not_incomplete(report: &Value, word: &str, names: &str) -> Option<String> {
+    let reason = report["incomplete_because"].as_str().unwrap_or_default();
+    (word != "incomplete" || !reason.contains(names)).then(|| format!("expected incomplete because of {names}, got {word} {reason}"))
+}
+
 fn unexpected(word: &str, findings: &[Value], cases: &[&str], expect: Expect) -> Option<String> {
     let wanted = if matches!(expect, Expect::Clean) { "clean" } else { "findings" };
     if word != wanted {
@@ -56,7 +64,7 @@ fn unexpected(word: &str, findings: &[Value], cases: &[&str], expect: Expect) ->
         return Some(format!("expected {wanted}{first}"));
     }
     let (pairs, only) = match expect {
-        Expect::Clean => return None,
+        Expect::Clean | Expect::Incomplete(_) => return None,
         Expect::AsNamed => return misnamed(findings, cases),
         Expect::Exactly(pairs) => (pairs, true),
         Expect::AtLeast(pairs) => (pairs, false),
@@ -148,6 +156,15 @@ mod tests {
         for expect in [Expect::Clean, Expect::Exactly(&[PAIR]), Expect::AtLeast(&[])] {
             assert!(complaint(&incomplete, 3, expect).is_some());
         }
+    }
+
+    #[test]
+    fn an_expected_shortcoming_must_be_the_one_that_is_named() {
+        let incomplete = json!({"schema": "congruent.report/1", "verdict": "incomplete", "incomplete_because": "say `cca=3`",
+                                "geometry": {}, "limits": [], "findings": [], "stats": {"accesses": 0, "maintenance_ops": 0}});
+        assert_eq!(complaint(&incomplete, 3, Expect::Incomplete("cca=3")), None);
+        assert!(complaint(&incomplete, 3, Expect::Incomplete("time limit")).is_some());
+        assert!(complaint(&report("clean", &json!([])), 0, Expect::Incomplete("cca=3")).is_some());
     }
 
     #[test]

@@ -141,12 +141,14 @@ pub struct Boot {
     pub repeatable: bool,
     /// The programs to run after the boot, as `congruent.run=` takes them: `name:argument…,name…`.
     pub run: String,
+    /// More words for the kernel's command line.
+    pub words: String,
 }
 
 impl Boot {
     /// A boot on the guest's default core that runs `run`.
     pub fn new(guest: Guest, qemu: Qemu, run: impl Into<String>) -> Self {
-        Self { guest, qemu, cpu: None, repeatable: false, run: run.into() }
+        Self { guest, qemu, cpu: None, repeatable: false, run: run.into(), words: String::new() }
     }
 
     /// The command line: the program and its arguments.
@@ -191,12 +193,14 @@ impl Boot {
 
     /// Linux's command line. Each word is there for a reason:
     /// `nokaslr` so that one symbol table serves every boot; `ieee754=relaxed` because a P5600 refuses programs of the older NaN
-    /// encoding, which Debian's are; the blacklisted driver oopses on QEMU's board.
+    /// encoding, which Debian's are; `cca=3` because QEMU resets MIPS cores to uncached memory and Linux would leave it at that; the
+    /// blacklisted driver oopses on QEMU's board.
     fn kernel_arguments(&self) -> String {
         let board = match self.guest {
-            Guest::Mips => "console=ttyS0 ieee754=relaxed nokaslr",
+            Guest::Mips => "console=ttyS0 ieee754=relaxed nokaslr cca=3",
             Guest::Arm => "console=ttyAMA0,115200 earlycon=pl011,0x20201000 initcall_blacklist=bcm2835_power_driver_init",
         };
-        format!("{board} rdinit=/init panic=1 congruent.run={}", self.run)
+        let space = if self.words.is_empty() { "" } else { " " };
+        format!("{board} rdinit=/init panic=1{space}{} congruent.run={}", self.words, self.run)
     }
 }

@@ -106,22 +106,14 @@ impl Cpu for Arm {
         arm::index(geometry, operand)
     }
 
-    fn saw_translation(&mut self, _vaddr: u32, _paddr: PhysAddr) {}
-
     unsafe fn resolve(&mut self, vaddr: u32, _api: &Api, reader: &mut Reader) -> Option<PhysAddr> {
         // SAFETY: by the trait's contract.
         unsafe { self.walk(vaddr, reader) }.map(|mapping| PhysAddr(mapping.paddr.into()))
     }
 
-    unsafe fn is_cached(&mut self, vaddr: u32, reader: &mut Reader) -> Result<bool, Unsupported> {
-        if self.control.remaps() {
-            return Err(
-                "the guest remaps memory attributes (SCTLR.TRE), which is not supported; use an ARMv6 kernel that does not"
-                    .into(),
-            );
-        }
+    unsafe fn is_cached(&mut self, vaddr: u32, _paddr: PhysAddr, reader: &mut Reader) -> bool {
         // SAFETY: by the trait's contract.
-        Ok(unsafe { self.walk(vaddr, reader) }.is_some_and(|mapping| mapping.cached))
+        unsafe { self.walk(vaddr, reader) }.is_some_and(|mapping| mapping.cached)
     }
 
     unsafe fn translations_change(&mut self, word: u32, reader: &mut Reader, environment: Environment) {

@@ -3,6 +3,9 @@
 //! Hardware refills the TLB when the operand of a cache instruction misses it; QEMU executes nothing there, so the entry may be
 //! missing. Then the tables decide, as the hardware page walker would read them; on cores without one, what the page led to at
 //! its last access in the same address space stands in.
+//!
+//! Whether memory is cached: Config.K0 for kseg0, never for kseg1, and for mapped pages the attribute of the TLB entry, which is the page
+//! table's where hardware reads it, else the one that the guest wrote (`guest/mips_tlb.rs`).
 
 use congruent_geometry::{CacheGeometry, PhysAddr};
 use congruent_trace::Scope;
@@ -10,8 +13,9 @@ use congruent_trace::Scope;
 use super::{Cpu, Unsupported};
 use crate::api::{Api, Reader, Register};
 use crate::guest::Meaning;
-use crate::guest::mips::{self, ControlRegister, Endian};
-use crate::guest::mips_tables::Walker;
+use crate::guest::mips::{self, ControlRegister, Endian, Segment};
+use crate::guest::mips_tables::{Walked, Walker};
+use crate::guest::mips_tlb::{Attributes, Cacheability};
 use crate::registers::{Calibration, Environment, mips_calibration_operand, mips_register};
 
 /// A guest of `qemu-system-mips` or `qemu-system-mipsel`.
@@ -21,8 +25,13 @@ pub struct Mips {
     /// The address space in EntryHi, as last written.
     address_space: u16,
     walker: Walker,
+    /// The attribute of kseg0.
+    kseg0: Cacheability,
+    attributes: Attributes,
     /// Per virtual page: where it led at its last access. Untouched parts cost nothing.
     last_seen: Box<[LastSeen]>,
+    /// Frames found mapped although no entry for them was seen.
+    unknown_attributes: u64,
 }
 
 /// A frame and the address space in which a page led to it; all zero if none.
@@ -30,6 +39,13 @@ pub struct Mips {
 struct LastSeen {
     frame_plus_one: u32,
     address_space: u16,
+    uncached: bool,
+}
+
+impl LastSeen {
+    fn is_of(self, address_space: u16) -> bool {
+        self.address_space == address_space || self.address_space == EVERY_ADDRESS_SPACE
+    }
 }
 
 impl Mips {
@@ -45,7 +61,60 @@ impl Mips {
 
     fn new(endian: Endian) -> Self {
         let last_seen = vec![LastSeen::default(); 1 << (32 - PAGE_SHIFT)].into_boxed_slice();
-        Self { endian, calibration: Calibration::default(), address_space: 0, walker: Walker::default(), last_seen }
+        Self {
+            endian,
+            calibration: Calibration::default(),
+            address_space: 0,
+            walker: Walker::default(),
+            kseg0: Cacheability::new(KSEG0_AT_RESET),
+            attributes: Attributes::new(),
+            last_seen,
+            unknown_attributes: 0,
+        }
+    }
+
+    /// # Safety
+    /// As [`Cpu::resolve`].
+    unsafe fn walk(&self, vaddr: u32, reader: &mut Reader) -> Option<Walked> {
+        // SAFETY: by this function's contract.
+        self.walker.walk(vaddr, |address| unsafe { self.physical_word(address, reader) })
+    }
+
+    fn entry_is_written(&mut self) {
+        let (last_seen, current) = (&mut self.last_seen, self.address_space);
+        self.attributes.write_entry(|known| {
+            let address_space = if known.is_global { EVERY_ADDRESS_SPACE } else { current };
+            let uncached = !known.cacheability.is_cached();
+            last_seen[known.page as usize] = LastSeen { frame_plus_one: known.frame + 1, address_space, uncached };
+        });
+    }
+
+    /// Whether a mapped page is cached: by what the walker reads, by the newest entry, by what was seen of the page before, by what the
+    /// frame was mapped with before; in this order, because each is surer than the next.
+    ///
+    /// # Safety
+    /// As [`Cpu::resolve`].
+    unsafe fn is_mapped_cached(&mut self, vaddr: u32, paddr: PhysAddr, reader: &mut Reader) -> bool {
+        let (vpage, address) = ((vaddr >> PAGE_SHIFT) as usize, paddr.0 as u32);
+        let frame = address >> PAGE_SHIFT;
+        // SAFETY: by this function's contract.
+        let walked = unsafe { self.walk(vaddr, reader) }.filter(|walked| walked.paddr >> PAGE_SHIFT == frame);
+        let seen = self.last_seen[vpage];
+        let seen = (seen.frame_plus_one == frame + 1 && seen.is_of(self.address_space)).then_some(!seen.uncached);
+        let cached = walked
+            .map(|walked| walked.cacheability)
+            .or_else(|| self.attributes.by_newest_entry(vaddr, address))
+            .map(Cacheability::is_cached)
+            .or(seen)
+            .or_else(|| self.attributes.by_frame(vaddr, address).map(Cacheability::is_cached));
+        self.unknown_attributes += u64::from(cached.is_none());
+        let uncached = cached == Some(false);
+        let known = &mut self.last_seen[vpage];
+        if known.frame_plus_one != frame + 1 || !known.is_of(self.address_space) {
+            known.address_space = self.address_space;
+        }
+        (known.frame_plus_one, known.uncached) = (frame + 1, uncached);
+        !uncached
     }
 
     /// # Safety
@@ -58,8 +127,12 @@ impl Mips {
 }
 
 const PAGE_SHIFT: u32 = 12;
+/// QEMU resets Config.K0 to "uncached".
+const KSEG0_AT_RESET: u32 = 2;
 /// EntryHi.ASID with its extension (MD00090, "EntryHi Register").
 const ADDRESS_SPACE: u32 = 0x3ff;
+/// No address space has this number.
+const EVERY_ADDRESS_SPACE: u16 = u16::MAX;
 
 impl Cpu for Mips {
     fn word(&self, bytes: [u8; 4]) -> u32 {
@@ -118,42 +191,59 @@ impl Cpu for Mips {
         mips::index(geometry, operand)
     }
 
-    fn saw_translation(&mut self, vaddr: u32, paddr: PhysAddr) {
-        self.last_seen[(vaddr >> PAGE_SHIFT) as usize] =
-            LastSeen { frame_plus_one: (paddr.0 >> PAGE_SHIFT) as u32 + 1, address_space: self.address_space };
-    }
-
     unsafe fn resolve(&mut self, vaddr: u32, api: &Api, reader: &mut Reader) -> Option<PhysAddr> {
         // SAFETY: by the trait's contract.
         if let Some(paddr) = unsafe { api.translate(vaddr.into()) } {
             return Some(PhysAddr(paddr));
         }
         // SAFETY: by the trait's contract.
-        if let Some(paddr) = self.walker.walk(vaddr, |address| unsafe { self.physical_word(address, reader) }) {
-            return Some(PhysAddr(paddr.into()));
+        if let Some(walked) = unsafe { self.walk(vaddr, reader) } {
+            return Some(PhysAddr(walked.paddr.into()));
         }
         let seen = self.last_seen[(vaddr >> PAGE_SHIFT) as usize];
         let frame = seen.frame_plus_one.checked_sub(1)?;
         let offset = vaddr & ((1 << PAGE_SHIFT) - 1);
-        (seen.address_space == self.address_space).then(|| PhysAddr(u64::from(frame) << PAGE_SHIFT | u64::from(offset)))
+        seen.is_of(self.address_space).then(|| PhysAddr(u64::from(frame) << PAGE_SHIFT | u64::from(offset)))
     }
 
-    unsafe fn is_cached(&mut self, vaddr: u32, _reader: &mut Reader) -> Result<bool, Unsupported> {
-        Ok(!mips::is_uncached_segment(vaddr))
+    unsafe fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr, reader: &mut Reader) -> bool {
+        match Segment::of(vaddr) {
+            Segment::Kseg0 => self.kseg0.is_cached(),
+            Segment::Kseg1 => false,
+            // SAFETY: by the trait's contract.
+            Segment::Mapped => unsafe { self.is_mapped_cached(vaddr, paddr, reader) },
+        }
     }
 
     unsafe fn translations_change(&mut self, word: u32, _reader: &mut Reader, environment: Environment) {
+        if mips::writes_entry(word) {
+            return self.entry_is_written();
+        }
+        if mips::reads_fault_address(word) {
+            return self.attributes.set_entry_hi(None);
+        }
         let Some((register, source)) = mips::control_write(word) else { return };
         // SAFETY: by the trait's contract.
         let value = unsafe { mips_register(environment, source) };
         match register {
-            ControlRegister::EntryHi => self.address_space = (value & ADDRESS_SPACE) as u16,
+            ControlRegister::EntryHi => {
+                self.address_space = (value & ADDRESS_SPACE) as u16;
+                self.attributes.set_entry_hi(Some(value));
+            }
+            ControlRegister::Config => self.kseg0 = Cacheability::new(value),
+            ControlRegister::Entry(register) => self.attributes.set(register, value),
             ControlRegister::Walker(register) => *self.walker.register_mut(register) = value,
         }
     }
 
     fn limits(&self) -> Vec<String> {
-        let mut limits = vec!["all memory outside kseg1 is taken to be cached, whatever the attribute of its TLB entry".into()];
+        let mut limits = vec!["write-through memory is judged as if it were write-back".into()];
+        if self.unknown_attributes > 0 {
+            limits.push(format!(
+                "{} times memory was taken to be cached because no TLB entry for it was seen",
+                self.unknown_attributes
+            ));
+        }
         if !self.calibration.is_complete() {
             limits.push(format!(
                 "only {} of {} readings of guest registers could be checked before the guest ended",

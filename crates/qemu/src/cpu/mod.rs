@@ -69,23 +69,17 @@ pub trait Cpu {
     /// The set and way that the operand of an index operation names.
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope;
 
-    /// An access has just shown that `vaddr` leads to `paddr`.
-    fn saw_translation(&mut self, vaddr: u32, paddr: PhysAddr);
-
     /// The physical address of a maintenance operand, `None` if it is not mapped.
     ///
     /// # Safety
     /// See the trait.
     unsafe fn resolve(&mut self, vaddr: u32, api: &Api, reader: &mut Reader) -> Option<PhysAddr>;
 
-    /// Whether memory at this address is cached.
-    ///
-    /// # Errors
-    /// [`Unsupported`] if that depends on something that is not modelled.
+    /// Whether memory is cached at this address, which leads to `paddr` now.
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn is_cached(&mut self, vaddr: u32, reader: &mut Reader) -> Result<bool, Unsupported>;
+    unsafe fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr, reader: &mut Reader) -> bool;
 
     /// Takes note of an instruction that may change translations and is about to run.
     ///

@@ -96,15 +96,17 @@ fn preload(word: u32) -> Meaning {
 
 /// The translation register that an instruction writes when its condition holds, and the general register with the new value.
 pub fn control_write(word: u32) -> Option<(ControlRegister, u8)> {
-    // MCR p15, 0, Rt, CRn, c0, op2
-    if word & 0x0ff0_0f1f != 0x0e00_0f10 {
+    // MCR p15, 0, Rt, CRn, CRm, op2
+    if word & 0x0ff0_0f10 != 0x0e00_0f10 {
         return None;
     }
-    let register = match (word >> 16 & 15, word >> 5 & 7) {
-        (1, 0) => ControlRegister::Sctlr,
-        (2, 0) => ControlRegister::Ttbr0,
-        (2, 1) => ControlRegister::Ttbr1,
-        (2, 2) => ControlRegister::Ttbcr,
+    let register = match (word >> 16 & 15, word & 15, word >> 5 & 7) {
+        (1, 0, 0) => ControlRegister::Sctlr,
+        (2, 0, 0) => ControlRegister::Ttbr0,
+        (2, 0, 1) => ControlRegister::Ttbr1,
+        (2, 0, 2) => ControlRegister::Ttbcr,
+        (10, 2, 0) => ControlRegister::Prrr,
+        (10, 2, 1) => ControlRegister::Nmrr,
         _ => return None,
     };
     Some((register, (word >> 12 & 15) as u8))

@@ -1,12 +1,14 @@
 //! The ARMv4–v6 translation tables: what a virtual address maps to and whether the level-1 data cache holds it.
 //!
 //! Sources: *ARM Architecture Reference Manual* (DDI 0100I), B4.7 "Translation tables" (both page table formats) and table
-//! B4-3 "TEX, C and B encodings"; register bits from B3.4.
+//! B4-3 "TEX, C and B encodings"; register bits from B3.4. TEX remapping: *ARM1176JZF-S Technical Reference Manual* (DDI 0301),
+//! "c10, Memory region remap registers", with their values at reset.
 //!
-//! Not modelled: access permissions and domains (an access that was seen has passed them), TEX remapping of ARMv6K (refused).
+//! Not looked at: access permissions and domains, because an access that was seen has passed them and they change no attribute; the
+//! shareable bit, because the cores of this model that heed it do not cache such memory less.
 
 /// The registers that steer translation.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Control {
     /// Control register, c1.
     pub sctlr: u32,
@@ -16,6 +18,16 @@ pub struct Control {
     pub ttbr1: u32,
     /// Translation table base control.
     pub ttbcr: u32,
+    /// Primary region remap: the kind of memory behind each combination of attribute bits, if remapping is on.
+    pub prrr: u32,
+    /// Normal memory remap: the cache policies behind each.
+    pub nmrr: u32,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self { sctlr: 0, ttbr0: 0, ttbr1: 0, ttbcr: 0, prrr: 0x0009_8aa4, nmrr: 0x44e0_48e0 }
+    }
 }
 
 /// The name of one of the registers of [`Control`].
@@ -29,6 +41,10 @@ pub enum ControlRegister {
     Ttbr1,
     /// Translation table base control.
     Ttbcr,
+    /// Primary region remap.
+    Prrr,
+    /// Normal memory remap.
+    Nmrr,
 }
 
 const MMU: u32 = 1 << 0;
@@ -55,12 +71,9 @@ impl Control {
             ControlRegister::Ttbr0 => &mut self.ttbr0,
             ControlRegister::Ttbr1 => &mut self.ttbr1,
             ControlRegister::Ttbcr => &mut self.ttbcr,
+            ControlRegister::Prrr => &mut self.prrr,
+            ControlRegister::Nmrr => &mut self.nmrr,
         }
-    }
-
-    /// Whether attributes are chosen by registers that are not read here.
-    pub fn remaps(self) -> bool {
-        self.sctlr & REMAP != 0
     }
 
     /// Translates `vaddr` through tables that `word` reads from physical memory; `None` if it is not mapped.
@@ -76,7 +89,17 @@ impl Control {
             2 => self.section(vaddr, descriptor),
             _ => return None,
         };
-        Some(Mapping { paddr, cached: enabled && attributes.cached() })
+        Some(Mapping { paddr, cached: enabled && self.is_cached(attributes) })
+    }
+
+    fn is_cached(self, attributes: Attributes) -> bool {
+        if self.sctlr & REMAP == 0 {
+            return attributes.is_cached();
+        }
+        const NORMAL: u32 = 2;
+        let shift = 2 * attributes.remap_index();
+        // Inner policy 0 is non-cacheable.
+        self.prrr >> shift & 3 == NORMAL && self.nmrr >> shift & 3 != 0
     }
 
     /// The physical address of the first-level descriptor: TTBR0 serves the low 2^(32-N) bytes, TTBR1 the rest.
@@ -125,8 +148,13 @@ impl Attributes {
         Self { tex, c: descriptor & 8 != 0, b: descriptor & 4 != 0 }
     }
 
-    /// Whether the level-1 (inner) data cache may hold such memory.
-    fn cached(self) -> bool {
+    /// With remapping, the lowest bit of TEX, C and B choose among eight kinds of memory.
+    fn remap_index(self) -> u32 {
+        (self.tex & 1) << 2 | u32::from(self.c) << 1 | u32::from(self.b)
+    }
+
+    /// Without remapping: whether the level-1 (inner) data cache may hold such memory.
+    fn is_cached(self) -> bool {
         match self.tex {
             // C is "write-through or write-back"; without it: strongly ordered or device.
             0 => self.c,
@@ -146,7 +174,8 @@ mod tests {
     use std::collections::HashMap;
 
     const TABLE: u32 = 0x4000;
-    const V6: Control = Control { sctlr: MMU | DATA_CACHE | EXTENDED_TABLES, ttbr0: TABLE | 0x48, ttbr1: 0, ttbcr: 0 };
+    const V6: Control =
+        Control { sctlr: MMU | DATA_CACHE | EXTENDED_TABLES, ttbr0: TABLE | 0x48, ttbr1: 0, ttbcr: 0, prrr: 0, nmrr: 0 };
 
     fn walk(control: Control, vaddr: u32, memory: &[(u32, u32)]) -> Option<Mapping> {
         let memory: HashMap<u32, u32> = memory.iter().copied().collect();
@@ -211,6 +240,30 @@ mod tests {
                     assert_eq!(found, expected, "TEX {tex:03b} C {c} B {b}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn remapping_chooses_among_eight_kinds_of_memory() {
+        // Types: strongly ordered, device, then normal; inner policies: 0, 0, 0, 1, 2, 3, 0, 1.
+        let prrr = (2..8).fold(1 << 2, |registers, index| registers | 2 << (2 * index));
+        let nmrr = [0, 0, 0, 1, 2, 3, 0, 1].iter().enumerate().fold(0, |register, (index, policy)| register | policy << (2 * index));
+        let control = Control { sctlr: V6.sctlr | REMAP, prrr, nmrr, ..V6 };
+        for index in 0..8u32 {
+            let descriptor = (index >> 2) << 12 | (index & 3) << 2 | 2;
+            let expected = [3, 4, 5, 7].contains(&index);
+            assert_eq!(walk(control, 0, &[(TABLE, descriptor)]).unwrap().cached, expected, "attributes {index}");
+        }
+    }
+
+    #[test]
+    fn at_reset_remapping_chooses_as_without_it() {
+        let plain = Control { sctlr: V6.sctlr, ttbr0: TABLE, ..Control::default() };
+        let remapped = Control { sctlr: V6.sctlr | REMAP, ..plain };
+        // Of the combinations that both define: TEX 001 with C xor B is reserved.
+        for (tex, bits) in [(0, 0), (0, 1), (0, 2), (0, 3), (1, 0), (1, 3)] {
+            let memory = [(TABLE, tex << 12 | bits << 2 | 2)];
+            assert_eq!(walk(plain, 0, &memory), walk(remapped, 0, &memory), "TEX {tex:03b} C and B {bits:02b}");
         }
     }
 }

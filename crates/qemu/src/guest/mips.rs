@@ -7,6 +7,7 @@ use congruent_geometry::CacheGeometry;
 use congruent_trace::{Maintenance, Scope};
 
 use super::mips_tables::WalkerRegister;
+use super::mips_tlb::EntryRegister;
 use super::{CacheInstruction, Meaning, Offset, Operand, PartialWord, Pointer};
 
 /// Which half of the word order the guest runs in.
@@ -83,6 +84,10 @@ fn cache(operation: u32, register: u8, offset: i32) -> Meaning {
 pub enum ControlRegister {
     /// EntryHi: the address space.
     EntryHi,
+    /// Config: the attribute of kseg0.
+    Config,
+    /// One of those that the next TLB entry is made of.
+    Entry(EntryRegister),
     /// One of the hardware page walker's.
     Walker(WalkerRegister),
 }
@@ -95,6 +100,10 @@ pub fn control_write(word: u32) -> Option<(ControlRegister, u8)> {
     }
     let register = match (word >> 11 & 31, word & 7) {
         (10, 0) => ControlRegister::EntryHi,
+        (16, 0) => ControlRegister::Config,
+        (2, 0) => ControlRegister::Entry(EntryRegister::Even),
+        (3, 0) => ControlRegister::Entry(EntryRegister::Odd),
+        (5, 0) => ControlRegister::Entry(EntryRegister::PageMask),
         (5, 5) => ControlRegister::Walker(WalkerRegister::Base),
         (5, 6) => ControlRegister::Walker(WalkerRegister::Field),
         (5, 7) => ControlRegister::Walker(WalkerRegister::Size),
@@ -104,25 +113,32 @@ pub fn control_write(word: u32) -> Option<(ControlRegister, u8)> {
     Some((register, (word >> 16 & 31) as u8))
 }
 
+const TLBWI: u32 = 0x4200_0002;
+const TLBWR: u32 = 0x4200_0006;
+
+/// Whether an instruction asks where a TLB exception was: MFC0 of Context (4) or BadVAddr (8).
+pub fn reads_fault_address(word: u32) -> bool {
+    word & 0xffe0_07ff == 0x4000_0000 && matches!(word >> 11 & 31, 4 | 8)
+}
+
+/// Whether an instruction puts an entry into the TLB.
+pub fn writes_entry(word: u32) -> bool {
+    matches!(word, TLBWI | TLBWR)
+}
+
 fn cop0(word: u32) -> Meaning {
-    const TLBWI: u32 = 0x02;
-    const TLBINV: u32 = 0x03;
-    const TLBINVF: u32 = 0x04;
-    const TLBWR: u32 = 0x06;
+    const TLBINV: u32 = 0x4200_0003;
+    const TLBINVF: u32 = 0x4200_0004;
     const ENTRY_HI: u32 = 10;
     const CONFIG: u32 = 16;
-    let co = word >> 25 & 1 == 1;
-    if co {
-        return match word & 0x3f {
-            TLBWI | TLBINV | TLBINVF | TLBWR => Meaning::Translation,
-            _ => Meaning::Other,
-        };
+    if matches!(word, TLBWI | TLBINV | TLBINVF | TLBWR) {
+        return Meaning::Translation;
     }
     // MTC0 (4) and MTHC0 (6). EntryHi holds the address space; every flush of one page writes it too, which matters when the
     // entry has left the TLB already and no TLB instruction follows. Config holds the attribute of kseg0.
     match (word >> 21 & 31, word >> 11 & 31) {
         (4 | 6, ENTRY_HI | CONFIG) => Meaning::Translation,
-        _ if control_write(word).is_some() => Meaning::Translation,
+        _ if control_write(word).is_some() || reads_fault_address(word) => Meaning::Translation,
         _ => Meaning::Other,
     }
 }
@@ -133,9 +149,26 @@ pub fn index(geometry: &CacheGeometry, operand: u32) -> Scope {
     Scope::Index { set: line & (geometry.sets() - 1), way: (line / geometry.sets()) & (geometry.ways() - 1) }
 }
 
-/// Whether an address lies in kseg1, which is never cached.
-pub fn is_uncached_segment(vaddr: u32) -> bool {
-    vaddr >> 29 == 0b101
+/// What decides whether memory at an address is cached (MD00090, "Virtual Address Space").
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Segment {
+    /// kseg0: Config.K0.
+    Kseg0,
+    /// kseg1: never.
+    Kseg1,
+    /// The TLB entry.
+    Mapped,
+}
+
+impl Segment {
+    /// The segment of an address.
+    pub fn of(vaddr: u32) -> Self {
+        match vaddr >> 29 {
+            0b100 => Self::Kseg0,
+            0b101 => Self::Kseg1,
+            _ => Self::Mapped,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -176,6 +209,8 @@ mod tests {
         assert_eq!(decode(0x04bf_0000, Endian::Little), line(WriteBack, 5, 0));
         assert_eq!(decode(0x7c95_fe1b, Endian::Little), line(WriteBackInvalidate, 4, -4));
         // tlbwi; tlbwr; mtc0 $a0,$10; mfc0 $a0,$10; mtc0 $a0,$12
+        // mfc0 $a0,$8 names the page of the next TLB entry.
+        assert_eq!(decode(0x4004_4000, Endian::Little), Meaning::Translation);
         for (word, voids) in
             [(0x4200_0002, true), (0x4200_0006, true), (0x4084_5000, true), (0x4004_5000, false), (0x4084_6000, false)]
         {
@@ -227,11 +262,17 @@ mod tests {
     }
 
     #[test]
-    fn only_kseg1_is_uncached_by_its_address() {
-        for (address, uncached) in
-            [(0, false), (0x9fff_ffff, false), (0xa000_0000, true), (0xbfff_ffff, true), (0xc000_0000, false)]
-        {
-            assert_eq!(is_uncached_segment(address), uncached);
+    fn the_segments_lie_where_the_manual_says() {
+        for (address, segment) in [
+            (0, Segment::Mapped),
+            (0x7fff_ffff, Segment::Mapped),
+            (0x8000_0000, Segment::Kseg0),
+            (0x9fff_ffff, Segment::Kseg0),
+            (0xa000_0000, Segment::Kseg1),
+            (0xbfff_ffff, Segment::Kseg1),
+            (0xc000_0000, Segment::Mapped),
+        ] {
+            assert_eq!(Segment::of(address), segment);
         }
     }
 }

@@ -5,6 +5,8 @@
 //!
 //! Not modelled: directory entries that are leaves (huge pages), tables outside kseg0.
 
+use super::mips_tlb::{Cacheability, EntryLo};
+
 /// The registers that steer the walker.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Walker {
@@ -31,8 +33,16 @@ pub enum WalkerRegister {
     Control,
 }
 
+/// Where an address leads.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Walked {
+    /// The physical address.
+    pub paddr: u32,
+    /// The attribute of the page.
+    pub cacheability: Cacheability,
+}
+
 const ENABLED: u32 = 1 << 31;
-const ENTRY_VALID: u32 = 1 << 1;
 const PAGE_SHIFT: u32 = 12;
 
 /// The registers hold six-bit fields, one per level from the topmost table down to the page table entry.
@@ -51,9 +61,9 @@ impl Walker {
         }
     }
 
-    /// The physical address of `vaddr` by tables that `word` reads from physical memory; `None` if the walker is off or the
-    /// page is not mapped.
-    pub fn walk(&self, vaddr: u32, mut word: impl FnMut(u32) -> Option<u32>) -> Option<u32> {
+    /// Where `vaddr` leads by tables that `word` reads from physical memory; `None` if the walker is off or the page is not
+    /// mapped.
+    pub fn walk(&self, vaddr: u32, mut word: impl FnMut(u32) -> Option<u32>) -> Option<Walked> {
         if self.control & ENABLED == 0 {
             return None;
         }
@@ -69,11 +79,11 @@ impl Walker {
         let entry = word(physical(table.checked_add(self.index(vaddr, TABLE) << entry_shift)?)?)?;
         // The software bits of the entry go away; what is left is laid out as EntryLo.
         let entry_lo = entry.rotate_right(six_bits(self.field, ENTRY));
-        if entry_lo & ENTRY_VALID == 0 {
-            return None;
-        }
-        let frame = entry_lo >> 6 & 0xf_ffff;
-        Some(frame << PAGE_SHIFT | vaddr & ((1 << PAGE_SHIFT) - 1))
+        let half = EntryLo(entry_lo);
+        half.is_valid().then(|| Walked {
+            paddr: half.frame() << PAGE_SHIFT | vaddr & ((1 << PAGE_SHIFT) - 1),
+            cacheability: half.cacheability(),
+        })
     }
 
     fn index(&self, vaddr: u32, level: u32) -> u32 {
@@ -102,7 +112,7 @@ mod tests {
 
     fn walk(walker: Walker, vaddr: u32, memory: &[(u32, u32)]) -> Option<u32> {
         let memory: HashMap<u32, u32> = memory.iter().copied().collect();
-        walker.walk(vaddr, |address| Some(memory.get(&address).copied().unwrap_or(0)))
+        walker.walk(vaddr, |address| Some(memory.get(&address).copied().unwrap_or(0))).map(|walked| walked.paddr)
     }
 
     fn entry(frame: u32, valid: bool) -> u32 {

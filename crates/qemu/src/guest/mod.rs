@@ -6,6 +6,7 @@ pub mod arm;
 pub mod arm_tables;
 pub mod mips;
 pub mod mips_tables;
+pub mod mips_tlb;
 
 use congruent_trace::Maintenance;
 
