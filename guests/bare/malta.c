@@ -101,14 +101,12 @@ CASE(clean_load_by_cached_entry_after_uncached_store)
 }
 
 /* Past the cache by Config.K0, which changes while the bytes are dirty. Nothing else is accessed in between. */
-#define LOAD_WITH_K0(value, cacheability, address)                                                                                 	__asm__ volatile("mfc0 $8, $16
-	move $9, $8
-	ins $9, %2, 0, 3
-	mtc0 $9, $16
-	ehb
-	"                            			 "lw %0, 0(%1)
-	mtc0 $8, $16
-	ehb"                                                                     			 : "=&r"(value)                                                                                            			 : "r"(address), "r"(cacheability)                                                                         			 : "$8", "$9", "memory")
+#define LOAD_WITH_K0(value, cacheability, address)                                                                                 \
+	__asm__ volatile("mfc0 $8, $16\n\tmove $9, $8\n\tins $9, %2, 0, 3\n\tmtc0 $9, $16\n\tehb\n\t"                              \
+			 "lw %0, 0(%1)\n\tmtc0 $8, $16\n\tehb"                                                                     \
+			 : "=&r"(value)                                                                                            \
+			 : "r"(address), "r"(cacheability)                                                                         \
+			 : "$8", "$9", "memory")
 
 CASE(stale_load_with_kseg0_uncached)
 {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{Config as JudgeConfig, PageId, Shadow};
+use congruent_shadow::{Config as JudgeConfig, PageId, Shadow, Stats};
 use congruent_trace::{AccessKind, Event, Maintenance, Scope, Site};
 use congruent_wire::{Config, FailureKind, Message};
 
@@ -47,6 +47,8 @@ enum Reached {
     Cached(PageId, u32),
     /// Memory, past the cache.
     Uncached(PhysAddr),
+    /// Memory that was never in the cache, past it.
+    Harmless,
     /// A device.
     Nothing,
 }
@@ -69,6 +71,8 @@ pub struct Session {
     reader: Reader,
     mute: Mute,
     untranslated: u64,
+    /// Accesses past the cache to frames that were never in it.
+    harmless: u64,
     channel: Option<Channel>,
     reported: usize,
     steps: u32,
@@ -97,6 +101,7 @@ impl Session {
             reader: Reader::new(api),
             mute: Mute::new(config.mute),
             untranslated: 0,
+            harmless: 0,
             channel: None,
             reported: 0,
             steps: 0,
@@ -180,13 +185,22 @@ impl Session {
     /// This is the product's speed, and cannot panic.
     #[inline(always)]
     pub fn quiet_access(&mut self, info: AccessInfo, vaddr: u32, site: Site) -> bool {
-        let (Some(target), Some(shape)) = (self.translations.find(vaddr), self.known_shape(info)) else { return false };
+        let Some(shape) = self.known_shape(info) else { return false };
+        let Some(target) = self.translations.find(vaddr) else { return self.is_harmless(vaddr, 1 << shape.size_shift) };
         let offset = target.offset | (vaddr % GRANULE);
         let (page, colour, size) = (target.page, target.colour, 1 << shape.size_shift);
         match shape.kind {
             AccessKind::Load => self.shadow.quiet_load(page, colour, offset, size),
             AccessKind::Store => self.shadow.quiet_store(page, colour, offset, size, site),
         }
+    }
+
+    /// Takes an access that goes past the cache to a frame that was never in it; false if it is none.
+    #[inline(never)]
+    fn is_harmless(&mut self, vaddr: u32, size: u32) -> bool {
+        let harmless = self.translations.is_harmless(vaddr) && vaddr % GRANULE + size <= GRANULE;
+        self.harmless += u64::from(harmless);
+        harmless
     }
 
     /// Any load or store of the guest.
@@ -217,6 +231,7 @@ impl Session {
                     self.shadow.access(kind, page, VirtAddr(vaddr.into()), offset, piece, site);
                 }
                 Reached::Uncached(paddr) => self.shadow.apply(&Event::Uncached { kind, paddr, size: piece, site }),
+                Reached::Harmless => self.harmless += 1,
                 Reached::Nothing => {}
             }
             vaddr = vaddr.wrapping_add(piece);
@@ -230,6 +245,9 @@ impl Session {
         if let Some(target) = self.translations.find(vaddr) {
             return Reached::Cached(target.page, target.offset | (vaddr % GRANULE));
         }
+        if self.translations.is_harmless(vaddr) {
+            return Reached::Harmless;
+        }
         // SAFETY: called from the memory callback of this access only, here and below.
         let paddr = match unsafe { self.api.target(info, vaddr.into()) } {
             Some(Target::Memory(paddr)) => PhysAddr(paddr),
@@ -241,13 +259,33 @@ impl Session {
         };
         // SAFETY: as above.
         if !unsafe { self.cpu.is_cached(vaddr, paddr, &mut self.reader) } {
-            return Reached::Uncached(paddr);
+            if self.shadow.knows(self.geometry.frame(paddr)) {
+                return Reached::Uncached(paddr);
+            }
+            self.translations.remember_harmless(vaddr);
+            return Reached::Harmless;
         }
-        let page = self.shadow.page(self.geometry.frame(paddr));
+        let page = self.page(paddr);
         let offset = self.geometry.page_offset(paddr.0);
         let colour = self.geometry.colour(VirtAddr(vaddr.into()));
         self.translations.remember(vaddr, page, colour, offset & !(GRANULE - 1));
         Reached::Cached(page, offset)
+    }
+
+    /// The shadow of the frame of cacheable memory.
+    fn page(&mut self, paddr: PhysAddr) -> PageId {
+        let frame = self.geometry.frame(paddr);
+        if !self.shadow.knows(frame) {
+            // What goes past the cache to it matters from now on.
+            self.translations.forget();
+        }
+        self.shadow.page(frame)
+    }
+
+    /// The counters of the judge, and what did not have to be shown to it.
+    fn stats(&self) -> Stats {
+        let judged = self.shadow.stats();
+        Stats { uncached: judged.uncached + self.harmless, ..judged }
     }
 
     /// A load or store whose registers are needed: for calibration, or because only a part of the word counts.
@@ -359,7 +397,7 @@ impl Session {
             if !unsafe { self.cpu.is_cached(vaddr, paddr, &mut self.reader) } {
                 return;
             }
-            (self.shadow.page(self.geometry.frame(paddr)), self.geometry.page_offset(paddr.0))
+            (self.page(paddr), self.geometry.page_offset(paddr.0))
         };
         self.shadow.prefetch(page, VirtAddr(vaddr.into()), offset);
     }
@@ -404,7 +442,7 @@ impl Session {
         if self.last_status.elapsed() >= STATUS_INTERVAL {
             self.last_status = Instant::now();
             let findings = self.shadow.findings().len() as u64;
-            let message = Message::Status { stats: self.shadow.stats(), findings };
+            let message = Message::Status { stats: self.stats(), findings };
             self.send(&message);
         }
     }
@@ -434,8 +472,7 @@ impl Session {
 
     /// QEMU is leaving: the whole result.
     pub fn finish(&mut self) {
-        let message =
-            Message::Final { stats: self.shadow.stats(), findings: self.shadow.findings().to_vec(), limits: self.limits() };
+        let message = Message::Final { stats: self.stats(), findings: self.shadow.findings().to_vec(), limits: self.limits() };
         self.send(&message);
     }
 

@@ -4,7 +4,8 @@
 //! leads without an instruction that `guest/` knows (a TLB write, a new address space, a new table base), so what was
 //! true at the last access stays true until one of these runs.
 //!
-//! Only cacheable memory is remembered: everything else is rare and takes the slow path each time.
+//! Remembered are cacheable memory and, apart from it, pages that only go past the cache to frames that nothing has reached through it: what
+//! happens there cannot matter until something does. Everything else is rare and takes the slow path each time.
 
 use congruent_geometry::Colour;
 use congruent_shadow::PageId;
@@ -13,6 +14,8 @@ const PAGE_SHIFT: u32 = 12;
 /// What is remembered together, in bytes. No guest has smaller pages in use.
 pub const GRANULE: u32 = 1 << PAGE_SHIFT;
 const ENTRIES: usize = 1024;
+/// Above every page number, below every generation: no tag of cacheable memory has it.
+const HARMLESS: u64 = 1 << 31;
 
 /// A page of cacheable memory and how it is reached.
 #[derive(Clone, Copy, Default)]
@@ -51,6 +54,19 @@ impl Translations {
         let page = vaddr >> PAGE_SHIFT;
         let entry = &self.entries[page as usize % ENTRIES];
         (entry.tag == self.generation | u64::from(page)).then_some(entry)
+    }
+
+    /// Whether the page of `vaddr` leads past the cache to a frame that was never in it.
+    pub fn is_harmless(&self, vaddr: u32) -> bool {
+        let page = vaddr >> PAGE_SHIFT;
+        self.entries[page as usize % ENTRIES].tag == self.generation | HARMLESS | u64::from(page)
+    }
+
+    /// Remembers that the page of `vaddr` leads past the cache to a frame that was never in it. Void, like everything, after
+    /// [`forget`](Self::forget), which is due when a frame gets into the cache.
+    pub fn remember_harmless(&mut self, vaddr: u32) {
+        let page = vaddr >> PAGE_SHIFT;
+        self.entries[page as usize % ENTRIES].tag = self.generation | HARMLESS | u64::from(page);
     }
 
     /// Remembers where the page of `vaddr` leads.

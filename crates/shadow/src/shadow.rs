@@ -93,6 +93,11 @@ impl Shadow {
         }
     }
 
+    /// Whether a frame has a shadow. One that has none was never reached through the cache: what goes past the cache cannot harm it.
+    pub fn knows(&self, frame: Frame) -> bool {
+        self.frames.contains_key(&frame.0)
+    }
+
     /// The shadow of a frame, made on the first call.
     ///
     /// # Panics

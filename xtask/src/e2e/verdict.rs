@@ -54,7 +54,8 @@ fn schema(report: &Value) -> Option<String> {
 
 fn not_incomplete(report: &Value, word: &str, names: &str) -> Option<String> {
     let reason = report["incomplete_because"].as_str().unwrap_or_default();
-    (word != "incomplete" || !reason.contains(names)).then(|| format!("expected incomplete because of {names}, got {word} {reason}"))
+    (word != "incomplete" || !reason.contains(names))
+        .then(|| format!("expected incomplete because of {names}, got {word} {reason}"))
 }
 
 fn unexpected(word: &str, findings: &[Value], cases: &[&str], expect: Expect) -> Option<String> {

@@ -247,7 +247,8 @@ mod tests {
     fn remapping_chooses_among_eight_kinds_of_memory() {
         // Types: strongly ordered, device, then normal; inner policies: 0, 0, 0, 1, 2, 3, 0, 1.
         let prrr = (2..8).fold(1 << 2, |registers, index| registers | 2 << (2 * index));
-        let nmrr = [0, 0, 0, 1, 2, 3, 0, 1].iter().enumerate().fold(0, |register, (index, policy)| register | policy << (2 * index));
+        let nmrr =
+            [0, 0, 0, 1, 2, 3, 0, 1].iter().enumerate().fold(0, |register, (index, policy)| register | policy << (2 * index));
         let control = Control { sctlr: V6.sctlr | REMAP, prrr, nmrr, ..V6 };
         for index in 0..8u32 {
             let descriptor = (index >> 2) << 12 | (index & 3) << 2 | 2;
