@@ -18,6 +18,10 @@ pub(crate) enum Format {
     Json,
     /// One page for a browser, with timelines
     Html,
+    /// SARIF 2.1.0, for code hosts and editors
+    Sarif,
+    /// JUnit XML, for CI systems
+    Junit,
 }
 
 /// A report to write.
@@ -164,6 +168,8 @@ impl Outputs {
             let text = match output.format {
                 Format::Text => report.to_text(TextOptions { colour, show }),
                 Format::Json => report.to_json(),
+                Format::Sarif => report.to_sarif(),
+                Format::Junit => report.to_junit(),
                 Format::Html => report.to_html(&|file| sources.read(file)),
             };
             match &mut output.file {

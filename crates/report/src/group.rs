@@ -14,7 +14,7 @@ use crate::{Address, Mode};
 
 /// How bad a class is; smaller is worse. A consumer that can see old bytes is damage done; a store or device that endangers
 /// newer bytes is damage to come.
-fn severity(class: HazardClass) -> u8 {
+pub(crate) fn severity(class: HazardClass) -> u8 {
     match class {
         HazardClass::WriteUnderDirtyAlias | HazardClass::DmaWriteUnderDirty | HazardClass::MixedAttributesWrite => 1,
         _ => 0,

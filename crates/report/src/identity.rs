@@ -4,6 +4,7 @@
 //! known, user code is one thing (its addresses change from run to run), and kernel code goes by its address: two unnamed places
 //! of a kernel must not pass for one another, because a new finding would then be taken for a known one.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use congruent_shadow::HazardClass;
@@ -46,4 +47,33 @@ impl fmt::Display for Identity {
         let producer = self.producer.as_deref().unwrap_or("an access that was not seen");
         write!(f, "{}: {} <- {producer}", class_name(self.class), self.consumer)
     }
+}
+
+/// All findings of one identity: what programs that track findings count as one.
+pub(crate) struct Same<'a> {
+    /// What they share.
+    pub(crate) identity: Identity,
+    /// The most frequent of them, which stands for all.
+    pub(crate) shown: &'a Entry,
+    /// How often they occurred, together.
+    pub(crate) occurrences: u64,
+}
+
+/// Folds findings by identity, in the order in which each identity first appears.
+pub(crate) fn by_identity(findings: &[Entry]) -> Vec<Same<'_>> {
+    let mut folded: Vec<Same<'_>> = Vec::new();
+    let mut places: HashMap<Identity, usize> = HashMap::new();
+    for entry in findings {
+        let identity = Identity::of(entry);
+        let at = *places.entry(identity.clone()).or_insert_with(|| {
+            folded.push(Same { identity, shown: entry, occurrences: 0 });
+            folded.len() - 1
+        });
+        let same = &mut folded[at];
+        same.occurrences += entry.count;
+        if entry.count > same.shown.count {
+            same.shown = entry;
+        }
+    }
+    folded
 }

@@ -7,13 +7,16 @@
 #![forbid(unsafe_code)]
 
 mod baseline;
+mod classes;
 mod date;
 mod explain;
 mod group;
 mod html;
 mod identity;
+mod junit;
 mod mode;
 mod report;
+mod sarif;
 mod suppress;
 mod symbols;
 mod text;

@@ -61,7 +61,7 @@ pub(super) fn item(rank: usize, entry: &Entry, cache: &GeometryEntry, sources: &
                     h3 { "What happened to the line" }
                     (timeline::draw(entry, cache))
                     ol class="steps" {
-                        li { "Written by " (producer.map_or_else(|| "an access that was not seen".to_owned(), |party| who(party))) }
+                        li { "Written by " (producer.map_or_else(|| "an access that was not seen".to_owned(), who)) }
                         @for operation in &entry.maintenance_between {
                             li {
                                 code { (operation.symbol.as_deref().unwrap_or(&operation.pc.to_string())) } ": " (past(entry, operation))

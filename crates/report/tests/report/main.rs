@@ -3,4 +3,6 @@
 mod fixture;
 mod golden;
 mod html;
+mod junit;
 mod known;
+mod sarif;
