@@ -60,6 +60,16 @@ pub(crate) fn about(class: HazardClass) -> About {
             "The frame is mapped both cached and uncached; evicting the dirty line later puts older bytes over those stored past the cache.",
             "Write back and invalidate the cached mapping before storing past the cache, or give all mappings of a frame the same attribute.",
         ),
+        HazardClass::FetchDirty => (
+            "An instruction fetch while newer bytes are dirty in the data cache",
+            "Instructions are fetched past the data cache; code that was just written there has not arrived where fetches see it.",
+            "Write back the data cache where the code was written, then drop its lines from the instruction cache, before running it.",
+        ),
+        HazardClass::FetchStaleCopy => (
+            "An instruction fetch that may hit a copy older than memory",
+            "The instruction cache may still hold the line from before the newer code was written; nothing keeps it in step with stores.",
+            "Drop the lines from the instruction cache after the newer bytes have reached memory and before running them.",
+        ),
         _ => (
             "Stale bytes can be seen",
             "This class is newer than this program's descriptions; its name says which rule was broken.",

@@ -36,7 +36,7 @@ pub(super) fn item(rank: usize, entry: &Entry, cache: &GeometryEntry, sources: &
                         p class="reason" { "Suppressed by " code { (suppressed.by) } ": " (suppressed.reason) }
                     }
                     dl {
-                        dt { @if entry.consumer.kind == PartyKindName::Load { "Read by" } @else { "Access by" } }
+                        dt { (verb(entry)) " by" }
                         dd {
                             (party(&entry.consumer, entry.consumer_colour, sources))
                             p {
@@ -68,12 +68,21 @@ pub(super) fn item(rank: usize, entry: &Entry, cache: &GeometryEntry, sources: &
                                 @if let Some(line) = &operation.line { " (" (line) ")" }
                             }
                         }
-                        li { (if entry.consumer.kind == PartyKindName::Load { "Read by " } else { "Accessed by " }) (who(&entry.consumer)) }
+                        li { (verb(entry)) " by " (who(&entry.consumer)) }
                     }
                     @if entry.maintenance_between.is_empty() { p { "No maintenance of this line in between." } }
                 }
             }
         }
+    }
+}
+
+/// What the consumer did.
+fn verb(entry: &Entry) -> &'static str {
+    match entry.consumer.kind {
+        PartyKindName::Load => "Read",
+        PartyKindName::Fetch => "Fetched",
+        PartyKindName::Store | PartyKindName::Dma => "Accessed",
     }
 }
 

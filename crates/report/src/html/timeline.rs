@@ -3,7 +3,7 @@
 //! It draws what the finding holds and nothing else: the producer, the maintenance after it, the consumer, by the numbers of the list
 //! of steps below it, which says the same in words. A band shows where the bytes that matter were; it is drawn only as far as known.
 
-use congruent_shadow::{Effect, HazardClass};
+use congruent_shadow::{Effect, HazardClass, Side};
 use maud::{Markup, html};
 
 use crate::explain::class_name;
@@ -58,7 +58,7 @@ impl Drawing {
         let parties =
             [Some((&entry.consumer, entry.consumer_colour)), entry.producer.as_ref().map(|p| (p, entry.producer_colour))];
         let mut lanes: Vec<Lane> = parties.into_iter().flatten().map(|(party, colour)| Lane::of(party, colour)).collect();
-        lanes.extend(entry.maintenance_between.iter().filter_map(|past| past.colour.map(Lane::Colour)));
+        lanes.extend(entry.maintenance_between.iter().filter_map(aimed_at));
         if cache.colours <= EVERY_COLOUR {
             lanes.extend((0..cache.colours).filter_map(|colour| u16::try_from(colour).ok()).map(Lane::Colour));
         }
@@ -86,6 +86,14 @@ impl Drawing {
     }
 }
 
+/// The lane that an operation was aimed at; none for all colours at once. The colours of the instruction side share a lane.
+fn aimed_at(past: &PastMaintenanceEntry) -> Option<Lane> {
+    match (past.side, past.colour) {
+        (Side::Instruction, _) => Some(Lane::Instructions),
+        (Side::Data, colour) => colour.map(Lane::Colour),
+    }
+}
+
 /// A stretch of a lane in which bytes that matter were held: dirty ones, or an old copy.
 struct Band {
     lane: Lane,
@@ -96,7 +104,7 @@ struct Band {
 
 /// The step of the last operation that did something to the copy of a colour.
 fn last_effect(entry: &Entry, lane: Lane) -> Option<usize> {
-    let did = |past: &PastMaintenanceEntry| past.effect != Effect::Nothing && past.colour.map(Lane::Colour) == Some(lane);
+    let did = |past: &PastMaintenanceEntry| past.effect != Effect::Nothing && aimed_at(past) == Some(lane);
     entry.maintenance_between.iter().rposition(did).map(|at| at + 1)
 }
 
@@ -111,10 +119,13 @@ fn band(entry: &Entry, last: usize) -> Option<Band> {
             | HazardClass::DmaReadStale
             | HazardClass::DmaWriteUnderDirty
             | HazardClass::MixedAttributesRead
-            | HazardClass::MixedAttributesWrite,
+            | HazardClass::MixedAttributesWrite
+            | HazardClass::FetchDirty,
             Some(lane @ Lane::Colour(_)),
         ) if lane != consumer => Some(Band { lane, from: last_effect(entry, lane).unwrap_or(0), to: last, what: "dirty" }),
-        (HazardClass::ReadStaleCopy, _) if matches!(consumer, Lane::Colour(_)) => {
+        (HazardClass::ReadStaleCopy | HazardClass::FetchStaleCopy, _)
+            if matches!(consumer, Lane::Colour(_) | Lane::Instructions) =>
+        {
             Some(Band { lane: consumer, from: last_effect(entry, consumer).unwrap_or(0), to: last, what: "old copy" })
         }
         (HazardClass::ReadLost, Some(lane @ Lane::Colour(_))) => {
@@ -152,15 +163,15 @@ pub(super) fn draw(entry: &Entry, cache: &GeometryEntry) -> Markup {
                     None => (access("store unseen", 0, &drawing, Lane::Memory)),
                 }
                 @for (step, past) in (1..).zip(&entry.maintenance_between) {
-                    @match past.colour {
-                        Some(colour) => (operation(past, step, &drawing, Lane::Colour(colour))),
+                    @match aimed_at(past) {
+                        Some(lane) => (operation(past, step, &drawing, lane)),
                         None => {
                             @for lane in drawing.colours() { (operation(past, step, &drawing, lane)) }
                         }
                     }
                 }
                 @let lane = Lane::of(&entry.consumer, entry.consumer_colour);
-                @let fills = matches!(entry.class, HazardClass::ReadDirtyElsewhere | HazardClass::ReadLost | HazardClass::ClobberedNeighbour);
+                @let fills = matches!(entry.class, HazardClass::ReadDirtyElsewhere | HazardClass::ReadLost | HazardClass::ClobberedNeighbour | HazardClass::FetchDirty);
                 @let device_writes = entry.class == HazardClass::DmaWriteUnderDirty;
                 @if lane == Lane::Device && !device_writes || fills && lane != Lane::Memory {
                     (arrow(drawing.x(drawing.last), memory, drawing.y(lane)))
@@ -201,9 +212,9 @@ fn operation(past: &PastMaintenanceEntry, step: usize, drawing: &Drawing, lane: 
     };
     html! {
         // What one operation on every colour did is known for the line, not for each colour.
-        @if wrote && past.colour.is_some() { (arrow(x, y, drawing.y(Lane::Memory))) }
+        @if wrote && aimed_at(past).is_some() { (arrow(x, y, drawing.y(Lane::Memory))) }
         rect class=(class) x=(x - 10) y=(y - 10) width="20" height="20" rx="3" {}
-        @if dropped && past.colour.is_some() { line class="end" x1=(x + 15) x2=(x + 15) y1=(y - 10) y2=(y + 10) {} }
+        @if dropped && aimed_at(past).is_some() { line class="end" x1=(x + 15) x2=(x + 15) y1=(y - 10) y2=(y + 10) {} }
         text class={ "number " (class) } x=(x) y=(y + 4) { (step + 1) }
     }
 }

@@ -78,6 +78,8 @@ pub fn one_of_each() -> Vec<Finding> {
         found(DmaWriteUnderDirty, 6, party(Dma, 1, None), Some(kernel_store)),
         found(MixedAttributesRead, 7, party(UncachedLoad, 0x8010_0304, None), Some(kernel_store)),
         found(MixedAttributesWrite, 8, party(UncachedStore, 0x8010_0308, None), Some(kernel_store)),
+        found(FetchDirty, 9, party(Fetch, 0x0040_0500, Some(1)), Some(kernel_store)),
+        found(FetchStaleCopy, 10, party(Fetch, 0x0040_0504, Some(1)), Some(kernel_store)),
     ];
     findings[1].maintenance_between = vec![
         past(Maintenance::WriteBackInvalidate, Some(0), 0x8010_0210, Effect::WroteBackAndDropped),
@@ -90,6 +92,10 @@ pub fn one_of_each() -> Vec<Finding> {
         past(Maintenance::WriteBackInvalidate, Some(0), 0x8010_0210, Effect::Dropped),
         past(Maintenance::WriteBack, Some(0), 0x8010_0220, Effect::WroteBack),
         past(Maintenance::WriteBackInvalidate, Some(1), 0x8010_0230, Effect::WroteBackAndDropped),
+    ];
+    findings[12].maintenance_between = vec![
+        PastMaintenance { side: Side::Instruction, ..past(Maintenance::Invalidate, Some(1), 0x8010_0210, Effect::Dropped) },
+        past(Maintenance::WriteBack, Some(0), 0x8010_0220, Effect::WroteBack),
     ];
     findings[5].maintenance_between = vec![past(Maintenance::Invalidate, Some(0), 0x8010_0410, Effect::Dropped)];
     findings
