@@ -1,7 +1,7 @@
 //! Loads, stores, fetches: what programs do.
 //!
 //! Guarantees: an access that faults has done nothing. One that spans lines is made line by line, as hardware does. An uncached
-//! one goes to memory without a look at the caches. Fetches emit no event, as the vocabulary has none.
+//! one goes to memory without a look at the caches; an uncached fetch is told as an uncached load.
 
 use core::ops::Range;
 
@@ -194,6 +194,11 @@ impl<T: Refill, S: Sink> Machine<T, S> {
         for (vaddr, part) in pieces(self.cores[cpu].code.line(), vaddr, size as usize) {
             let (at, cached) = self.reach(cpu, vaddr, Need::Execute)?;
             let to = &mut bytes[part];
+            let (site, size) = (self.cores[cpu].site, to.len() as u32);
+            self.tell(match cached {
+                true => Event::Fetch { vaddr, paddr: at.paddr, size, site },
+                false => Event::Uncached { kind: AccessKind::Load, paddr: at.paddr, size, site },
+            });
             if cached {
                 self.stir(at.paddr);
                 let (slot, missed) = self.bring(cpu, Side::Code, at);
@@ -268,7 +273,8 @@ impl<T: Refill, S: Sink> Machine<T, S> {
         }
         let data = &self.cores[cpu].data;
         let place = data.place(at);
-        let to_cache = data.write_allocate || data.find(place).is_some();
+        // What another CPU holds is a hit: the copy moves here.
+        let to_cache = data.write_allocate || self.cores.iter().any(|core| core.data.find(place).is_some());
         let to_memory = !to_cache || data.writes == Writes::Through;
         self.cores[cpu].counters.stores += times;
         if to_cache {

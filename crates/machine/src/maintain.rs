@@ -1,8 +1,7 @@
 //! Cache maintenance: by address, by index, of the whole; data side and instruction side.
 //!
 //! Guarantees: an operation by address acts in the set that its *virtual* operand selects (in a PIPT cache, the physical one)
-//! and nowhere else. Operations act on the caches of all CPUs, for the reason given at [`Machine`]. Operations on instruction
-//! caches emit no event, as the vocabulary has none.
+//! and nowhere else. Operations act on the caches of all CPUs, for the reason given at [`Machine`].
 
 use congruent_geometry::VirtAddr;
 use congruent_trace::{Event, Maintenance, Scope};
@@ -78,7 +77,9 @@ impl<T: Refill, S: Sink> Machine<T, S> {
     /// [`Fault`] if it is not mapped.
     pub fn invalidate_code(&mut self, cpu: usize, vaddr: VirtAddr) -> Result<(), Fault> {
         let (at, _) = self.reach(cpu, vaddr, Need::Nothing)?;
+        self.tell_drop(cpu, Scope::Line { vaddr, paddr: at.paddr });
         self.cores[cpu].counters.code_lines_invalidated += 1;
+        self.stir(at.paddr);
         for core in &mut self.cores {
             if let Some(slot) = core.code.find(core.code.place(at)) {
                 core.code.drop_line(slot);
@@ -100,6 +101,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
 
     /// Empties this set and way of the instruction caches, if there is such.
     pub fn invalidate_code_index(&mut self, cpu: usize, set: u32, way: u32) {
+        self.tell_drop(cpu, Scope::Index { set, way });
         self.cores[cpu].counters.code_index_operations += 1;
         for core in &mut self.cores {
             if let Some(slot) = core.code.slot(set, way) {
@@ -110,11 +112,17 @@ impl<T: Refill, S: Sink> Machine<T, S> {
 
     /// Empties the instruction caches.
     pub fn invalidate_code_whole(&mut self, cpu: usize) {
+        self.tell_drop(cpu, Scope::Whole);
         self.cores[cpu].counters.code_whole_operations += 1;
         for core in &mut self.cores {
             let code = core.cache(Side::Code);
             code.slots().for_each(|slot| code.drop_line(slot));
         }
+    }
+
+    fn tell_drop(&mut self, cpu: usize, scope: Scope) {
+        let site = self.cores[cpu].site;
+        self.tell(Event::MaintainCode { scope, site });
     }
 
     /// Maintains a slot, whatever it holds when its turn comes.

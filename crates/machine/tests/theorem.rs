@@ -14,8 +14,8 @@ mod program;
 use std::collections::BTreeSet;
 
 use congruent_geometry::{CacheGeometry, PhysAddr};
-use congruent_machine::{Config, Random, Replacement};
-use congruent_shadow::{Config as JudgeConfig, Shadow};
+use congruent_machine::{CacheConfig, Config, Random, Replacement, Writes};
+use congruent_shadow::{CodeCache, Config as JudgeConfig, Shadow};
 use congruent_trace::Event;
 
 use program::{Computer, Step, Style, is_consumer, narrowed};
@@ -37,8 +37,31 @@ fn geometry((colours, ways, line, unit): (u32, u32, u32, u32)) -> CacheGeometry 
     CacheGeometry::with_page(colours * ways * 1024, ways, line, 1024).unwrap().with_write_back_unit(unit).unwrap()
 }
 
-fn judge(geometry: CacheGeometry) -> Shadow {
-    Shadow::new(JudgeConfig::new(geometry))
+/// A computer of this shape, with one of several instruction caches and ways to store, by number.
+fn computer(shape: (u32, u32, u32, u32), number: u64) -> Config {
+    let (colours, _, line, _) = shape;
+    let geometry = geometry(shape);
+    // One colour or as many as the data cache, one way or two, lines as long or twice as long.
+    let [code_colours, code_ways] = [if number & 1 == 0 { 1 } else { colours }, 1 + (number >> 1 & 1) as u32];
+    let code_line = if number >> 2 & 1 == 0 { line } else { (2 * line).min(128) };
+    let code = CacheGeometry::with_page(code_colours * code_ways * 1024, code_ways, code_line, 1024).unwrap();
+    // Half of them store into the cache, as most cores do.
+    let (writes, write_allocate) = match number % 6 {
+        0 => (Writes::Through, true),
+        1 => (Writes::Through, false),
+        2 => (Writes::Back, false),
+        _ => (Writes::Back, true),
+    };
+    let data = CacheConfig { writes, write_allocate, ..CacheConfig::new(geometry) };
+    Config { data, code: CacheConfig::new(code), ..Config::new(geometry, 4) }
+}
+
+/// The judge of such a computer.
+fn judge(config: &Config) -> Shadow {
+    let mut judge = JudgeConfig::new(config.data.geometry).with_code(CodeCache::new(config.code.geometry)).unwrap();
+    judge.writes_through = config.data.writes == Writes::Through;
+    judge.write_allocate = config.data.write_allocate;
+    Shadow::new(judge)
 }
 
 /// Which of these bytes the judge names when these events happen: each is tried alone.
@@ -63,10 +86,11 @@ fn named(judge: &Shadow, events: &[Event], bytes: impl IntoIterator<Item = PhysA
 /// Runs one long program; returns how many old bytes were returned, and how many reports there were.
 fn run(shape: (u32, u32, u32, u32), replacement: Replacement, cpus: usize, seed: u64) -> (u64, u64) {
     let geometry = geometry(shape);
-    let mut computer = Computer::new(Config { replacement, cpus, seed, ..Config::new(geometry, 4) });
-    let mut judge = judge(geometry);
+    let config = Config { replacement, cpus, seed, ..computer(shape, seed) };
+    let mut computer = Computer::new(config);
+    let mut judge = judge(&config);
     let mut random = Random::new(seed);
-    let style = Style::long(&mut random, &geometry, cpus);
+    let style = Style::long(&mut random, &config);
     let (mut old_bytes, mut reports) = (0, 0);
     for number in 0..300 {
         let step = style.step(number, &mut random, &geometry);
@@ -111,10 +135,11 @@ fn whenever_the_machine_returns_an_old_byte_the_judge_has_named_it() {
 }
 
 /// The steps of a random short program up to and including the first that the judge reports, and the bytes it names.
-fn first_report(geometry: &CacheGeometry, cpus: usize, random: &mut Random) -> Option<(Vec<Step>, BTreeSet<PhysAddr>)> {
-    let style = Style::short(random, geometry, cpus);
-    let mut computer = Computer::new(Config { cpus, ..Config::new(*geometry, 4) });
-    let mut judge = judge(*geometry);
+fn first_report(config: &Config, random: &mut Random) -> Option<(Vec<Step>, BTreeSet<PhysAddr>)> {
+    let geometry = &config.data.geometry;
+    let style = Style::short(random, config);
+    let mut computer = Computer::new(*config);
+    let mut judge = judge(config);
     let mut steps = Vec::new();
     for number in 0..7 {
         let step = style.step(number, random, geometry);
@@ -135,12 +160,12 @@ fn first_report(geometry: &CacheGeometry, cpus: usize, random: &mut Random) -> O
 const SEEDS: u64 = 30_000;
 
 /// Tries seeds until every named byte was returned old, or lost; returns how many it took.
-fn earn(geometry: &CacheGeometry, cpus: usize, steps: &[Step], named: &BTreeSet<PhysAddr>) -> Result<u64, BTreeSet<PhysAddr>> {
+fn earn(config: &Config, steps: &[Step], named: &BTreeSet<PhysAddr>) -> Result<u64, BTreeSet<PhysAddr>> {
     let mut left = named.clone();
     let (last, before) = steps.split_last().expect("a report has an event");
     for seed in 0..SEEDS {
         let replacement = Replacement::Adversarial;
-        let mut computer = Computer::new(Config { replacement, cpus, seed, ..Config::new(*geometry, 4) });
+        let mut computer = Computer::new(Config { replacement, seed, ..*config });
         before.iter().for_each(|step| drop(computer.take(step)));
         let old = computer.take(last);
         assert!(old.is_subset(named), "missed: seed {seed} shows {old:?}, named are {named:?}, of {steps:?}");
@@ -160,15 +185,15 @@ fn earn(geometry: &CacheGeometry, cpus: usize, steps: &[Step], named: &BTreeSet<
 fn for_every_byte_that_the_judge_names_first_some_schedule_shows_the_old_one() {
     let (mut reports, mut most) = (0, 0);
     for (number, shape) in SHAPES.into_iter().enumerate() {
-        let geometry = geometry(shape);
         for seed in 0..600 {
             let seed = seed * SHAPES.len() as u64 + number as u64;
             let mut random = Random::new(seed);
             let cpus = 1 + random.index(2);
-            let Some((steps, named)) = first_report(&geometry, cpus, &mut random) else { continue };
-            match earn(&geometry, cpus, &steps, &named) {
+            let config = Config { cpus, ..computer(shape, random.below(24)) };
+            let Some((steps, named)) = first_report(&config, &mut random) else { continue };
+            match earn(&config, &steps, &named) {
                 Ok(seeds) => most = most.max(seeds),
-                Err(left) => panic!("false alarm: {shape:?}, {cpus} CPUs, seed {seed}: no schedule shows {left:?} of {steps:?}"),
+                Err(left) => panic!("false alarm: {config:?}, seed {seed}: no schedule shows {left:?} of {steps:?}"),
             }
             reports += 1;
         }

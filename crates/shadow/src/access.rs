@@ -35,6 +35,9 @@ impl Shadow {
     #[inline]
     fn stays_simple(&mut self, kind: AccessKind, page: PageId, colour: u16, offset: u32) -> bool {
         let id = LineId { page: page.0, line: offset >> self.geometry.line_shift() };
+        if kind == AccessKind::Store && self.store_is_special(id) {
+            return false;
+        }
         match self.heads.head(id) {
             Head::Empty => {}
             Head::Single { colour: held, stamp, .. } if held == colour => {
@@ -49,6 +52,13 @@ impl Shadow {
         }
         self.set_single(kind, id, colour);
         true
+    }
+
+    /// Whether a store to a line in compact form may do more than make the one copy dirty that it makes sure of: it may leave the
+    /// line absent, or leave copies in the instruction cache old without anything being dirty.
+    fn store_is_special(&self, id: LineId) -> bool {
+        let absent = || self.heads.head(id) == Head::Empty;
+        !self.shape.write_allocate && absent() || self.shape.writes_through && self.code.may_hold(id)
     }
 
     /// Notes an access of a line that only this colour of the data cache may hold.
@@ -132,9 +142,15 @@ impl Shadow {
                 self.close(id, line);
             }
             AccessKind::Store => {
-                if self.keeps_single(kind, id, colour) {
-                    let bits = self.heads.bits(id) | bytes;
-                    self.heads.set_bits(id, bits);
+                if self.store_is_special(id) {
+                    if self.heads.head(id) == Head::Empty && !self.code.may_hold(id) {
+                        return;
+                    }
+                } else if self.keeps_single(kind, id, colour) {
+                    if !self.shape.writes_through {
+                        let bits = self.heads.bits(id) | bytes;
+                        self.heads.set_bits(id, bits);
+                    }
                     self.heads.set_site(id, site);
                     return;
                 }
@@ -188,6 +204,10 @@ impl Shadow {
                 let swept = self.sweeps.since(self.set_of(id, colour), stamp);
                 if !swept.written_back.is_none() && self.code.is_outdated(id) {
                     // What stops being dirty goes on being old in the instruction cache.
+                    return false;
+                }
+                if !swept.invalidated.is_none() && kind == AccessKind::Store && !self.shape.write_allocate {
+                    // It may be absent, and stay so.
                     return false;
                 }
                 if self.shape.all_ways.without(swept.written_back).is_none() {

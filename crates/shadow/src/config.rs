@@ -10,6 +10,11 @@ use congruent_geometry::CacheGeometry;
 pub struct Config {
     /// The shape of the data cache.
     pub geometry: CacheGeometry,
+    /// Whether the data cache writes stores to memory at once, and into a copy that it holds. Then nothing is ever dirty, and only
+    /// stale copies remain.
+    pub writes_through: bool,
+    /// Whether a store fills a line that the data cache does not hold. If not, it goes to memory.
+    pub write_allocate: bool,
     /// The instruction cache. If `None`, fetches and maintenance of the instruction side are ignored.
     pub code: Option<CodeCache>,
 }
@@ -86,7 +91,19 @@ impl Config {
     /// is not judged.
     #[must_use]
     pub const fn new(geometry: CacheGeometry) -> Self {
-        Self { geometry, code: None }
+        Self { geometry, writes_through: false, write_allocate: true, code: None }
+    }
+
+    /// The same, with stores that go to memory at once.
+    #[must_use]
+    pub const fn writing_through(self) -> Self {
+        Self { writes_through: true, ..self }
+    }
+
+    /// The same, with stores that go to memory if the data cache does not hold their line.
+    #[must_use]
+    pub const fn without_write_allocate(self) -> Self {
+        Self { write_allocate: false, ..self }
     }
 
     /// The same, with this instruction cache.

@@ -19,8 +19,8 @@
 //!
 //! # What it does not promise
 //! - That a real core misbehaves: a finding says that *some* core with this geometry may. No finding says that none does.
-//! - Anything beyond one write-back, write-allocate, virtually indexed and physically tagged data cache, and an instruction cache so
-//!   indexed and tagged: not write-through or virtually tagged caches, write buffers, prefetch buffers and pipelines (which need
+//! - Anything beyond one virtually indexed and physically tagged data cache, and an instruction cache so indexed and tagged: not
+//!   virtually tagged caches, write buffers, prefetch buffers and pipelines (which need
 //!   barriers), second-level caches, cores that fill lines without an access.
 //! - Caches of several CPUs: events of all CPUs are taken as those of one.
 //!
@@ -52,6 +52,9 @@
 //! | | stale in *i*: [`FetchStaleCopy`] | the copy may still be held | |
 //! | | lost: as for loads | | |
 //! | drop *i* on the instruction side | | | *i* holds nothing |
+//!
+//! In a cache that writes through ([`Config::writes_through`]) nothing is ever dirty, so nothing is lost either. If stores do not
+//! allocate ([`Config::write_allocate`]), a store fills nothing: what may be held becomes dirty, what is certainly not held does not.
 //!
 //! *Clobbered:* a byte that is stale in a unit with a dirty byte is lost at once and stays so until it is written again: the newest
 //! copy may be evicted first and the stale one, for its neighbour's sake, after it. Nothing is reported until somebody reads the

@@ -9,7 +9,7 @@
 //! A [`Copy`] says what colour `c` may hold in some ways of its set. "May" throughout: any chip may have dropped a clean line
 //! or written back a dirty one at any moment, so nothing is ever certain to be held. Per byte of the line:
 //! - `dirty`: was stored through `c`; the copy may be the only place that has it (memory is old until it is written back).
-//!   The units that hold a dirty byte are written back whole.
+//!   The units that hold a dirty byte are written back whole. Nothing is ever dirty in a cache that writes through.
 //! - `stale`: the copy, if held, may be older than the newest.
 //!
 //! Per line, bytes whose newest value may exist nowhere: `discarded` with the copy that held it, or `clobbered` by an older
@@ -152,6 +152,10 @@ pub(crate) struct Shape {
     pub code_ways: Ways,
     /// What is written back together, in bytes.
     pub unit: u32,
+    /// Whether stores go to memory at once.
+    pub writes_through: bool,
+    /// Whether a store fills a line that is absent; else it goes to memory.
+    pub write_allocate: bool,
 }
 
 impl Shape {
@@ -224,13 +228,17 @@ impl Line {
             Path::Dma | Path::Fetch { .. } => (HazardClass::DmaWriteUnderDirty, None),
         };
         self.judge(bytes, &[(class, self.dirty_outside(through))], hazards);
-        if let Some(colour) = through {
+        if let Some(colour) = through
+            && shape.write_allocate
+        {
             self.fill(shape, colour, None, stamp);
         }
         for copy in &mut self.copies {
             if Some(copy.colour) == through {
                 copy.stale -= bytes;
-                copy.dirty |= bytes;
+                if !shape.writes_through {
+                    copy.dirty |= bytes;
+                }
             } else {
                 copy.stale |= bytes;
             }
@@ -263,8 +271,12 @@ impl Line {
 
     /// Whether [`store`](Self::store) would find nothing and leave everything but the writer as it is; if unsure, no.
     pub fn is_unchanged_by_store(&self, shape: Shape, colour: u16, bytes: ByteMask, stamp: u32) -> bool {
-        self.is_unchanged_by_load(shape, colour, bytes, stamp)
-            && self.copies.iter().all(|copy| (bytes - if copy.colour == colour { copy.dirty } else { copy.stale }).is_empty())
+        let unchanged = |copy: &Copy| match (copy.colour == colour, shape.writes_through) {
+            (false, _) => (bytes - copy.stale).is_empty(),
+            (true, false) => (bytes - copy.dirty).is_empty(),
+            (true, true) => !bytes.intersects(copy.stale),
+        };
+        self.is_unchanged_by_load(shape, colour, bytes, stamp) && self.copies.iter().all(unchanged)
     }
 
     /// A fill of `colour` that nobody consumes: a prefetch.

@@ -65,7 +65,7 @@ impl Shadow {
     /// As [`new`](Self::new), with room for fewer epochs, so that tests can run out of them.
     pub(crate) fn with_last_epoch(config: Config, last_epoch: u32) -> Self {
         let geometry = config.geometry;
-        let heads = Heads::new(&geometry);
+        let heads = Heads::new(&geometry, config.writes_through);
         let sweeps = Sweeps::new(&geometry, last_epoch);
         let code = Code::new(config.code, &geometry, last_epoch);
         Self {
@@ -74,7 +74,13 @@ impl Shadow {
             accesses: 0,
             heads,
             geometry,
-            shape: Shape { all_ways: Ways::first(geometry.ways()), code_ways: code.all_ways(), unit: geometry.write_back_unit() },
+            shape: Shape {
+                all_ways: Ways::first(geometry.ways()),
+                code_ways: code.all_ways(),
+                unit: geometry.write_back_unit(),
+                writes_through: config.writes_through,
+                write_allocate: config.write_allocate,
+            },
             code,
             records: Records::new(geometry.line(), Ways::first(geometry.ways())),
             sweeps,

@@ -1,7 +1,7 @@
 //! One story per hazard class, each with a twin in which the bug is fixed and the judge stays silent.
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{Config, Effect, HazardClass, PartyKind, Shadow};
+use congruent_shadow::{CodeCache, Config, Effect, HazardClass, PartyKind, Shadow, Side};
 use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Scope, Site};
 
 /// A judge of a 32 KiB cache with two colours, and one frame that a kernel (colour 0) and a user (colour 1) share.
@@ -14,6 +14,23 @@ const FRAME: u64 = 0x4000;
 impl Story {
     fn new() -> Self {
         Self(Shadow::new(Config::new(CacheGeometry::new(32 << 10, 4, 32).unwrap())))
+    }
+
+    /// The same, with an instruction cache of two colours.
+    fn with_code() -> Self {
+        let geometry = CacheGeometry::new(32 << 10, 4, 32).unwrap();
+        Self(Shadow::new(Config::new(geometry).with_code(CodeCache::new(geometry)).unwrap()))
+    }
+
+    fn fetch(mut self, base: u64, offset: u64, site: u32) -> Self {
+        let (vaddr, paddr) = (VirtAddr(base + offset), PhysAddr(FRAME + offset));
+        self.0.apply(&Event::Fetch { vaddr, paddr, size: 4, site: Site(site) });
+        self
+    }
+
+    fn drop_code(mut self, scope: Scope, site: u32) -> Self {
+        self.0.apply(&Event::MaintainCode { scope, site: Site(site) });
+        self
     }
 
     fn access(mut self, kind: AccessKind, base: u64, offset: u64, site: u32) -> Self {
@@ -209,4 +226,84 @@ fn shadow_memory_is_less_than_half_of_what_the_guest_touched() {
         let share = shadow.stats().shadow_bytes as f64 / (frames as f64 * 4096.0);
         assert!(share < 0.5, "lines of {line} bytes: {share}");
     }
+}
+
+/// The line of the frame, as a user runs it.
+fn user_line() -> Scope {
+    Scope::Line { vaddr: VirtAddr(USER), paddr: PhysAddr(FRAME) }
+}
+
+#[test]
+fn code_that_was_written_and_not_written_back_is_found_when_it_is_run() {
+    let written = || Story::with_code().store(KERNEL, 0, 1);
+    let shadow = written().drop_code(user_line(), 3).fetch(USER, 0, 2).finds(HazardClass::FetchDirty, 2, 1);
+    let finding = &shadow.findings()[0];
+    assert_eq!((finding.consumer.kind, finding.consumer.colour), (PartyKind::Fetch, Some(1)));
+    let done: Vec<_> = finding.maintenance_between.iter().map(|m| (m.side, m.colour, m.site.0, m.effect)).collect();
+    assert_eq!(done, [(Side::Instruction, Some(1), 3, Effect::Nothing)]);
+    written().maintain(WriteBack, KERNEL, 3).fetch(USER, 0, 2).stays_clean();
+}
+
+#[test]
+fn code_that_was_written_over_is_found_when_the_old_one_may_be_run() {
+    let written_over = || Story::with_code().fetch(USER, 0, 1).store(KERNEL, 0, 2).maintain(WriteBack, KERNEL, 3);
+    written_over().fetch(USER, 0, 4).finds(HazardClass::FetchStaleCopy, 4, 2);
+    let other_colour = Scope::Line { vaddr: VirtAddr(KERNEL), paddr: PhysAddr(FRAME) };
+    written_over().drop_code(other_colour, 5).fetch(USER, 0, 4).finds(HazardClass::FetchStaleCopy, 4, 2);
+    written_over().drop_code(user_line(), 5).fetch(USER, 0, 4).stays_clean();
+    written_over().drop_code(Scope::Whole, 5).fetch(USER, 0, 4).stays_clean();
+    // A load finds nothing wrong: it sees the data side.
+    written_over().load(USER, 0, 4).stays_clean();
+}
+
+#[test]
+fn code_that_a_device_brought_into_a_page_that_was_run_before_is_found() {
+    let brought = || Story::with_code().fetch(USER, 0, 1).dma(DmaDirection::Write, 0, 64);
+    brought().fetch(USER, 0, 2).finds(HazardClass::FetchStaleCopy, 2, 77);
+    brought().drop_code(Scope::Whole, 3).fetch(USER, 0, 2).stays_clean();
+}
+
+#[test]
+fn without_an_instruction_cache_fetches_are_not_judged() {
+    let story = Story::new().fetch(USER, 0, 1).store(KERNEL, 0, 2).drop_code(Scope::Whole, 3).fetch(USER, 0, 4);
+    assert_eq!((story.0.stats().fetches, story.0.stats().maintenance), (0, 0));
+    story.stays_clean();
+}
+
+#[test]
+fn a_fetch_is_quiet_until_its_line_is_written_or_swept_and_a_load_does_not_disturb_it() {
+    let geometry = CacheGeometry::new(32 << 10, 4, 32).unwrap();
+    let mut story = Story::with_code().fetch(USER, 0, 1).fetch(USER, 32, 1);
+    let (page, colour) = (story.0.page(geometry.frame(PhysAddr(FRAME))), geometry.colour(VirtAddr(USER)));
+    assert!(story.0.quiet_fetch(page, colour, 8, 48), "both lines were fetched");
+    assert!(!story.0.quiet_fetch(page, geometry.colour(VirtAddr(KERNEL)), 8, 4), "not through this colour");
+    story = story.load(KERNEL, 0, 2);
+    assert!(story.0.quiet_load(page, geometry.colour(VirtAddr(KERNEL)), 0, 4));
+    assert!(!story.0.quiet_store(page, geometry.colour(VirtAddr(KERNEL)), 0, 4, Site(3)), "the first store is noticed");
+    assert!(story.0.quiet_fetch(page, colour, 8, 4));
+    story = story.store(KERNEL, 0, 3);
+    assert!(story.0.quiet_store(page, geometry.colour(VirtAddr(KERNEL)), 4, 4, Site(3)), "the second is not");
+    assert!(!story.0.quiet_fetch(page, colour, 8, 4) && story.0.quiet_fetch(page, colour, 32, 4));
+    story = story.drop_code(Scope::Index { set: 0, way: 0 }, 4);
+    assert!(!story.0.quiet_fetch(page, colour, 32, 4));
+    story = story.fetch(USER, 32, 5);
+    assert!(story.0.quiet_fetch(page, colour, 32, 4));
+    story.stays_clean();
+}
+
+#[test]
+fn a_cache_that_writes_through_leaves_only_stale_copies() {
+    let config = Config::new(CacheGeometry::new(32 << 10, 4, 32).unwrap());
+    let story = || Story(Shadow::new(config.writing_through()));
+    story().store(KERNEL, 0, 1).load(USER, 0, 2).stays_clean();
+    story().store(KERNEL, 0, 1).dma(DmaDirection::Read, 0, 4).stays_clean();
+    story().load(USER, 0, 1).store(KERNEL, 0, 2).load(USER, 0, 3).finds(HazardClass::ReadStaleCopy, 3, 2);
+}
+
+#[test]
+fn a_store_that_does_not_allocate_may_be_in_memory_or_in_a_copy_that_was_held() {
+    let config = Config::new(CacheGeometry::new(32 << 10, 4, 32).unwrap());
+    let story = || Story(Shadow::new(config.without_write_allocate()));
+    story().store(KERNEL, 0, 1).load(USER, 0, 2).stays_clean();
+    story().load(KERNEL, 0, 3).store(KERNEL, 0, 1).load(USER, 0, 2).finds(HazardClass::ReadDirtyElsewhere, 2, 1);
 }

@@ -102,16 +102,26 @@ impl Line {
     fn step(&mut self, step: Step, way: Option<u8>) -> Result<Groups, Impossible> {
         match step {
             Step::Access(op, colour, groups) => {
-                self.fill(colour, way)?;
+                if op == Op::Load || self.shape.write_allocate {
+                    self.fill(colour, way)?;
+                }
                 let groups = self.list(groups);
-                let held = self.held[usize::from(colour)].as_mut().ok_or(Impossible::NotHeld(colour))?;
+                let held = self.held[usize::from(colour)].as_mut();
                 match op {
-                    Op::Load => Ok(older(&held.bytes, &self.newest, &groups)),
+                    Op::Load => Ok(older(&held.ok_or(Impossible::NotHeld(colour))?.bytes, &self.newest, &groups)),
                     Op::Store => {
-                        for group in groups {
-                            self.newest[group] += 1;
-                            held.bytes[group] = self.newest[group];
-                            held.dirty[group / usize::from(self.shape.groups_per_unit)] = true;
+                        let to_memory = self.shape.writes_through || held.is_none();
+                        for group in &groups {
+                            self.newest[*group] += 1;
+                            if to_memory {
+                                self.memory[*group] = self.newest[*group];
+                            }
+                        }
+                        if let Some(held) = held {
+                            for group in groups {
+                                held.bytes[group] = self.newest[group];
+                                held.dirty[group / usize::from(self.shape.groups_per_unit)] |= !self.shape.writes_through;
+                            }
                         }
                         Ok(0)
                     }

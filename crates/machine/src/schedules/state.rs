@@ -106,10 +106,14 @@ impl State {
                 self = self.fill(colour, way);
                 if op == Op::Store {
                     self = self.outdate(shape, groups);
-                    if let Some(held) = self.held(colour) {
-                        let dirty = held.dirty | shape.units_of(groups);
-                        let stored = Held { dirty, stored: held.stored | groups, newest: held.newest | groups, ..held };
-                        self = self.with(colour, Some(stored));
+                    let held = self.held(colour);
+                    if shape.writes_through || held.is_none() {
+                        self = self.with_memory(self.memory() | groups);
+                    }
+                    if let Some(held) = held {
+                        let soiled = if shape.writes_through { 0 } else { groups };
+                        let (dirty, stored) = (held.dirty | shape.units_of(soiled), held.stored | soiled);
+                        self = self.with(colour, Some(Held { dirty, stored, newest: held.newest | groups, ..held }));
                     }
                 }
                 self
@@ -139,6 +143,7 @@ impl State {
     /// Where a step looks for its line and does not find it, if it fills it then.
     pub fn missed(self, shape: Shape, step: Step) -> Option<u8> {
         let place = match step {
+            Step::Access(Op::Store, ..) if !shape.write_allocate => return None,
             Step::Access(_, colour, _) | Step::Prefetch(colour) => colour,
             Step::Fetch(through, _) => shape.code_place(through),
             _ => return None,

@@ -16,6 +16,10 @@ pub struct Shape {
     pub groups_per_unit: u8,
     /// Ways of each set, 1 to 4.
     pub ways: u8,
+    /// Whether stores go to memory at once, and into a copy that is held; then nothing is ever dirty.
+    pub writes_through: bool,
+    /// Whether a store that misses fills the line first. If not, it goes to memory.
+    pub write_allocate: bool,
     /// The instruction cache, if instructions are fetched from the line.
     pub code: Option<CodeShape>,
 }
@@ -36,7 +40,7 @@ impl Shape {
     /// A write-back, write-allocate data cache whose lines are written back whole, and no instruction cache.
     #[must_use]
     pub const fn new(colours: u8, groups: u8, ways: u8) -> Self {
-        Self { colours, groups, groups_per_unit: groups, ways, code: None }
+        Self { colours, groups, groups_per_unit: groups, ways, writes_through: false, write_allocate: true, code: None }
     }
 
     /// The same with an instruction cache.

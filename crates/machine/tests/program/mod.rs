@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
-use congruent_machine::{Asid, CacheConfig, Config, Machine, Mapping, Random, Refill, Rights};
+use congruent_machine::{Asid, Config, Machine, Mapping, Random, Refill, Rights};
 use congruent_trace::{Event, Maintenance, Site};
 
 /// The first page number of uncached mappings.
@@ -18,7 +18,7 @@ impl Refill for Tables {
         let page = page.0 >> self.0.page_shift();
         Some(match page.checked_sub(UNCACHED) {
             Some(frame) => Mapping::new(Frame(frame), Rights::WRITE).uncached(),
-            None => Mapping::new(Frame(page / u64::from(self.0.colours())), Rights::WRITE),
+            None => Mapping::new(Frame(page / u64::from(self.0.colours())), Rights::ALL),
         })
     }
 }
@@ -49,6 +49,10 @@ pub enum Step {
     Maintain { cpu: usize, op: Maintenance, colour: u32, range: Range },
     Index { cpu: usize, op: Maintenance, set: u32, way: u32 },
     Whole { cpu: usize, op: Maintenance },
+    Fetch { cpu: usize, colour: u32, range: Range },
+    DropCode { cpu: usize, colour: u32, range: Range },
+    DropCodeIndex { cpu: usize, set: u32, way: u32 },
+    DropCodeWhole { cpu: usize },
 }
 
 impl Step {
@@ -63,8 +67,10 @@ impl Step {
             | Self::Store { range, .. }
             | Self::Update { range, .. }
             | Self::Prefetch { range, .. }
-            | Self::Maintain { range, .. } => Some(range),
-            Self::Index { .. } | Self::Whole { .. } => None,
+            | Self::Maintain { range, .. }
+            | Self::Fetch { range, .. }
+            | Self::DropCode { range, .. } => Some(range),
+            Self::Index { .. } | Self::Whole { .. } | Self::DropCodeIndex { .. } | Self::DropCodeWhole { .. } => None,
         }
     }
 }
@@ -79,10 +85,7 @@ pub struct Computer {
 impl Computer {
     pub fn new(config: Config) -> Self {
         let geometry = config.data.geometry;
-        // Nothing is fetched, so the smallest instruction cache will do.
-        let line = geometry.line();
-        let code = CacheConfig::new(CacheGeometry::with_page(line, 1, line, geometry.page()).unwrap());
-        let machine = Machine::with_sink(Config { code, tlb_entries: 8, ..config }, Tables(geometry), Vec::new()).unwrap();
+        let machine = Machine::with_sink(Config { tlb_entries: 8, ..config }, Tables(geometry), Vec::new()).unwrap();
         Self { machine, flat: vec![0; (config.frames * u64::from(geometry.page())) as usize], geometry }
     }
 
@@ -144,6 +147,22 @@ impl Computer {
                 machine.maintain_whole(cpu, op);
                 BTreeSet::new()
             }
+            Step::Fetch { cpu, colour, range } => {
+                let word = machine.fetch(cpu, address(&self.geometry, colour, range), range.len).unwrap();
+                self.older(range, &word.to_le_bytes()[..range.len as usize])
+            }
+            Step::DropCode { cpu, colour, range } => {
+                machine.invalidate_code(cpu, address(&self.geometry, colour, range)).unwrap();
+                BTreeSet::new()
+            }
+            Step::DropCodeIndex { cpu, set, way } => {
+                machine.invalidate_code_index(cpu, set, way);
+                BTreeSet::new()
+            }
+            Step::DropCodeWhole { cpu } => {
+                machine.invalidate_code_whole(cpu);
+                BTreeSet::new()
+            }
         }
     }
 
@@ -157,6 +176,7 @@ impl Computer {
             for colour in 0..self.geometry.colours() {
                 let vaddr = address(&self.geometry, colour, range);
                 self.machine.maintain(0, Maintenance::WriteBackInvalidate, vaddr).unwrap();
+                self.machine.invalidate_code(0, vaddr).unwrap();
             }
             let newest = self.flat_mut(range).to_vec();
             self.machine.device_writes(Site(2), self.physical(range), &newest).unwrap();
@@ -216,15 +236,22 @@ pub struct Style {
     past: u64,
     maintenance: u64,
     sweeps: u64,
+    /// Out of 8: how often the instruction side comes up.
+    code: u64,
+    code_geometry: CacheGeometry,
     /// Whether accesses may be longer than a line.
     long: bool,
 }
 
 impl Style {
     /// A program that goes on for long, over several frames that compete for the cache.
-    pub fn long(random: &mut Random, geometry: &CacheGeometry, cpus: usize) -> Self {
+    pub fn long(random: &mut Random, config: &Config) -> Self {
+        let (geometry, cpus) = (&config.data.geometry, config.cpus);
         Self {
             cpus,
+            // Each CPU has an instruction cache of its own, which the judge takes for one.
+            code: if cpus == 1 { random.below(5) } else { 0 },
+            code_geometry: config.code.geometry,
             frames: 1 + random.below(4),
             lines: 1 + random.below(3) as u32,
             colours: some_colours(random, geometry),
@@ -236,8 +263,8 @@ impl Style {
     }
 
     /// A program of a few steps, on one line.
-    pub fn short(random: &mut Random, geometry: &CacheGeometry, cpus: usize) -> Self {
-        Self { frames: 1, lines: 1, long: false, ..Self::long(random, geometry, cpus) }
+    pub fn short(random: &mut Random, config: &Config) -> Self {
+        Self { frames: 1, lines: 1, long: false, ..Self::long(random, config) }
     }
 
     /// A step of this kind. Steps of different numbers store different bytes.
@@ -248,6 +275,12 @@ impl Style {
             [Maintenance::WriteBack, Maintenance::Invalidate, Maintenance::WriteBackInvalidate, Maintenance::WriteBackInvalidate]
                 [random.index(4)];
         let range = self.range(random, geometry);
+        if random.chance(self.code, 8) {
+            if random.chance(self.maintenance, 12) {
+                return self.drop_code(cpu, colour, range, random, geometry);
+            }
+            return Step::Fetch { cpu, colour, range: Range { len: range.len.min(8), ..range } };
+        }
         if random.chance(self.maintenance, 8) {
             if !random.chance(self.sweeps, 8) {
                 return Step::Maintain { cpu, op, colour, range: Range { len: 1, ..range } };
@@ -270,6 +303,18 @@ impl Style {
             1 => Step::Update { cpu, colour, range: Range { len: range.len.min(8), ..range }, value },
             2..8 => Step::Store { cpu, path, range, value },
             _ => Step::Load { cpu, path, range },
+        }
+    }
+
+    /// Some maintenance of the instruction side.
+    fn drop_code(&self, cpu: usize, colour: u32, range: Range, random: &mut Random, geometry: &CacheGeometry) -> Step {
+        match random.below(4) {
+            0 => Step::DropCodeWhole { cpu },
+            1 => {
+                let set = self.code_geometry.set(address(geometry, colour, range));
+                Step::DropCodeIndex { cpu, set, way: random.below(self.code_geometry.ways().into()) as u32 }
+            }
+            _ => Step::DropCode { cpu, colour, range: Range { len: 1, ..range } },
         }
     }
 
@@ -302,7 +347,9 @@ fn some_colours(random: &mut Random, geometry: &CacheGeometry) -> Vec<u32> {
 /// The physical range of an access; `None` for everything else.
 fn range_of(event: &Event) -> Option<(PhysAddr, u64)> {
     match *event {
-        Event::Access { paddr, size, .. } | Event::Uncached { paddr, size, .. } => Some((paddr, size.into())),
+        Event::Access { paddr, size, .. } | Event::Uncached { paddr, size, .. } | Event::Fetch { paddr, size, .. } => {
+            Some((paddr, size.into()))
+        }
         Event::Dma { paddr, len, .. } => Some((paddr, len)),
         _ => None,
     }
@@ -325,6 +372,7 @@ pub fn narrowed(event: &Event, byte: PhysAddr) -> Option<Event> {
     let at = byte.0.checked_sub(first.0).filter(|at| *at < len)?;
     Some(match *event {
         Event::Access { kind, vaddr, site, .. } => Event::Access { kind, vaddr: vaddr.add(at), paddr: byte, size: 1, site },
+        Event::Fetch { vaddr, site, .. } => Event::Fetch { vaddr: vaddr.add(at), paddr: byte, size: 1, site },
         Event::Uncached { kind, site, .. } => Event::Uncached { kind, paddr: byte, size: 1, site },
         Event::Dma { direction, site, .. } => Event::Dma { direction, paddr: byte, len: 1, site },
         other => other,

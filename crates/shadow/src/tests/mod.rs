@@ -27,9 +27,10 @@ fn code_cache(shape: CodeShape, data: &CacheGeometry) -> CodeCache {
     if shape.fills_from_data { cache.filled_from_data() } else { cache }
 }
 
-/// A judge of this data cache, and of the instruction cache if there is one.
-fn config(data: CacheGeometry, code: Option<CodeShape>) -> Config {
-    code.map_or(Config::new(data), |code| Config::new(data).with_code(code_cache(code, &data)).unwrap())
+/// A judge of this data cache, written and fetched beside as the shape says.
+fn config(data: CacheGeometry, shape: Shape) -> Config {
+    let config = Config { writes_through: shape.writes_through, write_allocate: shape.write_allocate, ..Config::new(data) };
+    shape.code.map_or(config, |code| config.with_code(code_cache(code, &data)).unwrap())
 }
 
 /// Every event there is for a line of this shape.

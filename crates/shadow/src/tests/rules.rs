@@ -24,7 +24,13 @@ fn bytes(groups: Groups) -> ByteMask {
 
 fn rules_of(shape: LineShape) -> Shape {
     let code_ways = Ways::first(shape.code.map_or(1, |code| code.ways.into()));
-    Shape { all_ways: Ways::first(shape.ways.into()), code_ways, unit: shape.groups_per_unit.into() }
+    Shape {
+        all_ways: Ways::first(shape.ways.into()),
+        code_ways,
+        unit: shape.groups_per_unit.into(),
+        writes_through: shape.writes_through,
+        write_allocate: shape.write_allocate,
+    }
 }
 
 fn code_colour(shape: LineShape, through: u8) -> u16 {
@@ -214,5 +220,28 @@ fn fetches_into_two_ways_agree_for_ever() {
     for code in code(1, 2) {
         agree_for_ever(LineShape::new(1, 2, 1).with_code(code));
         agree_for_ever(LineShape::new(2, 1, 1).with_code(code));
+    }
+}
+
+#[test]
+fn writing_through_agrees_for_ever() {
+    for write_allocate in [true, false] {
+        let through = |shape| LineShape { writes_through: true, write_allocate, ..shape };
+        agree_for_ever(through(LineShape::new(2, 2, 1)));
+        agree_for_ever(through(LineShape::new(2, 1, 2)));
+        for code in code(1, 1) {
+            agree_for_ever(through(LineShape::new(2, 1, 1).with_code(code)));
+        }
+    }
+}
+
+#[test]
+fn stores_that_do_not_allocate_agree_for_ever() {
+    let without = |shape| LineShape { write_allocate: false, ..shape };
+    agree_for_ever(without(LineShape::new(2, 2, 1)));
+    agree_for_ever(without(LineShape::new(2, 1, 2)));
+    agree_for_ever(without(LineShape { groups_per_unit: 1, ..LineShape::new(2, 2, 1) }));
+    for code in code(1, 1) {
+        agree_for_ever(without(LineShape::new(2, 1, 1).with_code(code)));
     }
 }

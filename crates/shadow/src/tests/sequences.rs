@@ -37,7 +37,7 @@ impl Enumeration {
     }
 
     fn run(mut self, length: usize) {
-        let shadow = Shadow::new(config(self.place.geometry, self.shape.code));
+        let shadow = Shadow::new(config(self.place.geometry, self.shape));
         let start = self.model.start();
         self.extend(&shadow, start, &mut Vec::new(), length);
         println!("{} sequences of {length} events, {} steps, {} sets", self.sequences, self.steps.len(), self.model.reached());
@@ -162,5 +162,19 @@ fn six_events_of_code_that_is_written_and_swept() {
                 )
         });
         Enumeration::new(shape, steps.collect()).run(6);
+    }
+}
+
+#[test]
+fn five_events_written_through_or_without_allocation() {
+    for (writes_through, write_allocate) in [(true, true), (true, false), (false, false)] {
+        let shape = Shape { writes_through, write_allocate, ..Shape::new(2, 2, 1) };
+        let code = CodeShape { colours: 1, ways: 1, fills_from_data: false };
+        for shape in [shape, shape.with_code(code)] {
+            let steps = every_step(shape).into_iter().filter(one_group);
+            let steps = steps
+                .filter(|step| !matches!(step, Step::Past(Bypass::Uncached, ..) | Step::DropCodeIndex(..) | Step::Prefetch(_)));
+            Enumeration::new(shape, steps.collect()).run(if shape.code.is_some() { 4 } else { 5 });
+        }
     }
 }
