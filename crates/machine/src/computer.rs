@@ -262,9 +262,12 @@ impl<T: Refill, S: Sink> Machine<T, S> {
     fn mapping(&mut self, cpu: usize, vaddr: VirtAddr, need: Need) -> Result<Mapping, Fault> {
         let page = vaddr.0 >> self.page_shift;
         let core = &mut self.cores[cpu];
-        let mapping = match core.tlb.find(page) {
+        let start = VirtAddr(page << self.page_shift);
+        let known = self.tables.direct(start).or_else(|| core.tlb.find(page));
+        let mapping = match known {
+            Some(mapping) if mapping.frame.0 >= self.memory.frames() => Err(FaultKind::NoMemory(mapping.frame)),
             Some(mapping) => Ok(mapping),
-            None => match self.tables.refill(cpu, core.tlb.asid, VirtAddr(page << self.page_shift)) {
+            None => match self.tables.refill(cpu, core.tlb.asid, start) {
                 None => Err(FaultKind::NotMapped),
                 Some(mapping) if mapping.frame.0 >= self.memory.frames() => Err(FaultKind::NoMemory(mapping.frame)),
                 Some(mapping) => {

@@ -72,6 +72,14 @@ impl Mapping {
 pub trait Refill {
     /// What the tables say of the page that begins at `page`, in this address space; `None` if nothing.
     fn refill(&mut self, cpu: usize, asid: Asid, page: VirtAddr) -> Option<Mapping>;
+
+    /// What the page that begins at `page` reaches, if CPUs translate it without their TLBs: the permanent mapping of memory, which
+    /// is a segment of the address space on MIPS (KSEG0) and SH (P1), and few large entries elsewhere. Always the same.
+    #[inline]
+    fn direct(&self, page: VirtAddr) -> Option<Mapping> {
+        let _ = page;
+        None
+    }
 }
 
 impl<F: FnMut(usize, Asid, VirtAddr) -> Option<Mapping>> Refill for F {

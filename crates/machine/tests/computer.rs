@@ -481,3 +481,30 @@ fn a_seed_decides_everything_whoever_listens() {
     assert_eq!((first.total(), &seen), (unheard.total(), &seen_unheard));
     assert_ne!(seen, chancy(6, Vec::new()).1, "another seed, another schedule");
 }
+
+/// Tables in which one page is translated without the TLB, and nothing else is mapped.
+struct Segment;
+
+impl congruent_machine::Refill for Segment {
+    fn refill(&mut self, _: usize, _: Asid, _: VirtAddr) -> Option<Mapping> {
+        None
+    }
+
+    fn direct(&self, page: VirtAddr) -> Option<Mapping> {
+        (page == VirtAddr(0x8000_0000)).then_some(Mapping::new(Frame(1), Rights::WRITE).global())
+    }
+}
+
+#[test]
+fn a_permanent_mapping_needs_no_tlb() {
+    let geometry = CacheGeometry::new(32 << 10, 4, 32).unwrap();
+    let mut machine = Machine::new(Config::new(geometry, 4), Segment).unwrap();
+    machine.store(0, VirtAddr(0x8000_0010), 4, 7).unwrap();
+    assert_eq!(machine.load(0, VirtAddr(0x8000_0010), 4), Ok(7));
+    machine.maintain_whole(0, congruent_trace::Maintenance::WriteBack);
+    let mut byte = [0];
+    machine.memory().read(PhysAddr(0x1010), &mut byte);
+    assert_eq!(byte, [7]);
+    assert_eq!(machine.total().tlb_refills, 0);
+    assert!(machine.load(0, VirtAddr(0x9000_0000), 4).is_err());
+}

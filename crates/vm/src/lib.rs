@@ -4,11 +4,28 @@
 //! without caches that says what every byte must be.
 
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 extern crate alloc;
 
+mod board;
+mod errno;
+mod kernel;
+mod model;
 mod op;
+mod outcome;
+mod platform;
+mod policy;
 mod script;
+mod setup;
+mod simulation;
+mod site;
+mod tables;
+mod watch;
 
-pub use op::{AreaId, Bytes, FileId, Op, PipeId, Place, Step, TaskId};
+pub use errno::Errno;
+pub use op::{AreaId, Bytes, FileId, Op, PipeId, Place, Step, TaskId, pattern};
+pub use outcome::{Corruption, Maintenance, Operations, Outcome, StepOutcome, Whereabouts, Witness};
 pub use script::{MOST_STEPS, ParseStepError, ScriptError, ScriptErrorReason, parse_script, write_script};
+pub use setup::{NoSuchPolicy, PolicyKind, Setup, SetupError};
+pub use simulation::Simulation;
+pub use site::{site_name, site_named, sites};

@@ -317,3 +317,60 @@ pub struct Step {
     /// What.
     pub op: Op,
 }
+
+/// Byte `index` of what a step with this seed writes.
+#[must_use]
+#[inline]
+pub const fn pattern(seed: u32, index: u32) -> u8 {
+    let mixed = (seed ^ index.wrapping_mul(0x85eb_ca6b)).wrapping_mul(0x9e37_79b1);
+    (mixed >> 24) as u8 ^ (mixed >> 11) as u8
+}
+
+impl Op {
+    /// The kind of the operation, in one word.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Load(_) => "load",
+            Self::Store { .. } => "store",
+            Self::Increment { .. } => "increment",
+            Self::Run(_) => "run",
+            Self::SyncCode(_) => "sync-code",
+            Self::Thread { .. } => "thread",
+            Self::Fork { .. } => "fork",
+            Self::Exec { .. } => "exec",
+            Self::Exit => "exit",
+            Self::MapAnonymous { .. } => "map-anonymous",
+            Self::MapFile { .. } => "map-file",
+            Self::Unmap { .. } => "unmap",
+            Self::Remap { .. } => "remap",
+            Self::Protect { .. } => "protect",
+            Self::Create { .. } => "create",
+            Self::Read { .. } => "read",
+            Self::Write { .. } => "write",
+            Self::DirectRead { .. } => "direct-read",
+            Self::DirectWrite { .. } => "direct-write",
+            Self::Splice { .. } => "splice",
+            Self::PipeWrite { .. } => "pipe-write",
+            Self::PipeRead { .. } => "pipe-read",
+            Self::Sync { .. } => "sync",
+            Self::Evict { .. } => "evict",
+            Self::VmapRead { .. } => "vmap-read",
+            Self::VmapWrite { .. } => "vmap-write",
+            Self::SwapOut { .. } => "swap-out",
+            Self::Peek { .. } => "peek",
+            Self::Poke { .. } => "poke",
+            Self::RemoteRead { .. } => "remote-read",
+            Self::RemoteWrite { .. } => "remote-write",
+            Self::RingCreate { .. } => "ring-create",
+            Self::RingPost { .. } => "ring-post",
+            Self::RingTake(_) => "ring-take",
+        }
+    }
+
+    /// Whether this is an access of the program itself, and no system call.
+    #[must_use]
+    pub const fn is_access(&self) -> bool {
+        matches!(self, Self::Load(_) | Self::Store { .. } | Self::Increment { .. } | Self::Run(_))
+    }
+}
