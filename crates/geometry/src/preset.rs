@@ -45,6 +45,17 @@ pub const PRESETS: &[Preset] = &[
         shape(64 * K, 4, 32, 16),
         "ARM1176 as QEMU's cache type register 0x1dd20d2 states it (target/arm/tcg/cpu32.c)",
     ),
+    named(
+        "sh7751",
+        shape(16 * K, 1, 32, 32),
+        "SH7751 and SH7750S: operand cache of 16 KiB, direct mapped (SH7751 manual, section 4.1)",
+    ),
+    named("sh7785", shape(32 * K, 4, 32, 32), "SH7785: operand cache of 32 KiB in four ways (SH7785 manual, section 8.1)"),
+    named(
+        "sh7751r",
+        shape(32 * K, 2, 32, 32),
+        "SH7751R and SH7750R: operand cache of 32 KiB in two ways (SH7751 manual, section 4.1)",
+    ),
 ];
 
 /// The preset of this name, ignoring case.

@@ -195,6 +195,8 @@ api! {
         g_array_free: fn(*mut GArray, c_int) -> *mut c_char;
     }
     optional {
+        // API 4 has it, but not all that call themselves so.
+        qemu_plugin_mem_get_value: fn(u32) -> Value;
         // API 5.
         qemu_plugin_translate_vaddr: fn(u64, *mut u64) -> bool;
         qemu_plugin_read_memory_hwaddr: fn(u64, *mut GByteArray, usize) -> c_int;
@@ -208,6 +210,14 @@ api! {
 /// A guest memory access as QEMU packs it into an integer.
 #[derive(Clone, Copy)]
 pub struct AccessInfo(pub u32);
+
+/// The bytes of an access, as QEMU returns them: a word for the length, then up to sixteen bytes of which the low ones come first.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Value {
+    length: c_int,
+    bytes: [u64; 2],
+}
 
 /// What an [`AccessInfo`] says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -323,6 +333,20 @@ impl Api {
             unsafe { ((self.qemu_plugin_mem_size_shift)(info.0), (self.qemu_plugin_mem_is_store)(info.0)) };
         // Atomic read-modify-writes come as a load and a store: only guests with several CPUs get them in one piece.
         AccessShape { kind: if stores { AccessKind::Store } else { AccessKind::Load }, size_shift }
+    }
+
+    /// Whether [`value`](Self::value) works in this QEMU.
+    pub fn can_read_values(&self) -> bool {
+        self.qemu_plugin_mem_get_value.is_some()
+    }
+
+    /// The low 32 bits of what the access that a memory callback reports moved.
+    ///
+    /// # Safety
+    /// Called from that memory callback.
+    pub unsafe fn value(&self, info: AccessInfo) -> Option<u32> {
+        // SAFETY: by this function's contract.
+        self.qemu_plugin_mem_get_value.map(|value| unsafe { value(info.0) }.bytes[0] as u32)
     }
 
     /// Where the access that a memory callback reports went, or `None` if QEMU does not know.

@@ -8,6 +8,7 @@
 
 use std::arch::naked_asm;
 use std::ffi::{c_uint, c_void};
+use std::fmt;
 
 use crate::plugin;
 
@@ -77,6 +78,17 @@ pub struct Contradiction {
     pub reported: u32,
 }
 
+impl fmt::Display for Contradiction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "guest registers cannot be read in this QEMU (an address computed as {:#010x} was {:#010x}); use QEMU 10.0 or 11.1 on \
+             an x86-64 or aarch64 host",
+            self.computed, self.reported
+        )
+    }
+}
+
 impl Calibration {
     /// How many comparisons are made before calibration is complete.
     pub const SAMPLES: u32 = 4096;
@@ -86,9 +98,15 @@ impl Calibration {
         self.agreeing >= Self::SAMPLES
     }
 
-    /// How many comparisons agreed.
-    pub fn agreeing(self) -> u32 {
-        self.agreeing
+    /// What to say in the report if the guest ended too early.
+    pub fn limit(self) -> Option<String> {
+        (!self.is_complete()).then(|| {
+            format!(
+                "only {} of {} readings of guest registers could be checked before the guest ended",
+                self.agreeing,
+                Self::SAMPLES
+            )
+        })
     }
 
     /// Takes one comparison into account.

@@ -9,7 +9,7 @@ use congruent_wire::{Config, FailureKind, Message};
 
 use crate::api::{AccessInfo, AccessShape, Api, Block, Insn, Reader, Registers, Target};
 use crate::channel::Channel;
-use crate::cpu::{self, Cpu};
+use crate::cpu::{self, ControlStore, Cpu};
 use crate::guest::{CacheInstruction, Meaning, Offset, Operand, Pointer};
 use crate::mute::Mute;
 use crate::plugin;
@@ -150,8 +150,7 @@ impl Session {
                 // SAFETY: as above.
                 unsafe { api.on_block(block, registers::block_with_environment, Registers::Read, pc as usize) };
             }
-            // Only full words can be maintenance: MIPS16 and Thumb have no such instructions.
-            let word = (length == bytes.len()).then(|| self.cpu.word(bytes));
+            let word = self.cpu.word(bytes, length);
             // SAFETY: as above.
             unsafe { self.instrument(insn, pc, word) };
         }
@@ -172,7 +171,8 @@ impl Session {
                 }
                 Meaning::PartialWord(_) | Meaning::Other => {}
             }
-            if partial || word.is_some_and(|word| self.cpu.calibrates(word)) {
+            let muted_store = |word| self.mute.is_used() && self.cpu.may_store_control(word);
+            if partial || word.is_some_and(|word| self.cpu.calibrates(word) || muted_store(word)) {
                 api.on_memory(insn, registers::memory_with_environment, Registers::Read, data);
             } else {
                 api.on_memory(insn, plugin::on_memory, Registers::Unused, data);
@@ -210,10 +210,36 @@ impl Session {
             return;
         }
         let shape = self.api.shape(info);
+        if self.cpu.has_control_at(vaddr) {
+            match shape.kind {
+                AccessKind::Load => self.cpu.control_load(vaddr),
+                AccessKind::Store => self.control_store(info, vaddr, site, false),
+            }
+            return;
+        }
         if let Some(remembered) = self.shapes.get_mut(info.0 as usize) {
             *remembered = shape.pack();
         }
         self.judge_access(info, shape.kind, vaddr, 1 << shape.size_shift, site);
+    }
+
+    /// A store to a part of the processor that lies in its address space.
+    #[cold]
+    fn control_store(&mut self, info: AccessInfo, vaddr: u32, site: Site, muted: bool) {
+        // SAFETY: called from the memory callback of this access only, here and below.
+        let Some(value) = (unsafe { self.api.value(info) }) else { return };
+        // SAFETY: as above.
+        match unsafe { self.cpu.control_store(&self.geometry, vaddr, value, &mut self.reader) } {
+            ControlStore::Nothing => {}
+            ControlStore::Translation => self.translations.forget(),
+            ControlStore::Unsupported(reason) => self.stop(FailureKind::Environment, reason),
+            ControlStore::Cache { op, scope } => {
+                // The register that says so may have changed attributes as well.
+                self.translations.forget();
+                self.maintain(op, scope, site, muted);
+            }
+        }
+        self.step();
     }
 
     /// The shape of an access description that was seen before.
@@ -300,6 +326,12 @@ impl Session {
         environment: Environment,
     ) {
         let site = instruction.site();
+        if self.mute.is_used() && self.cpu.has_control_at(vaddr) && self.api.shape(info).kind == AccessKind::Store {
+            // SAFETY: by this function's contract.
+            let stack = unsafe { self.cpu.register(self.cpu.stack_pointer(), &mut self.reader, environment) };
+            let muted = self.mute.covers(instruction.pc, stack);
+            return self.control_store(info, vaddr, site, muted);
+        }
         if let Meaning::PartialWord(partial) = self.cpu.decode(instruction.word) {
             // SAFETY: by this function's contract.
             let base = unsafe { self.cpu.register(partial.register, &mut self.reader, environment) };

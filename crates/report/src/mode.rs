@@ -23,7 +23,8 @@ const ARM_KERNEL_START: u32 = 0xbf00_0000;
 /// (Documentation/arch/arm/kernel_user_helpers.rst).
 const ARM_USER_HELPERS: std::ops::Range<u32> = 0xffff_0f60..0xffff_1000;
 
-/// Where MIPS ends the address space of user programs: useg is below kseg0 (MIPS32 PRA, "Virtual Memory").
+/// Where MIPS and SH-4 end the address space of user programs: useg is below kseg0 (MIPS32 PRA, "Virtual Memory"), U0 below P1 (SH7751
+/// manual, section 3.3).
 const MIPS_KERNEL_START: u32 = 0x8000_0000;
 
 impl Mode {
@@ -58,6 +59,9 @@ mod tests {
             ("mips", 0x7fff_ffff, Mode::User),
             ("mipsel", 0x8000_0000, Mode::Kernel),
             ("mipsel", 0xc000_0000, Mode::Kernel),
+            ("sh4", 0x7bff_fffc, Mode::User),
+            ("sh4", 0x8c01_0000, Mode::Kernel),
+            ("sh4", 0xac01_0000, Mode::Kernel),
             ("arm", 0xbeff_fffc, Mode::User),
             ("arm", 0xbf00_0000, Mode::Kernel),
             ("arm", 0xc010_0000, Mode::Kernel),

@@ -41,8 +41,9 @@ impl Arm {
 }
 
 impl Cpu for Arm {
-    fn word(&self, bytes: [u8; 4]) -> u32 {
-        u32::from_le_bytes(bytes)
+    fn word(&self, bytes: [u8; 4], length: usize) -> Option<u32> {
+        // Thumb has no maintenance.
+        (length == 4).then(|| u32::from_le_bytes(bytes))
     }
 
     fn decode(&self, word: u32) -> Meaning {

@@ -135,11 +135,12 @@ const ADDRESS_SPACE: u32 = 0x3ff;
 const EVERY_ADDRESS_SPACE: u16 = u16::MAX;
 
 impl Cpu for Mips {
-    fn word(&self, bytes: [u8; 4]) -> u32 {
-        match self.endian {
+    fn word(&self, bytes: [u8; 4], length: usize) -> Option<u32> {
+        // MIPS16 has no maintenance.
+        (length == 4).then(|| match self.endian {
             Endian::Little => u32::from_le_bytes(bytes),
             Endian::Big => u32::from_be_bytes(bytes),
-        }
+        })
     }
 
     fn decode(&self, word: u32) -> Meaning {
@@ -161,13 +162,7 @@ impl Cpu for Mips {
         let Some((register, offset)) = mips_calibration_operand(word) else { return Ok(()) };
         // SAFETY: by the trait's contract.
         let computed = unsafe { mips_register(environment, register) }.wrapping_add_signed(offset);
-        self.calibration.compare(computed, reported).map_err(|contradiction| {
-            format!(
-                "guest registers cannot be read in this QEMU (an address computed as {:#010x} was {:#010x}); use QEMU 10.0 or \
-                 11.1 on an x86-64 or aarch64 host",
-                contradiction.computed, contradiction.reported
-            )
-        })
+        self.calibration.compare(computed, reported).map_err(|contradiction| contradiction.to_string())
     }
 
     unsafe fn executes(&self, _word: u32, _reader: &mut Reader) -> bool {
@@ -244,13 +239,7 @@ impl Cpu for Mips {
                 self.unknown_attributes
             ));
         }
-        if !self.calibration.is_complete() {
-            limits.push(format!(
-                "only {} of {} readings of guest registers could be checked before the guest ended",
-                self.calibration.agreeing(),
-                Calibration::SAMPLES
-            ));
-        }
+        limits.extend(self.calibration.limit());
         limits
     }
 }

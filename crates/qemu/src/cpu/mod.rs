@@ -4,9 +4,10 @@
 
 mod arm;
 mod mips;
+mod sh4;
 
 use congruent_geometry::{CacheGeometry, PhysAddr};
-use congruent_trace::Scope;
+use congruent_trace::{Maintenance, Scope};
 
 use crate::api::{Api, Reader, Register};
 use crate::guest::Meaning;
@@ -14,9 +15,28 @@ use crate::registers::Environment;
 
 pub use arm::Arm;
 pub use mips::Mips;
+pub use sh4::Sh4;
 
 /// Why judging cannot go on with this guest in this QEMU; a sentence with the remedy.
 pub type Unsupported = String;
+
+/// What a store to a part of the processor that lies in its address space does.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ControlStore {
+    /// Nothing that matters to caches.
+    Nothing,
+    /// Remembered translations and attributes are void.
+    Translation,
+    /// Data cache maintenance.
+    Cache {
+        /// What is done.
+        op: Maintenance,
+        /// To which lines.
+        scope: Scope,
+    },
+    /// Judging cannot go on.
+    Unsupported(Unsupported),
+}
 
 /// A guest processor.
 ///
@@ -24,8 +44,9 @@ pub type Unsupported = String;
 /// The `unsafe` methods read the state of the running CPU: they are called from a callback on its thread, one that was
 /// registered as reading registers, and with the environment that this callback received.
 pub trait Cpu {
-    /// The instruction word in these four bytes of memory.
-    fn word(&self, bytes: [u8; 4]) -> u32;
+    /// The instruction word in the first `length` of these bytes of memory; `None` if no instruction of that length is more than
+    /// its loads and stores.
+    fn word(&self, bytes: [u8; 4], length: usize) -> Option<u32>;
 
     /// What an instruction word means.
     fn decode(&self, word: u32) -> Meaning;
@@ -87,6 +108,33 @@ pub trait Cpu {
     /// See the trait.
     unsafe fn translations_change(&mut self, word: u32, reader: &mut Reader, environment: Environment);
 
+    /// Whether an instruction may be a store to a part of the processor (see [`control_store`](Self::control_store)).
+    fn may_store_control(&self, _word: u32) -> bool {
+        false
+    }
+
+    /// Whether a part of the processor lies at this address.
+    fn has_control_at(&self, _vaddr: u32) -> bool {
+        false
+    }
+
+    /// Takes note of a load from a part of the processor.
+    fn control_load(&mut self, _vaddr: u32) {}
+
+    /// Takes note of a store to a part of the processor.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn control_store(
+        &mut self,
+        _geometry: &CacheGeometry,
+        _vaddr: u32,
+        _value: u32,
+        _reader: &mut Reader,
+    ) -> ControlStore {
+        ControlStore::Nothing
+    }
+
     /// What this architecture's model leaves out, in sentences.
     fn limits(&self) -> Vec<String>;
 }
@@ -100,7 +148,8 @@ pub fn of_target(target: &str, api: &Api) -> Result<Box<dyn Cpu>, Unsupported> {
         "mips" => (Box::new(Mips::big_endian()), api.can_translate() && api.can_read_physical()),
         "mipsel" => (Box::new(Mips::little_endian()), api.can_translate() && api.can_read_physical()),
         "arm" => (Box::new(Arm::new()), api.can_read_physical()),
-        other => return Err(format!("guests of architecture {other} are not supported; mips, mipsel and arm are")),
+        "sh4" => (Box::new(Sh4::new()), api.can_read_physical() && api.can_read_values()),
+        other => return Err(format!("guests of architecture {other} are not supported; mips, mipsel, arm and sh4 are")),
     };
     if resolves {
         Ok(cpu)

@@ -7,6 +7,8 @@ pub mod arm_tables;
 pub mod mips;
 pub mod mips_tables;
 pub mod mips_tlb;
+pub mod sh4;
+pub mod sh4_tlb;
 
 use congruent_trace::Maintenance;
 

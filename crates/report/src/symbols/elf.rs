@@ -1,6 +1,6 @@
 //! ELF files: functions from the symbol table, lines from DWARF.
 //!
-//! Only executables of 32-bit MIPS and ARM, because those are the guests. A file without DWARF gives functions alone.
+//! Only executables of 32-bit MIPS, ARM, SuperH and PA-RISC, because those are the guests. A file without DWARF gives functions alone.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, SymbolFileError> {
     let damaged = |error: object::Error| SymbolFileError::Elf(error.to_string());
     let file = object::File::parse(bytes).map_err(damaged)?;
     let arm = file.architecture() == Architecture::Arm;
-    if !arm && file.architecture() != Architecture::Mips {
+    if !matches!(file.architecture(), Architecture::Arm | Architecture::Mips | Architecture::SuperH | Architecture::Hppa) {
         return Err(SymbolFileError::OtherArchitecture);
     }
     match file.kind() {

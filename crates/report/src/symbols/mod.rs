@@ -92,7 +92,9 @@ pub enum SymbolFileError {
     #[error("it is not linked, so it has no addresses yet; give the vmlinux or the program that it becomes part of")]
     NotLinked,
     /// An ELF file of a machine other than the guests'.
-    #[error("it is an ELF file for another architecture than the guests that can be checked (MIPS and ARM, 32 bits)")]
+    #[error(
+        "it is an ELF file for another architecture than the guests that can be checked (MIPS, ARM, SuperH and PA-RISC, 32 bits)"
+    )]
     OtherArchitecture,
 }
 
