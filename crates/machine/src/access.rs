@@ -173,6 +173,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
         let site = self.cores[cpu].site;
         self.tell(Event::Prefetch { vaddr, paddr: at.paddr, site });
         self.stir(at.paddr);
+        self.note_live(at.paddr);
         if self.adversary.as_mut().is_none_or(|adversary| adversary.likes()) {
             let (_, missed) = self.bring(cpu, Side::Data, at);
             self.cores[cpu].counters.prefetch_fills += u64::from(missed);
@@ -248,6 +249,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
         self.tell_access(cpu, AccessKind::Load, at, cached, to.len());
         self.stir(at.paddr);
         if cached {
+            self.note_live(at.paddr);
             let (slot, missed) = self.bring(cpu, Side::Data, at);
             let core = &mut self.cores[cpu];
             let offset = core.data.offset(vaddr);
@@ -271,6 +273,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
             self.cores[cpu].counters.uncached += times;
             return Ok(());
         }
+        self.note_live(at.paddr);
         let data = &self.cores[cpu].data;
         let place = data.place(at);
         // What another CPU holds is a hit: the copy moves here.

@@ -3,13 +3,13 @@
 //! Guarantees: before anything happens to a line of memory, its copies may have been written back, unit by unit, and dropped, in
 //! any order; every such order has a chance. Since only what happens to a line can tell what its copies went through, it is
 //! enough to act then. Nothing is done that hardware could not do: a dirty copy is not dropped, a clean one not written back, and
-//! nothing is filled.
+//! nothing is filled unless the computer is speculative.
 
 use alloc::vec::Vec;
 
-use congruent_geometry::PhysAddr;
+use congruent_geometry::{PhysAddr, VirtAddr};
 
-use crate::cache::Slot;
+use crate::cache::{At, Slot};
 use crate::computer::{Machine, Side};
 use crate::random::Random;
 
@@ -50,7 +50,11 @@ impl<T, S> Machine<T, S> {
                 copies.extend(cache.copies(line).map(|slot| (cpu, side, slot)));
             }
         }
+        let speculates = self.config.speculative && self.live[(paddr.0 >> self.page_shift) as usize];
         if copies.is_empty() {
+            if speculates {
+                self.speculate(paddr);
+            }
             return;
         }
         for _ in 0..=adversary.random.index(4 * copies.len()) {
@@ -67,6 +71,26 @@ impl<T, S> Machine<T, S> {
             } else if adversary.random.chance(1, 2) && cache.held(slot).is_some() {
                 cache.drop_line(slot);
             }
+        }
+        if speculates {
+            self.speculate(paddr);
+        }
+    }
+
+    /// Fills a line that nobody asked for, or not. Data caches of a speculative computer know one place for a line, whatever the
+    /// virtual address.
+    fn speculate(&mut self, paddr: PhysAddr) {
+        let Some(adversary) = &mut self.adversary else { return };
+        if adversary.likes() {
+            let cpu = adversary.random.index(self.cores.len());
+            self.bring(cpu, Side::Data, At { vaddr: VirtAddr(paddr.0), paddr, space: 0 });
+        }
+    }
+
+    /// Notes that something of a frame is accessed through a data cache.
+    pub(crate) fn note_live(&mut self, paddr: PhysAddr) {
+        if let Some(live) = self.live.get_mut((paddr.0 >> self.page_shift) as usize) {
+            *live = true;
         }
     }
 }

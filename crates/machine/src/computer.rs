@@ -2,6 +2,7 @@
 //!
 //! What it does is in the files named after it: `access`, `fill`, `maintain`, `device`.
 
+use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -39,6 +40,8 @@ pub struct Machine<T, S = Ignore> {
     pub(crate) memory: Memory,
     pub(crate) cores: Vec<Core>,
     pub(crate) adversary: Option<Adversary>,
+    /// Per frame, whether it was accessed through a data cache; kept if the computer is speculative.
+    pub(crate) live: Vec<bool>,
     /// Whether a store that hits a data cache concerns nobody else.
     pub(crate) stores_stay: bool,
     pub(crate) page_shift: u32,
@@ -106,6 +109,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
             cores,
             stores_stay: adversary.is_none() && config.cpus == 1 && config.data.writes == Writes::Back,
             adversary,
+            live: vec![false; if config.speculative { config.frames as usize } else { 0 }],
             page_shift: config.data.geometry.page_shift(),
             config,
         })

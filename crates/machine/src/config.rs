@@ -86,6 +86,9 @@ pub struct Config {
     pub tlb_entries: usize,
     /// What full sets throw out.
     pub replacement: Replacement,
+    /// Whether data caches may fill a line that nobody asked for, once something of its frame was accessed through the cache. Shown
+    /// by adversarial replacement only.
+    pub speculative: bool,
     /// Decides all that is left to chance.
     pub seed: u64,
 }
@@ -120,6 +123,8 @@ pub enum ConfigError {
         /// The instruction cache's.
         code: u32,
     },
+    /// A speculative computer whose data caches have several colours, or virtual tags: what may be filled is known by frame only.
+    SpeculativeAliases,
     /// A line of the second level is shorter than one of the first.
     L2Line {
         /// Of the second level, in bytes.
@@ -141,6 +146,9 @@ impl fmt::Display for ConfigError {
             Self::Pages { data, code } => {
                 write!(f, "the data cache is described for pages of {data} bytes, the instruction cache for {code}")
             }
+            Self::SpeculativeAliases => {
+                f.write_str("speculative fills are modelled for physically tagged data caches without aliases")
+            }
             Self::L2Line { l2, l1 } => write!(f, "a second-level line of {l2} bytes is shorter than a first-level line of {l1}"),
         }
     }
@@ -153,7 +161,17 @@ impl Config {
     #[must_use]
     pub const fn new(geometry: CacheGeometry, frames: u64) -> Self {
         let cache = CacheConfig::new(geometry);
-        Self { frames, cpus: 1, data: cache, code: cache, l2: None, tlb_entries: 64, replacement: Replacement::Lru, seed: 0 }
+        Self {
+            frames,
+            cpus: 1,
+            data: cache,
+            code: cache,
+            l2: None,
+            tlb_entries: 64,
+            replacement: Replacement::Lru,
+            speculative: false,
+            seed: 0,
+        }
     }
 
     /// Whether this computer can be built.
@@ -176,6 +194,9 @@ impl Config {
         }
         if self.code.geometry.page() != page {
             return Err(ConfigError::Pages { data: page, code: self.code.geometry.page() });
+        }
+        if self.speculative && (self.data.geometry.aliases() || self.data.indexing == Indexing::Vivt) {
+            return Err(ConfigError::SpeculativeAliases);
         }
         let l1 = self.data.geometry.line().max(self.code.geometry.line());
         match self.l2 {
@@ -205,6 +226,7 @@ mod tests {
             (Config { cpus: 65, ..good }, "65 CPUs"),
             (Config { tlb_entries: 0, ..good }, "TLB"),
             (Config { code: other_page, ..good }, "8192"),
+            (Config { speculative: true, ..good }, "without aliases"),
             (Config { l2: Some(short), ..good }, "line of 16 bytes"),
         ] {
             let error = bad.check().unwrap_err().to_string();

@@ -45,13 +45,15 @@ impl Schedules {
     /// The schedules of a line of this shape under these steps.
     ///
     /// # Panics
-    /// If the shape has more than eight colours in all, or more than four groups or ways.
+    /// If the shape has more than eight colours in all, or more than four groups or ways; or if it is
+    /// speculative and has several colours.
     #[must_use]
     pub fn new(shape: Shape, steps: Vec<Step>) -> Self {
         assert!(
             shape.places() <= MOST_PLACES && shape.groups <= 4 && shape.ways.max(shape.code.map_or(0, |code| code.ways)) <= 4,
             "{shape:?} does not fit into a state"
         );
+        assert!(shape.colours == 1 || !shape.speculative, "{shape:?}: only a cache without aliases is modelled as speculative");
         let mut schedules = Self { shape, steps, sets: Vec::new(), numbers: BTreeMap::new(), known: Vec::new() };
         schedules.number([State::start(shape)].into());
         schedules
@@ -186,7 +188,10 @@ fn moves(shape: Shape, state: State) -> impl Iterator<Item = (State, Move)> {
         let dirty = state.held(colour).map(|held| held.dirty);
         let write_backs = (0..shape.units()).filter(move |unit| dirty.is_some_and(|dirty| dirty >> unit & 1 != 0));
         let write_backs = write_backs.map(move |unit| (state.write_back(shape, colour, unit), Move::WriteBack(colour, unit)));
-        write_backs.chain((dirty == Some(0)).then(|| (state.with(colour, None), Move::Drop(colour))))
+        let fillable = state.is_live() && colour < shape.colours && dirty.is_none();
+        let fills =
+            (0..if fillable { shape.ways } else { 0 }).map(move |way| (state.fill(colour, Some(way)), Move::Fill(colour, way)));
+        write_backs.chain((dirty == Some(0)).then(|| (state.with(colour, None), Move::Drop(colour)))).chain(fills)
     })
 }
 

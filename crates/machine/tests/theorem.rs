@@ -21,8 +21,9 @@ use congruent_trace::Event;
 use program::{Computer, Step, Style, is_consumer, narrowed};
 
 /// Colours, ways, line, unit of write-back; pages are of 1 KiB.
-const SHAPES: [(u32, u32, u32, u32); 9] = [
+const SHAPES: [(u32, u32, u32, u32); 10] = [
     (1, 2, 32, 32),
+    (1, 4, 64, 32),
     (2, 1, 16, 16),
     (2, 2, 32, 32),
     (2, 4, 32, 16),
@@ -53,7 +54,8 @@ fn computer(shape: (u32, u32, u32, u32), number: u64) -> Config {
         _ => (Writes::Back, true),
     };
     let data = CacheConfig { writes, write_allocate, ..CacheConfig::new(geometry) };
-    Config { data, code: CacheConfig::new(code), ..Config::new(geometry, 4) }
+    let speculative = colours == 1 && number >> 3 & 1 != 0;
+    Config { data, code: CacheConfig::new(code), speculative, ..Config::new(geometry, 4) }
 }
 
 /// The judge of such a computer.
@@ -61,7 +63,7 @@ fn judge(config: &Config) -> Shadow {
     let mut judge = JudgeConfig::new(config.data.geometry).with_code(CodeCache::new(config.code.geometry)).unwrap();
     judge.writes_through = config.data.writes == Writes::Through;
     judge.write_allocate = config.data.write_allocate;
-    Shadow::new(judge)
+    Shadow::new(if config.speculative { judge.speculating().unwrap() } else { judge })
 }
 
 /// Which of these bytes the judge names when these events happen: each is tried alone.

@@ -25,9 +25,10 @@ impl Shadow {
             if kind == AccessKind::Store {
                 self.heads.store_at(page.0, offset, size, site);
             }
-            return;
+        } else {
+            self.pieces(page.0, offset, size, |shadow, id, bytes| shadow.access_line(kind, id, colour, bytes, site));
         }
-        self.pieces(page.0, offset, size, |shadow, id, bytes| shadow.access_line(kind, id, colour, bytes, site));
+        self.note_live(page);
     }
 
     /// The commonest changes, done without looking further: a line that nobody held, or that only this colour holds and that no
@@ -54,11 +55,22 @@ impl Shadow {
         true
     }
 
+    /// Notes that a page was accessed through the data cache.
+    fn note_live(&mut self, page: PageId) {
+        if let Some(live) = self.live.get_mut(page.0 as usize) {
+            *live = true;
+        }
+    }
+
     /// Whether a store to a line in compact form may do more than make the one copy dirty that it makes sure of: it may leave the
     /// line absent, or leave copies in the instruction cache old without anything being dirty.
     fn store_is_special(&self, id: LineId) -> bool {
-        let absent = || self.heads.head(id) == Head::Empty;
-        !self.shape.write_allocate && absent() || self.shape.writes_through && self.code.may_hold(id)
+        !self.shape.write_allocate && self.is_absent(id) || self.shape.writes_through && self.code.may_hold(id)
+    }
+
+    /// Whether the data cache certainly does not hold the line.
+    fn is_absent(&self, id: LineId) -> bool {
+        self.heads.head(id) == Head::Empty && !self.is_live(id)
     }
 
     /// Notes an access of a line that only this colour of the data cache may hold.
@@ -86,6 +98,7 @@ impl Shadow {
                 shadow.close(id, line);
             }
         });
+        self.note_live(page);
     }
 
     /// An access that goes past the cache: to every touched line of a physical range.
@@ -143,7 +156,7 @@ impl Shadow {
             }
             AccessKind::Store => {
                 if self.store_is_special(id) {
-                    if self.heads.head(id) == Head::Empty && !self.code.may_hold(id) {
+                    if self.is_absent(id) && !self.code.may_hold(id) {
                         return;
                     }
                 } else if self.keeps_single(kind, id, colour) {
@@ -173,7 +186,7 @@ impl Shadow {
 
     fn bypass_line(&mut self, path: Path, kind: AccessKind, id: LineId, bytes: ByteMask, site: Site) {
         match (self.heads.head(id), kind) {
-            (Head::Empty, AccessKind::Store) if self.code.may_hold(id) => {}
+            (Head::Empty, AccessKind::Store) if self.code.may_hold(id) || self.is_live(id) => {}
             (Head::Empty, _) | (Head::Shared { .. }, AccessKind::Load) => return,
             (Head::Single { .. }, AccessKind::Load) if self.heads.bits(id).is_empty() => return,
             _ => {}

@@ -15,6 +15,7 @@ pub struct Config {
     pub writes_through: bool,
     /// Whether a store fills a line that the data cache does not hold. If not, it goes to memory.
     pub write_allocate: bool,
+    pub(crate) speculative: bool,
     /// The instruction cache. If `None`, fetches and maintenance of the instruction side are ignored.
     pub code: Option<CodeCache>,
 }
@@ -55,6 +56,11 @@ pub enum ConfigError {
         /// The instruction cache's.
         code: u32,
     },
+    /// A speculative core is judged only where its data cache has one colour.
+    SpeculativeAliases {
+        /// How many it has.
+        colours: u32,
+    },
     /// The instruction cache's lines are shorter than the data cache's; or they are not equal, and it is filled from there. In
     /// bytes.
     Lines {
@@ -73,6 +79,11 @@ impl fmt::Display for ConfigError {
             Self::Pages { data, code } => {
                 write!(f, "the data cache is described for pages of {data} bytes, the instruction cache for pages of {code}")
             }
+            Self::SpeculativeAliases { colours } => write!(
+                f,
+                "speculative fills are judged for data caches without aliases, and this one has {colours} colours; give it ways no \
+                 larger than a page"
+            ),
             Self::Lines { data, code, fills_from_data: false } => {
                 write!(f, "instruction cache lines of {code} bytes are shorter than the data cache's of {data}")
             }
@@ -91,7 +102,7 @@ impl Config {
     /// is not judged.
     #[must_use]
     pub const fn new(geometry: CacheGeometry) -> Self {
-        Self { geometry, writes_through: false, write_allocate: true, code: None }
+        Self { geometry, writes_through: false, write_allocate: true, speculative: false, code: None }
     }
 
     /// The same, with stores that go to memory at once.
@@ -104,6 +115,26 @@ impl Config {
     #[must_use]
     pub const fn without_write_allocate(self) -> Self {
         Self { write_allocate: false, ..self }
+    }
+
+    /// The same, with a data cache that may fill a line at any moment if a program could access it: once any byte of its frame was
+    /// accessed or prefetched through the cache (kernels keep their memory mapped, so it can be reached ever after). Then memory
+    /// that a device writes must be invalidated after the transfer, not only before it.
+    ///
+    /// # Errors
+    /// [`ConfigError::SpeculativeAliases`] if the data cache has several colours: which of them can be reached at any moment is not
+    /// known.
+    pub const fn speculating(self) -> Result<Self, ConfigError> {
+        if self.geometry.aliases() {
+            return Err(ConfigError::SpeculativeAliases { colours: self.geometry.colours() });
+        }
+        Ok(Self { speculative: true, ..self })
+    }
+
+    /// Whether the data cache may fill lines that nobody asked for.
+    #[must_use]
+    pub const fn is_speculative(&self) -> bool {
+        self.speculative
     }
 
     /// The same, with this instruction cache.

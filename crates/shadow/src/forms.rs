@@ -97,7 +97,13 @@ impl Shadow {
         line
     }
 
-    /// Carries out every postponed operation that is complete.
+    /// Whether the core may fill the line though nobody asks for it. Such a line is never simply empty: with that it may hold what
+    /// memory has.
+    pub(crate) fn is_live(&self, id: LineId) -> bool {
+        self.live.get(id.page as usize).is_some_and(|live| *live)
+    }
+
+    /// Carries out every postponed operation that is complete; where ways may be filled again at once, all of them.
     fn settle(&mut self, id: LineId, line: &mut Line) {
         let oldest = |line: &Line, code| {
             line.copies.iter().filter(|copy| copy.is_code() == code).map(|copy| copy.stamp).min().unwrap_or(0)
@@ -110,6 +116,11 @@ impl Shadow {
         if code_dropped {
             self.history.push_swept(Side::Instruction, id, code_after, self.code.sweeps.epoch(), Effect::Dropped);
         }
+        if self.is_live(id) {
+            let stamp = self.sweeps.stamp();
+            line.resolve(0, stamp, |colour, stamp| self.swept(id, colour, stamp));
+            line.speculate(self.shape, stamp);
+        }
     }
 
     /// Stores the line in the simplest form that says the same.
@@ -118,6 +129,9 @@ impl Shadow {
             Head::Record(place) => Some(place),
             _ => None,
         };
+        if self.is_live(id) {
+            line.speculate(self.shape, self.sweeps.stamp());
+        }
         line.copies.sort_by_key(Copy::is_code);
         let (head, bits, code) = match (self.simple_form(id, &line), place) {
             (Some(simple), place) => {

@@ -21,12 +21,12 @@
 //! - That a real core misbehaves: a finding says that *some* core with this geometry may. No finding says that none does.
 //! - Anything beyond one virtually indexed and physically tagged data cache, and an instruction cache so indexed and tagged: not
 //!   virtually tagged caches, write buffers, prefetch buffers and pipelines (which need
-//!   barriers), second-level caches, cores that fill lines without an access.
+//!   barriers), second-level caches, cores with aliases or with instruction caches that fill lines without an access.
 //! - Caches of several CPUs: events of all CPUs are taken as those of one.
 //!
 //! # Any chip
 //! Nothing is assumed of replacement, capacity or timing. At any moment a clean line may be dropped, and a dirty one be written back
-//! and then stay or be dropped. A line is filled only by an access or a prefetch, into any way of its set. Units of write-back
+//! and then stay or be dropped. A line is filled only by an access or a prefetch (but see below), into any way of its set. Units of write-back
 //! ([`write_back_unit`](CacheGeometry::write_back_unit), usually the line) are written back whole. Caches start empty.
 //!
 //! # Rules
@@ -70,6 +70,12 @@
 //! fetch sees memory, or its own copy; where the instruction cache is filled from the data cache
 //! ([`fills_from_data`](CodeCache::fills_from_data)), what the fetch's address selects there is seen in place of memory: dirty bytes
 //! of that one colour are no hazard, stale ones are ([`FetchStaleCopy`]). Operations on one cache do not touch the other.
+//!
+//! # Cores that fill lines on their own
+//! With [`Config::speculating`], any line of a *live* frame may be filled at any moment, with what memory then has: so a copy is
+//! never gone for good, and an invalidate before a device writes does not help. A frame is live once any byte of it was accessed or
+//! prefetched through the data cache; it is taken to stay so, as kernels keep their memory mapped. This is judged for data caches of
+//! one colour; the instruction side is filled by fetches only.
 //!
 //! # By index, and the whole cache
 //! An operation on one set and way reaches a line only if it sits in that way, which no chip tells. So a colour is swept when every

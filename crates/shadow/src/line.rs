@@ -156,6 +156,8 @@ pub(crate) struct Shape {
     pub writes_through: bool,
     /// Whether a store fills a line that is absent; else it goes to memory.
     pub write_allocate: bool,
+    /// Whether lines of live frames may be filled at any moment. There is one colour then.
+    pub speculative: bool,
 }
 
 impl Shape {
@@ -283,6 +285,13 @@ impl Line {
     pub fn prefetch(&mut self, shape: Shape, colour: u16, stamp: u32) {
         self.fill(shape, colour, None, stamp);
         self.clobber(shape);
+    }
+
+    /// What a speculative core may do to a line of a live frame at any moment: fill it.
+    pub fn speculate(&mut self, shape: Shape, stamp: u32) {
+        self.prefetch(shape, 0, stamp);
+        // What was clobbered by this may be filled once more.
+        self.fill(shape, 0, None, stamp);
     }
 
     /// Carries out maintenance of these ways of `colour`, and says what it did.

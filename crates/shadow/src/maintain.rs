@@ -105,8 +105,11 @@ impl Shadow {
         }
         let stamp = self.sweeps.stamp();
         let mut line = self.open(id);
-        let dirty: Vec<u16> = line.copies.iter().filter(|copy| !copy.dirty.is_empty()).map(|copy| copy.colour).collect();
-        for held in dirty {
+        // Where ways are filled again at once, all of it happens at once: opened, the line is as of now.
+        let live = self.is_live(id);
+        let meant = |copy: &&Copy| !copy.is_code() && (live || !copy.dirty.is_empty());
+        let meant: Vec<u16> = line.copies.iter().filter(meant).map(|copy| copy.colour).collect();
+        for held in meant {
             if colour.is_none_or(|colour| colour == held) {
                 line.resolve(held, stamp, |colour, stamp| self.swept(id, colour, stamp));
                 line.maintain(Maintenance::Invalidate, held, ways);

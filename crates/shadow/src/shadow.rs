@@ -42,6 +42,8 @@ pub struct Shadow {
     pub(crate) findings: Findings,
     pub(crate) frames: BTreeMap<u64, u32>,
     pub(crate) frame_of: Vec<Frame>,
+    /// Per page, whether it was accessed through the data cache; empty unless the core is speculative.
+    pub(crate) live: Vec<bool>,
     /// The page looked up last, for sources that do not keep handles.
     pub(crate) last_page: Option<(Frame, PageId)>,
     /// The virtual address of the access in hand, where the source gave one.
@@ -80,6 +82,7 @@ impl Shadow {
                 unit: geometry.write_back_unit(),
                 writes_through: config.writes_through,
                 write_allocate: config.write_allocate,
+                speculative: config.speculative,
             },
             code,
             records: Records::new(geometry.line(), Ways::first(geometry.ways())),
@@ -88,6 +91,7 @@ impl Shadow {
             findings: Findings::default(),
             frames: BTreeMap::new(),
             frame_of: Vec::new(),
+            live: Vec::new(),
             last_page: None,
             vaddr: None,
             fetches: 0,
@@ -121,6 +125,9 @@ impl Shadow {
                 self.frames.insert(frame.0, page);
                 self.frame_of.push(frame);
                 self.heads.push_page();
+                if self.shape.speculative {
+                    self.live.push(false);
+                }
                 PageId(page)
             }
         };

@@ -307,3 +307,32 @@ fn a_store_that_does_not_allocate_may_be_in_memory_or_in_a_copy_that_was_held() 
     story().store(KERNEL, 0, 1).load(USER, 0, 2).stays_clean();
     story().load(KERNEL, 0, 3).store(KERNEL, 0, 1).load(USER, 0, 2).finds(HazardClass::ReadDirtyElsewhere, 2, 1);
 }
+
+#[test]
+fn on_a_speculative_core_a_buffer_must_be_invalidated_after_the_device_wrote_it() {
+    let config = Config::new(CacheGeometry::new(16 << 10, 4, 32).unwrap());
+    let before = |config| {
+        // The kernel used the buffer, and invalidates it before the transfer.
+        let used = Story(Shadow::new(config)).store(KERNEL, 0, 1).maintain(WriteBackInvalidate, KERNEL, 3);
+        used.dma(DmaDirection::Write, 0, 32)
+    };
+    before(config).load(KERNEL, 0, 2).stays_clean();
+    let shadow = before(config.speculating().unwrap()).load(KERNEL, 0, 2).finds(HazardClass::ReadStaleCopy, 2, 77);
+    assert_eq!(shadow.findings()[0].producer.unwrap().kind, PartyKind::Dma);
+    before(config.speculating().unwrap()).maintain(Invalidate, KERNEL, 4).load(KERNEL, 0, 2).stays_clean();
+    // A neighbour of the frame is enough to have the line filled.
+    let neighbour = |story: Story| story.load(KERNEL, 128, 1).dma(DmaDirection::Write, 0, 32).load(KERNEL, 0, 2);
+    neighbour(Story(Shadow::new(config))).stays_clean();
+    neighbour(Story(Shadow::new(config.speculating().unwrap()))).finds(HazardClass::ReadStaleCopy, 2, 77);
+}
+
+#[test]
+fn caches_that_cannot_be_judged_are_refused_by_name() {
+    let data = CacheGeometry::new(32 << 10, 4, 32).unwrap();
+    let code = |line, page| CodeCache::new(CacheGeometry::with_page(32 << 10, 4, line, page).unwrap());
+    let refused = |code| Config::new(data).with_code(code).unwrap_err().to_string();
+    assert!(refused(code(16, 4096)).contains("16 bytes are shorter"));
+    assert!(refused(code(32, 8192)).contains("8192"));
+    assert!(refused(code(64, 4096).filled_from_data()).contains("32 bytes, not 64"));
+    assert!(Config::new(data).speculating().unwrap_err().to_string().contains("2 colours"));
+}

@@ -21,6 +21,8 @@ pub enum Impossible {
     UnitClean(u8, u8),
     /// A dirty copy is never dropped without being written back.
     StillDirty(u8),
+    /// Nothing that the core knows of reaches the line through this colour.
+    NotLive(u8),
     /// The step misses and must say which way it fills.
     NoWay(u8),
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Impossible {
             Self::NotHeld(colour) => write!(f, "colour {colour} holds nothing"),
             Self::UnitClean(colour, unit) => write!(f, "unit {unit} of colour {colour} is clean"),
             Self::StillDirty(colour) => write!(f, "colour {colour} is still dirty"),
+            Self::NotLive(colour) => write!(f, "nothing reaches the line through colour {colour} yet"),
             Self::NoWay(colour) => write!(f, "a miss of colour {colour} fills some way"),
         }
     }
@@ -52,6 +55,7 @@ pub struct Line {
     memory: Vec<u32>,
     held: Vec<Option<Held>>,
     newest: Vec<u32>,
+    live: bool,
 }
 
 impl Line {
@@ -59,7 +63,7 @@ impl Line {
     #[must_use]
     pub fn new(shape: Shape) -> Self {
         let zeros = vec![0; shape.groups.into()];
-        Self { shape, memory: zeros.clone(), held: vec![None; shape.places().into()], newest: zeros }
+        Self { shape, memory: zeros.clone(), held: vec![None; shape.places().into()], newest: zeros, live: false }
     }
 
     /// Makes a move and returns the groups of which it returned old bytes (none, unless it is a load).
@@ -84,6 +88,13 @@ impl Line {
                 self.held[usize::from(colour)] = None;
                 Ok(0)
             }
+            Move::Fill(colour, way) => {
+                if !self.live {
+                    return Err(Impossible::NotLive(colour));
+                }
+                self.fill(colour, Some(way))?;
+                Ok(0)
+            }
             Move::Step(step, way) => self.step(step, way),
         }
     }
@@ -100,6 +111,7 @@ impl Line {
     }
 
     fn step(&mut self, step: Step, way: Option<u8>) -> Result<Groups, Impossible> {
+        self.live |= self.shape.speculative && matches!(step, Step::Access(..) | Step::Prefetch(_));
         match step {
             Step::Access(op, colour, groups) => {
                 if op == Op::Load || self.shape.write_allocate {

@@ -19,12 +19,15 @@ pub(crate) struct Held {
 }
 
 /// A packed state: four bits for memory, then fifteen for each place, first the data cache's colours, then the instruction
-/// cache's (a presence bit, two for the way, four for each mask).
+/// cache's (a presence bit, two for the way, four for each mask); at the end, whether it is live.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct State(pub u128);
 
 const MEMORY_BITS: u32 = 4;
 const COLOUR_BITS: u32 = 15;
+
+/// Set once a program was seen to reach the line through the cache.
+const LIVE: u128 = 1 << 127;
 
 /// Places that fit into a state.
 pub(crate) const MOST_PLACES: u8 = 8;
@@ -101,6 +104,9 @@ impl State {
 
     /// Carries out a step; if it misses, the fill goes into `way`, or does not happen if `None` (a prefetch only).
     pub fn step(mut self, shape: Shape, step: Step, way: Option<u8>) -> Self {
+        if shape.speculative && matches!(step, Step::Access(..) | Step::Prefetch(_)) {
+            self.0 |= LIVE;
+        }
         match step {
             Step::Access(op, colour, groups) => {
                 self = self.fill(colour, way);
@@ -151,13 +157,18 @@ impl State {
         self.held(place).is_none().then_some(place)
     }
 
+    /// Whether the line may be filled though nobody asked for it.
+    pub const fn is_live(self) -> bool {
+        self.0 & LIVE != 0
+    }
+
     /// The groups of which a fetch that misses gets the newest bytes.
     pub fn seen_by_fetch(self, shape: Shape, through: u8) -> Groups {
         let data = shape.serves_fetch(through).and_then(|colour| self.held(colour));
         data.map_or(self.memory(), |held| held.newest)
     }
 
-    fn fill(self, colour: u8, way: Option<u8>) -> Self {
+    pub fn fill(self, colour: u8, way: Option<u8>) -> Self {
         self.fill_with(colour, way, self.memory())
     }
 

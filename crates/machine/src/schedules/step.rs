@@ -20,6 +20,8 @@ pub struct Shape {
     pub writes_through: bool,
     /// Whether a store that misses fills the line first. If not, it goes to memory.
     pub write_allocate: bool,
+    /// Whether the data cache, of one colour, may fill the line at any moment once there was an access or a prefetch through it.
+    pub speculative: bool,
     /// The instruction cache, if instructions are fetched from the line.
     pub code: Option<CodeShape>,
 }
@@ -40,7 +42,16 @@ impl Shape {
     /// A write-back, write-allocate data cache whose lines are written back whole, and no instruction cache.
     #[must_use]
     pub const fn new(colours: u8, groups: u8, ways: u8) -> Self {
-        Self { colours, groups, groups_per_unit: groups, ways, writes_through: false, write_allocate: true, code: None }
+        Self {
+            colours,
+            groups,
+            groups_per_unit: groups,
+            ways,
+            writes_through: false,
+            write_allocate: true,
+            speculative: false,
+            code: None,
+        }
     }
 
     /// The same with an instruction cache.
@@ -149,6 +160,8 @@ pub enum Move {
     WriteBack(u8, u8),
     /// A clean copy of a colour is dropped.
     Drop(u8),
+    /// An absent line of a colour is filled into this way, though nobody asked for it.
+    Fill(u8, u8),
     /// The next step is carried out. If it fills the line, the copy goes into this way; `None` if it fills nothing.
     Step(Step, Option<u8>),
 }

@@ -180,6 +180,10 @@ impl Computer {
             }
             let newest = self.flat_mut(range).to_vec();
             self.machine.device_writes(Site(2), self.physical(range), &newest).unwrap();
+            for colour in 0..self.geometry.colours() {
+                // Filled meanwhile by a speculative core, and clean.
+                self.machine.maintain(0, Maintenance::Invalidate, address(&self.geometry, colour, range)).unwrap();
+            }
         }
     }
 

@@ -30,6 +30,7 @@ fn code_cache(shape: CodeShape, data: &CacheGeometry) -> CodeCache {
 /// A judge of this data cache, written and fetched beside as the shape says.
 fn config(data: CacheGeometry, shape: Shape) -> Config {
     let config = Config { writes_through: shape.writes_through, write_allocate: shape.write_allocate, ..Config::new(data) };
+    let config = if shape.speculative { config.speculating().unwrap() } else { config };
     shape.code.map_or(config, |code| config.with_code(code_cache(code, &data)).unwrap())
 }
 

@@ -58,6 +58,14 @@ fn run(geometry: CacheGeometry, shape: Shape, last_epoch: u32, seed: u64, events
             Tracked { colours, lines: (first_line..first_line + LINES).map(place).collect() }
         })
         .collect();
+    if shape.speculative {
+        // One access makes every line of the frame live, which models of single lines do not know.
+        let prefetch = steps.iter().position(|step| *step == Step::Prefetch(0)).unwrap();
+        for (place, set) in frames.iter_mut().flat_map(|frame| &mut frame.lines) {
+            shadow.apply(&place.event(steps[prefetch], &[0], Site(0)));
+            *set = model.step(*set, prefetch).1;
+        }
+    }
     let mut hazards = 0;
     for number in 0..events {
         let (frame, line) = (random.below(frames.len()), random.below(LINES as usize));
@@ -224,5 +232,15 @@ fn stores_that_go_to_memory() {
         let shape = Shape { writes_through, write_allocate, ..Shape::new(2, 1, 2) };
         runs(32 << 10, 2, 32, 1, shape, 20_000);
         runs(32 << 10, 2, 32, 1, shape.with_code(code), 20_000);
+    }
+}
+
+#[test]
+fn speculative_cores() {
+    let code = CodeShape { colours: 1, ways: 1, fills_from_data: false };
+    for write_allocate in [true, false] {
+        let shape = Shape { speculative: true, write_allocate, ..Shape::new(1, 2, 2) };
+        runs(8 << 10, 2, 32, 1, shape, 30_000);
+        runs(8 << 10, 2, 32, 1, shape.with_code(code), 30_000);
     }
 }

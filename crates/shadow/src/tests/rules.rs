@@ -30,6 +30,7 @@ fn rules_of(shape: LineShape) -> Shape {
         unit: shape.groups_per_unit.into(),
         writes_through: shape.writes_through,
         write_allocate: shape.write_allocate,
+        speculative: shape.speculative,
     }
 }
 
@@ -44,6 +45,8 @@ fn act(line: &mut Line, shape: LineShape, step: Step) -> [ByteMask; 3] {
     let by = Party { kind: PartyKind::Store, site: Site(1), colour: None };
     let mut hazards = Vec::new();
     let mut stale = ByteMask::EMPTY;
+    // From the first access on, and so never without a copy again.
+    let live = shape.speculative && (!line.copies.is_empty() || matches!(step, Step::Access(..) | Step::Prefetch(_)));
     match step {
         Step::Access(op, colour, groups) => {
             let path = Path::Cached(colour.into());
@@ -93,6 +96,9 @@ fn act(line: &mut Line, shape: LineShape, step: Step) -> [ByteMask; 3] {
                 line.maintain(Maintenance::Invalidate, code_colour(shape, place - shape.colours), rules.code_ways);
             }
         }
+    }
+    if live {
+        line.speculate(rules, 0);
     }
     let writes = [HazardClass::WriteUnderDirtyAlias, HazardClass::DmaWriteUnderDirty, HazardClass::MixedAttributesWrite];
     let found = |write: bool| {
@@ -244,4 +250,14 @@ fn stores_that_do_not_allocate_agree_for_ever() {
     for code in code(1, 1) {
         agree_for_ever(without(LineShape::new(2, 1, 1).with_code(code)));
     }
+}
+
+#[test]
+fn speculative_fills_agree_for_ever() {
+    let speculative = |shape| LineShape { speculative: true, ..shape };
+    agree_for_ever(speculative(LineShape::new(1, 2, 1)));
+    agree_for_ever(speculative(LineShape::new(1, 2, 2)));
+    agree_for_ever(speculative(LineShape { groups_per_unit: 1, ..LineShape::new(1, 2, 2) }));
+    agree_for_ever(speculative(LineShape { write_allocate: false, ..LineShape::new(1, 2, 2) }));
+    agree_for_ever(speculative(LineShape { writes_through: true, ..LineShape::new(1, 2, 2) }));
 }

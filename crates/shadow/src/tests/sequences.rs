@@ -178,3 +178,13 @@ fn five_events_written_through_or_without_allocation() {
         }
     }
 }
+
+#[test]
+fn five_events_on_a_speculative_core() {
+    for (ways, write_allocate) in [(1, true), (2, true), (2, false)] {
+        let shape = Shape { speculative: true, write_allocate, ..Shape::new(1, 2, ways) };
+        let steps = every_step(shape).into_iter().filter(one_group);
+        let steps = steps.filter(|step| !matches!(step, Step::Past(Bypass::Uncached, ..)));
+        Enumeration::new(shape, steps.collect()).run(5);
+    }
+}
