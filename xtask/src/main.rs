@@ -2,6 +2,7 @@
 
 mod apt;
 mod bench;
+mod browser;
 mod demo;
 mod e2e;
 mod embed;
@@ -71,7 +72,10 @@ enum Task {
     },
     /// Build the examples that embed the library for bare MIPS and ARMv6, and check the plugin for other hosts.
     Embed,
-    /// Everything that must hold: format, lints, tests, bare-metal builds, and the stock kernels under the judge.
+    /// Open the HTML report in Chromium, which is installed if there is none and this runs as root.
+    Browser,
+    /// Everything that must hold: format, lints, tests, bare-metal builds, the HTML report in a browser, and the stock kernels
+    /// under the judge.
     Test {
         /// Under which emulator.
         #[arg(long, value_enum, default_value = "10.0")]
@@ -121,6 +125,7 @@ fn perform(task: Task) -> Result<()> {
         Task::E2e { qemu, only, print: true } => e2e::print(qemu, &only),
         Task::E2e { qemu, only, print: false } => end_to_end(qemu, &only),
         Task::Embed => embed::perform(),
+        Task::Browser => browser::perform(),
         Task::Test { qemu } => test(qemu),
         Task::Demo => demo::perform(),
         Task::Bench { qemu, rounds } => bench::perform(qemu, rounds),
@@ -148,6 +153,8 @@ fn test(qemu: Qemu) -> Result<()> {
     )?;
     eprintln!("the library on bare metal");
     embed::perform()?;
+    eprintln!("the HTML report in a browser");
+    browser::perform()?;
     end_to_end(qemu, "")
 }
 
