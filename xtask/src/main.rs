@@ -7,6 +7,7 @@ mod demo;
 mod e2e;
 mod embed;
 mod guests;
+mod kallsyms;
 mod place;
 mod run;
 
@@ -72,6 +73,8 @@ enum Task {
     },
     /// Build the examples that embed the library for bare MIPS and ARMv6, and check the plugin for other hosts.
     Embed,
+    /// Find the symbols of the stock kernels in their images, and compare them with what the kernels say.
+    Kallsyms,
     /// Open the HTML report in Chromium, which is installed if there is none and this runs as root.
     Browser,
     /// Everything that must hold: format, lints, tests, bare-metal builds, the HTML report in a browser, and the stock kernels
@@ -125,6 +128,7 @@ fn perform(task: Task) -> Result<()> {
         Task::E2e { qemu, only, print: true } => e2e::print(qemu, &only),
         Task::E2e { qemu, only, print: false } => end_to_end(qemu, &only),
         Task::Embed => embed::perform(),
+        Task::Kallsyms => kallsyms::perform(),
         Task::Browser => browser::perform(),
         Task::Test { qemu } => test(qemu),
         Task::Demo => demo::perform(),
@@ -161,6 +165,8 @@ fn test(qemu: Qemu) -> Result<()> {
 fn end_to_end(qemu: Qemu, only: &str) -> Result<()> {
     eprintln!("guests");
     guests::prepare(qemu == Qemu::V11_1)?;
+    eprintln!("symbols in the kernels' memory");
+    kallsyms::perform()?;
     e2e::build()?;
     eprintln!("guests under the judge");
     e2e::perform(qemu, only)

@@ -31,5 +31,6 @@ pub use report::{
     Report, Run, SCHEMA, StatsEntry, Suppressed, Verdict,
 };
 pub use suppress::{SuppressionError, Suppressions};
+pub use symbols::kallsyms;
 pub use symbols::{Place, SiteError, SymbolFileError, Symbols};
 pub use text::TextOptions;

@@ -4,6 +4,7 @@
 //! knows an address names it. A file that cannot name anything is refused, with the remedy, instead of silently naming nothing.
 
 mod elf;
+pub mod kallsyms;
 mod site;
 mod text;
 
@@ -110,6 +111,19 @@ impl Symbols {
             return Err(SymbolFileError::NoFunctions);
         }
         self.sources.push(source);
+        Ok(())
+    }
+
+    /// Adds the symbols of a kernel that [`kallsyms::find`] found in a guest's memory.
+    ///
+    /// # Errors
+    /// [`SymbolFileError::NoFunctions`] if none of them is a function; nothing was added then.
+    pub fn add_found(&mut self, symbols: &[kallsyms::Symbol]) -> Result<(), SymbolFileError> {
+        let functions = text::found(symbols);
+        if functions.is_empty() {
+            return Err(SymbolFileError::NoFunctions);
+        }
+        self.sources.push(Source { functions, lines: None });
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 //! A function ends where the next symbol of any type begins, but after 64 KiB at the latest: what lies behind the last symbol of
 //! a section is unknown code, not more of that function.
 
+use super::kallsyms::Symbol;
 use super::{Binding, Function, SymbolFileError, is_tool_label, tidy};
 
 const LONGEST_FUNCTION: u64 = 64 << 10;
@@ -39,6 +40,15 @@ pub(super) fn read(file: &[u8]) -> Result<Vec<Function>, SymbolFileError> {
         return Err(SymbolFileError::Hidden);
     }
     Ok(functions(lines))
+}
+
+/// The functions of a list that is no text.
+pub(super) fn found<'a>(symbols: &'a [Symbol]) -> Vec<Function> {
+    let line = |symbol: &'a Symbol| {
+        let Symbol { address, kind, name } = symbol;
+        Line { address: *address, kind: *kind, name, module: None }
+    };
+    functions(symbols.iter().map(line).collect())
 }
 
 fn parse(line: &str) -> Option<Line<'_>> {
