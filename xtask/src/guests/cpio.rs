@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(&bytes[14..22], b"000081ed"); // mode
         assert_eq!(&bytes[54..62], b"00000005"); // length
         assert_eq!(&bytes[94..102], b"00000003"); // length of the name with its end
-        assert_eq!(&bytes[110..124], b"ab\0\0\0\0hello\0\0\0"[..14].as_ref());
+        assert_eq!(&bytes[110..124], &b"ab\0\0\0\0hello\0\0\0"[..14]);
         assert!(bytes.len().is_multiple_of(4) && bytes.ends_with(b"TRAILER!!!\0\0\0\0"));
     }
 }
