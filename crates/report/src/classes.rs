@@ -16,13 +16,15 @@ pub(crate) fn about(class: HazardClass) -> About {
     let (what, why, remedy) = match class {
         HazardClass::ReadDirtyElsewhere => (
             "A load while the newest bytes are dirty under another colour",
-            "A virtually indexed cache can hold one frame under several colours. A load through one colour is filled from memory while the newest bytes \
-             are still dirty under another, so it may return what memory held before.",
-            "Write back the colour that was written before the frame is read through another, or let both mappings have the same colour.",
+            "A virtually indexed cache can hold one frame under several colours. A load through one colour is filled from \
+             memory while the newest bytes are still dirty under another, so it may return what memory held before.",
+            "Write back the colour that was written before the frame is read through another, or let both mappings have the \
+             same colour.",
         ),
         HazardClass::ReadStaleCopy => (
             "A load that may hit a copy older than the newest bytes",
-            "The cache may still hold a copy of the line from before the newer bytes were written through another colour, past the cache or by a device.",
+            "The cache may still hold a copy of the line from before the newer bytes were written through another colour, \
+             past the cache or by a device.",
             "Invalidate the reader's colour after the newer bytes have reached memory and before they are read.",
         ),
         HazardClass::ReadLost => (
@@ -32,12 +34,15 @@ pub(crate) fn about(class: HazardClass) -> About {
         ),
         HazardClass::ClobberedNeighbour => (
             "A load of bytes that the write-back of their neighbours may have overwritten",
-            "Lines are written back whole. A copy that is dirty in some bytes and old in others puts the old ones over newer ones in memory.",
-            "Write back and invalidate the other copy before storing next to its bytes, or keep data of different owners in different lines.",
+            "Lines are written back whole. A copy that is dirty in some bytes and old in others puts the old ones over newer \
+             ones in memory.",
+            "Write back and invalidate the other copy before storing next to its bytes, or keep data of different owners in \
+             different lines.",
         ),
         HazardClass::WriteUnderDirtyAlias => (
             "A store to bytes that are dirty under another colour",
-            "The same bytes are dirty in two lines; whichever is evicted last decides what memory holds, so the older store can win.",
+            "The same bytes are dirty in two lines; whichever is evicted last decides what memory holds, so the older store \
+             can win.",
             "Write back and invalidate the other colour before storing.",
         ),
         HazardClass::DmaReadStale => (
@@ -57,17 +62,22 @@ pub(crate) fn about(class: HazardClass) -> About {
         ),
         HazardClass::MixedAttributesWrite => (
             "An uncached store to bytes that are dirty in the cache",
-            "The frame is mapped both cached and uncached; evicting the dirty line later puts older bytes over those stored past the cache.",
-            "Write back and invalidate the cached mapping before storing past the cache, or give all mappings of a frame the same attribute.",
+            "The frame is mapped both cached and uncached; evicting the dirty line later puts older bytes over those stored \
+             past the cache.",
+            "Write back and invalidate the cached mapping before storing past the cache, or give all mappings of a frame the \
+             same attribute.",
         ),
         HazardClass::FetchDirty => (
             "An instruction fetch while newer bytes are dirty in the data cache",
-            "Instructions are fetched past the data cache; code that was just written there has not arrived where fetches see it.",
-            "Write back the data cache where the code was written, then drop its lines from the instruction cache, before running it.",
+            "Instructions are fetched past the data cache; code that was just written there has not arrived where fetches see \
+             it.",
+            "Write back the data cache where the code was written, then drop its lines from the instruction cache, before \
+             running it.",
         ),
         HazardClass::FetchStaleCopy => (
             "An instruction fetch that may hit a copy older than memory",
-            "The instruction cache may still hold the line from before the newer code was written; nothing keeps it in step with stores.",
+            "The instruction cache may still hold the line from before the newer code was written; nothing keeps it in step \
+             with stores.",
             "Drop the lines from the instruction cache after the newer bytes have reached memory and before running them.",
         ),
         _ => (

@@ -1,11 +1,12 @@
-//! Findings as people and programs read them: names for addresses, the report `congruent.report/1`, its text.
+//! Findings as people and programs read them: names for addresses, the report `congruent.report/1`, its other forms.
 //!
 //! The judge says what was stale in numbers; this crate says it in words. It guarantees: the same input gives the same bytes; a
 //! [`Report`] never has the verdict [`Verdict::Clean`] for a run that did not finish; the JSON holds every finding, whatever the
-//! text folds away. It reads no file and knows no terminal: symbol files come in as bytes, text goes out as a `String`.
+//! text folds away. It reads no file, no clock, and knows no terminal: symbol files and dates come in, text goes out.
 
 #![forbid(unsafe_code)]
 
+mod address;
 mod baseline;
 mod classes;
 mod date;
@@ -21,14 +22,15 @@ mod suppress;
 mod symbols;
 mod text;
 
+pub use address::Address;
 pub use baseline::ReportFileError;
 pub use date::{Date, NotADate};
 pub use html::Sources;
 pub use identity::Identity;
 pub use mode::Mode;
 pub use report::{
-    Address, BaselineEntry, Entry, ExampleEntry, GeometryEntry, Known, Outcome, PartyEntry, PartyKindName, PastMaintenanceEntry,
-    Report, Run, SCHEMA, StatsEntry, Suppressed, Verdict,
+    BaselineEntry, Entry, ExampleEntry, GeometryEntry, Known, Outcome, PartyEntry, PartyKindName, PastMaintenanceEntry, Report,
+    Run, SCHEMA, StatsEntry, Suppressed, Verdict,
 };
 pub use suppress::{SuppressionError, Suppressions};
 pub use symbols::kallsyms;

@@ -5,10 +5,10 @@
 use congruent_geometry::{CacheGeometry, VirtAddr};
 use congruent_shadow::{Effect, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
 use congruent_trace::{Maintenance, Site};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::group::importance;
-use crate::{Identity, Mode, Symbols};
+use crate::{Address, Identity, Mode, Symbols};
 
 /// The name of the schema.
 pub const SCHEMA: &str = "congruent.report/1";
@@ -146,10 +146,6 @@ pub struct StatsEntry {
     /// Hazards, before those of one class and one pair of sites were counted as one finding.
     pub hazards: u64,
 }
-
-/// An address; in JSON a string such as `"0x80123456"`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct Address(pub u64);
 
 /// One finding: all hazards of one class between one consumer site and one producer site.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -407,32 +403,6 @@ impl From<Stats> for StatsEntry {
             shadow_bytes: stats.shadow_bytes,
             hazards: stats.hazards,
         }
-    }
-}
-
-impl From<Site> for Address {
-    fn from(site: Site) -> Self {
-        Self(site.0.into())
-    }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:#010x}", self.0)
-    }
-}
-
-impl Serialize for Address {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Address {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(from)?;
-        let number = text.strip_prefix("0x").and_then(|digits| u64::from_str_radix(digits, 16).ok());
-        number.map(Self).ok_or_else(|| serde::de::Error::custom(format_args!("{text:?} is no address such as \"0x80123456\"")))
     }
 }
 

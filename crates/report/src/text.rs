@@ -7,9 +7,10 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
+use crate::Address;
 use crate::explain::{class_name, explain, past};
 use crate::group::{Group, groups};
-use crate::report::{Address, Entry, GeometryEntry, PartyEntry, PartyKindName, Report, Suppressed, Verdict};
+use crate::report::{Entry, GeometryEntry, PartyEntry, PartyKindName, Report, Suppressed, Verdict};
 
 /// How to write the text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,7 +1,7 @@
-//! The life of one line as a drawing: time to the right, a lane for each colour, for memory, for the instruction side and for devices.
+//! The life of one line as a drawing: time to the right, a lane for each colour, for memory, for the instruction side, for devices.
 //!
-//! It draws what the finding holds and nothing else: the producer, the maintenance after it, the consumer, by the numbers of the list
-//! of steps below it, which says the same in words. A band shows where the bytes that matter were; it is drawn only as far as known.
+//! It draws what the finding holds and nothing else: the producer, the maintenance after it, the consumer, by the numbers of the
+//! list of steps below it, which says the same in words. A band shows where the bytes that matter were, only as far as known.
 
 use congruent_shadow::{Effect, HazardClass, Side};
 use maud::{Markup, html};
@@ -171,7 +171,10 @@ pub(super) fn draw(entry: &Entry, cache: &GeometryEntry) -> Markup {
                     }
                 }
                 @let lane = Lane::of(&entry.consumer, entry.consumer_colour);
-                @let fills = matches!(entry.class, HazardClass::ReadDirtyElsewhere | HazardClass::ReadLost | HazardClass::ClobberedNeighbour | HazardClass::FetchDirty);
+                @let fills = matches!(
+                    entry.class,
+                    HazardClass::ReadDirtyElsewhere | HazardClass::ReadLost | HazardClass::ClobberedNeighbour | HazardClass::FetchDirty
+                );
                 @let device_writes = entry.class == HazardClass::DmaWriteUnderDirty;
                 @if lane == Lane::Device && !device_writes || fills && lane != Lane::Memory {
                     (arrow(drawing.x(drawing.last), memory, drawing.y(lane)))
