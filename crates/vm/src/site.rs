@@ -29,6 +29,7 @@ sites! {
     CopySource = "copy_user_highpage: source",
     CopyTarget = "copy_user_highpage: target",
     CopyPage = "copy_user_highpage: maintenance",
+    CopySourceFlush = "copy_user_highpage: source maintenance",
     SetPte = "set_ptes",
     Fork = "flush_cache_dup_mm",
     Exit = "flush_cache_mm",

@@ -89,6 +89,13 @@ impl Policy for FlushAlways {
         Ok(())
     }
 
+    /// Not needed, as the copy flushes its source; kernels that flushed here only were wrong (see the story in the tests).
+    fn fork(&mut self, b: &Board) {
+        let mut hw = b.hw();
+        hw.at(At::Fork);
+        hw.flush_whole();
+    }
+
     fn unmapped(&mut self, b: &Board, page: Page, va: VirtAddr) -> Done {
         let mut hw = b.hw();
         hw.at(At::AfterUnmap);
@@ -104,7 +111,7 @@ impl Policy for FlushAlways {
 
     fn copy(&mut self, b: &Board, from: Page, to: Page, _: User) -> Done {
         let mut hw = b.hw();
-        hw.at(At::CopyPage);
+        hw.at(At::CopySourceFlush);
         gather(&mut hw, from.frame);
         let (source, target, len) = (hw.linear(from.frame), hw.linear(to.frame), hw.page());
         hw.copy(source, target, len);

@@ -2,7 +2,9 @@
 
 use alloc::rc::Rc;
 
-use congruent::{At as Colour, Config, ConfigError, Congruent, Error, KeptArea, Policy as Finding, Rights, WindowArea, Write};
+use congruent::{
+    At as Colour, Config, ConfigError, Congruent, Error, KeptArea, Policy as Finding, Read, Rights, WindowArea, Write,
+};
 use congruent_geometry::{Frame, VirtAddr};
 
 use super::{Backing, Done, Owner, Page, Policy, User};
@@ -54,6 +56,18 @@ impl Library {
     }
 }
 
+impl Library {
+    /// Where the kernel reaches a page of the cache: where it is, but at the colour of its place in the file if it is nowhere yet
+    /// (a device has filled it), so that programs that map it later find it at theirs.
+    fn best(&self, page: Page) -> Colour<Shore> {
+        let nowhere = self.congruent.state(page.frame).is_ok_and(|state| state.held == 0 && !state.mapped);
+        match page.owner {
+            Owner::File { index, .. } if nowhere => Colour::Colour(self.congruent.file_colour(index)),
+            _ => Colour::Home,
+        }
+    }
+}
+
 impl Policy for Library {
     fn placement(&self, _: &Board, backing: Backing) -> Option<usize> {
         match backing {
@@ -101,17 +115,22 @@ impl Policy for Library {
 
     fn copy(&mut self, b: &Board, from: Page, to: Page, at: User) -> Done {
         b.hw().at(At::CopyPage);
+        if matches!(from.owner, Owner::File { .. }) {
+            drop(self.congruent.settle::<Read>(from.frame, self.best(from)).map_err(refused)?);
+        }
         self.congruent.copy(from.frame, to.frame, self.of(at.va)).map_err(refused)
     }
 
     fn read(&mut self, b: &Board, page: Page, offset: u32, to: &mut [u8]) -> Done {
         b.hw().at(At::FileRead);
-        self.congruent.read(page.frame, offset, to).map_err(refused)
+        let settled = self.congruent.settle::<Read>(page.frame, self.best(page)).map_err(refused)?;
+        self.congruent.open(settled).and_then(|window| window.read(offset, to)).map_err(refused)
     }
 
     fn write(&mut self, b: &Board, page: Page, offset: u32, from: &[u8]) -> Done {
         b.hw().at(At::FileWrite);
-        self.congruent.write(page.frame, offset, from).map_err(refused)
+        let settled = self.congruent.settle::<Write>(page.frame, self.best(page)).map_err(refused)?;
+        self.congruent.open(settled).and_then(|window| window.write(offset, from)).map_err(refused)
     }
 
     fn read_pipe(&mut self, b: &Board, frame: Frame, offset: u32, to: &mut [u8]) -> Done {
@@ -195,7 +214,7 @@ impl Policy for Library {
                 Ok(settled) => settled.leak(),
                 Err(error) => {
                     for held in &pages[..number] {
-                        drop(self.congruent.resume::<congruent::Read>(held.frame).map_err(refused)?);
+                        drop(self.congruent.resume::<Read>(held.frame).map_err(refused)?);
                     }
                     return Err(refused(error));
                 }
@@ -207,7 +226,7 @@ impl Policy for Library {
 
     fn vunmap(&mut self, _: &Board, pages: &[Page], _: VirtAddr) -> Done {
         for page in pages {
-            drop(self.congruent.resume::<congruent::Read>(page.frame).map_err(refused)?);
+            drop(self.congruent.resume::<Read>(page.frame).map_err(refused)?);
         }
         Ok(())
     }
@@ -222,7 +241,7 @@ impl Policy for Library {
 
     fn ring_end(&mut self, b: &Board, frame: Frame, own: VirtAddr) -> Done {
         b.hw().unmap_kernel(own);
-        drop(self.congruent.resume::<congruent::Read>(frame).map_err(refused)?);
+        drop(self.congruent.resume::<Read>(frame).map_err(refused)?);
         Ok(())
     }
 

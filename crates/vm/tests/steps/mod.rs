@@ -1,5 +1,7 @@
 //! Random steps, and the machines to take them on.
 
+use std::collections::BTreeMap;
+
 use congruent_geometry::CacheGeometry;
 use congruent_machine::{Random, Replacement};
 use congruent_vm::{AreaId, Bytes, FileId, Op, PipeId, Place, PolicyKind, Setup, Step, TaskId};
@@ -34,10 +36,17 @@ pub fn medium() -> Vec<u8> {
     vec![0; 512 * PAGE as usize]
 }
 
-/// Random steps of up to five tasks over four mappings, three files and two pipes.
+/// Random steps of up to five tasks over four mappings each, three files and two pipes. They know roughly who exists, so that most
+/// of them make sense.
 pub struct Steps {
     random: Random,
     first: Vec<Step>,
+    /// Processes of the tasks that live.
+    live: BTreeMap<TaskId, usize>,
+    /// Mappings of the processes, and whether they are rings.
+    areas: Vec<BTreeMap<AreaId, bool>>,
+    /// Who acts.
+    now: TaskId,
 }
 
 impl Steps {
@@ -50,7 +59,46 @@ impl Steps {
         first.push(Op::Thread { new: TaskId(1) });
         first.push(Op::Fork { child: TaskId(2) });
         first.reverse();
-        Self { random: Random::new(seed), first: first.into_iter().map(|op| Step { task: TaskId(0), op }).collect() }
+        Self {
+            random: Random::new(seed),
+            first: first.into_iter().map(|op| Step { task: TaskId(0), op }).collect(),
+            live: BTreeMap::from([(TaskId(0), 0)]),
+            areas: vec![BTreeMap::new()],
+            now: TaskId(0),
+        }
+    }
+
+    /// What a step does to who exists, if it succeeds.
+    fn note(&mut self, step: &Step) {
+        let Some(&process) = self.live.get(&step.task) else { return };
+        match step.op {
+            Op::Thread { new } => {
+                self.live.entry(new).or_insert(process);
+            }
+            Op::Fork { child } if !self.live.contains_key(&child) => {
+                let copy = self.areas[process].clone();
+                self.areas.push(copy);
+                self.live.insert(child, self.areas.len() - 1);
+            }
+            Op::Exec { .. } => {
+                self.live.retain(|_, other| *other != process);
+                self.areas.push(BTreeMap::from([(AreaId(0), false), (AreaId(1), false)]));
+                self.live.insert(step.task, self.areas.len() - 1);
+            }
+            Op::Exit => {
+                self.live.remove(&step.task);
+            }
+            Op::MapAnonymous { area, .. } | Op::MapFile { area, .. } => {
+                self.areas[process].entry(area).or_insert(false);
+            }
+            Op::RingCreate { area, .. } => {
+                self.areas[process].entry(area).or_insert(true);
+            }
+            Op::Unmap { area, first: 0, pages: 3.. } => {
+                self.areas[process].remove(&area);
+            }
+            _ => {}
+        }
     }
 
     fn below(&mut self, limit: u64) -> u32 {
@@ -61,8 +109,32 @@ impl Steps {
         TaskId(self.below(5) as u16)
     }
 
+    fn living(&mut self) -> TaskId {
+        let chosen = self.random.index(self.live.len().max(1));
+        self.live.keys().nth(chosen).copied().unwrap_or(TaskId(0))
+    }
+
     fn area(&mut self) -> AreaId {
-        AreaId(self.below(4) as u16)
+        let any = AreaId(self.below(4) as u16);
+        let Some(process) = self.live.get(&self.now) else { return any };
+        if self.areas[*process].contains_key(&any) || self.random.chance(1, 10) {
+            return any;
+        }
+        let known = &self.areas[*process];
+        known.keys().nth(self.random.index(known.len().max(1))).copied().unwrap_or(any)
+    }
+
+    /// A name for a new mapping: one that is free, if there is one.
+    fn new_area(&mut self) -> AreaId {
+        let process = self.live.get(&self.now).copied().unwrap_or(0);
+        let taken = &self.areas[process];
+        (0..4).map(AreaId).find(|area| !taken.contains_key(area)).unwrap_or(AreaId(self.below(4) as u16))
+    }
+
+    fn ring(&mut self) -> AreaId {
+        let process = self.live.get(&self.now).copied().unwrap_or(0);
+        let ring = self.areas[process].iter().find(|(_, ring)| **ring).map(|(area, _)| *area);
+        ring.unwrap_or_else(|| self.area())
     }
 
     fn file(&mut self) -> FileId {
@@ -98,10 +170,10 @@ impl Steps {
             49 => Op::Thread { new: self.task() },
             50..54 => Op::Fork { child: self.task() },
             54 => Op::Exec { file: self.file(), arguments: self.below(200), seed },
-            55 => Op::Exit,
-            56..58 => Op::MapAnonymous { area: self.area(), pages: 3, shared: self.random.chance(1, 2), place: self.place() },
+            55 if self.live.len() > 1 => Op::Exit,
+            56..58 => Op::MapAnonymous { area: self.new_area(), pages: 3, shared: self.random.chance(1, 2), place: self.place() },
             58..61 => Op::MapFile {
-                area: self.area(),
+                area: self.new_area(),
                 file: self.file(),
                 first: self.below(3),
                 pages: 3,
@@ -130,13 +202,17 @@ impl Steps {
             86 => Op::VmapRead { file: self.file(), first: self.below(3), pages: 1 + self.below(2) },
             87 => Op::VmapWrite { file: self.file(), first: self.below(3), pages: 1 + self.below(2), seed },
             88..90 => Op::SwapOut { area: self.area(), first: self.below(3), pages: 1 },
-            90..92 => Op::Peek { target: self.task(), from: self.bytes(64) },
-            92..94 => Op::Poke { target: self.task(), to: self.bytes(64), seed },
-            94..96 => Op::RemoteRead { target: self.task(), from: self.bytes(200), area: self.area(), offset: self.below(2000) },
-            96..98 => Op::RemoteWrite { target: self.task(), to: self.bytes(200), area: self.area(), offset: self.below(2000) },
-            98 => Op::RingCreate { area: self.area(), pages: 1 + self.below(3) },
-            _ if self.random.chance(1, 2) => Op::RingPost { to: self.bytes(64), seed },
-            _ => Op::RingTake(self.bytes(64)),
+            90..92 => Op::Peek { target: self.living(), from: self.bytes(64) },
+            92..94 => Op::Poke { target: self.living(), to: self.bytes(64), seed },
+            94..96 => {
+                Op::RemoteRead { target: self.living(), from: self.bytes(200), area: self.area(), offset: self.below(2000) }
+            }
+            96..98 => Op::RemoteWrite { target: self.living(), to: self.bytes(200), area: self.area(), offset: self.below(2000) },
+            98 => Op::RingCreate { area: self.new_area(), pages: 1 + self.below(3) },
+            _ if self.random.chance(1, 2) => {
+                Op::RingPost { to: Bytes { area: self.ring(), offset: self.below(900), len: 1 + self.below(64) }, seed }
+            }
+            _ => Op::RingTake(Bytes { area: self.ring(), offset: self.below(900), len: 1 + self.below(64) }),
         }
     }
 }
@@ -146,9 +222,12 @@ impl Iterator for Steps {
 
     fn next(&mut self) -> Option<Step> {
         if let Some(step) = self.first.pop() {
+            self.note(&step);
             return Some(step);
         }
-        let task = self.task();
-        Some(Step { task, op: self.op() })
+        self.now = if self.random.chance(1, 30) { self.task() } else { self.living() };
+        let step = Step { task: self.now, op: self.op() };
+        self.note(&step);
+        Some(step)
     }
 }
