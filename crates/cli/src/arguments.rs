@@ -40,6 +40,9 @@ pub(crate) struct CheckOptions {
     /// Treat cache maintenance issued from this function, 0xADDRESS or 0xSTART-0xEND as if it did nothing; repeatable
     #[arg(long, value_name = "SITE")]
     pub(crate) mute: Vec<String>,
+    /// Do not follow the guest's calls: findings name no callers, the run is faster and needs less memory
+    #[arg(long)]
+    pub(crate) no_backtraces: bool,
     /// Stop the guest when its console prints this; a run that never prints it is incomplete
     #[arg(long, value_name = "REGEX")]
     pub(crate) until: Option<String>,

@@ -27,13 +27,23 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     let reporting = Reporting::open(&options.reports)?;
     let qemu = options.qemu.clone();
     let report_on_stdout = reporting.use_stdout();
-    let ended = session::run(Plan { qemu, plugin, geometry, mute, until, timeout: options.timeout, report_on_stdout })?;
+    let ended = session::run(Plan {
+        qemu,
+        plugin,
+        geometry,
+        mute,
+        backtraces: !options.no_backtraces,
+        until,
+        timeout: options.timeout,
+        report_on_stdout,
+    })?;
     let judged = ended.judge(options.timeout, options.until.as_deref()).map_err(|line| anyhow!(line))?;
     let run = Run {
         target: &judged.target,
         geometry,
         stats: judged.stats,
         findings: &judged.findings,
+        chains: &judged.chains,
         limits: judged.limits,
         muted: options.mute.clone(),
         outcome: judged.outcome,

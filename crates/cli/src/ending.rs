@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use congruent_report::Outcome;
+use congruent_report::{Chains, Outcome};
 use congruent_shadow::{Finding, Stats};
 use congruent_wire::FailureKind;
 
@@ -15,6 +15,8 @@ pub(crate) struct Ended {
     pub(crate) whole: Option<Whole>,
     /// Findings as they came in.
     pub(crate) streamed: Vec<Finding>,
+    /// The call chains that findings name, as they came in.
+    pub(crate) chains: Chains,
     /// Counters as they came in.
     pub(crate) stats: Stats,
     /// Why the plugin gave up, if it did.
@@ -70,6 +72,7 @@ pub(crate) struct Judged {
     pub(crate) target: String,
     pub(crate) stats: Stats,
     pub(crate) findings: Vec<Finding>,
+    pub(crate) chains: Chains,
     pub(crate) limits: Vec<String>,
     pub(crate) outcome: Outcome,
 }
@@ -96,7 +99,8 @@ impl Ended {
                 (self.stats, self.streamed, vec![limit.to_owned()])
             }
         };
-        Ok(Judged { target: self.target.unwrap_or_else(|| "unknown".to_owned()), stats, findings, limits, outcome })
+        let target = self.target.unwrap_or_else(|| "unknown".to_owned());
+        Ok(Judged { target, stats, findings, chains: self.chains, limits, outcome })
     }
 
     fn never_started(&self) -> String {

@@ -29,7 +29,12 @@ pub(crate) struct JudgeLink {
 
 impl JudgeLink {
     /// Makes the directory and starts to listen. Messages arrive as [`Event::Judge`], and once [`Event::JudgeGone`].
-    pub(crate) fn open(geometry: CacheGeometry, mute: Vec<MuteRange>, events: Sender<Event>) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        geometry: CacheGeometry,
+        mute: Vec<MuteRange>,
+        backtraces: bool,
+        events: Sender<Event>,
+    ) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("congruent-")
             .permissions(Permissions::from_mode(0o700))
@@ -43,7 +48,7 @@ impl JudgeLink {
         );
         let listener = UnixListener::bind(&socket).with_context(|| format!("cannot listen on `{}`", socket.display()))?;
         let config = directory.path().join("config.json");
-        let content = Config { protocol: PROTOCOL, socket: socket.clone(), geometry: geometry.into(), mute };
+        let content = Config { protocol: PROTOCOL, socket: socket.clone(), geometry: geometry.into(), mute, backtraces };
         let content = serde_json::to_vec(&content).context("cannot put the plugin's configuration into words")?;
         fs::write(&config, content).with_context(|| format!("cannot write `{}`", config.display()))?;
         thread::spawn(move || listen(&listener, &events));

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use congruent_geometry::CacheGeometry;
-use congruent_wire::{FailureKind, Message, MuteRange, PROTOCOL};
+use congruent_wire::{Chain, FailureKind, Message, MuteRange, PROTOCOL};
 use regex::bytes::Regex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) geometry: CacheGeometry,
     /// Code whose maintenance is muted.
     pub(crate) mute: Vec<MuteRange>,
+    /// Whether the guest's calls are followed.
+    pub(crate) backtraces: bool,
     /// The text at which the guest is stopped.
     pub(crate) until: Option<Regex>,
     /// The time after which it is stopped.
@@ -79,7 +81,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
     let forward = events.clone();
     thread::spawn(move || signals.forever().all(|signal| forward.send(Event::Signal(signal)).is_ok()));
 
-    let link = JudgeLink::open(plan.geometry, plan.mute, events.clone())?;
+    let link = JudgeLink::open(plan.geometry, plan.mute, plan.backtraces, events.clone())?;
     let input = Input::take().context("cannot prepare the terminal for the guest's keys; redirect standard input")?;
     let mut qemu = start(&plan.qemu, plugin_option(&plan.plugin, link.config()), &input)?;
     if let (Input::Keys(keyboard), Some(stdin)) = (&input, qemu.stdin.take()) {
@@ -307,13 +309,21 @@ impl Session {
                 self.ended.stats = stats;
                 self.findings = findings;
             }
-            Message::Finding { finding } => {
+            Message::Finding { finding, chains } => {
+                self.learn(chains);
                 self.ended.streamed.push(finding);
                 self.findings = self.findings.max(self.ended.streamed.len() as u64);
             }
             Message::Failure { kind, reason } => self.fail(kind, reason),
-            Message::Final { stats, findings, limits } => self.ended.whole = Some(Whole { stats, findings, limits }),
+            Message::Final { stats, findings, chains, limits } => {
+                self.learn(chains);
+                self.ended.whole = Some(Whole { stats, findings, limits });
+            }
         }
+    }
+
+    fn learn(&mut self, chains: Vec<Chain>) {
+        self.ended.chains.extend(chains.into_iter().map(|chain| (chain.context, chain.callers)));
     }
 
     fn fail(&mut self, kind: FailureKind, reason: String) {

@@ -482,7 +482,7 @@ impl Session {
     fn send_new_findings(&mut self) {
         for index in self.reported..self.shadow.findings().len() {
             let finding = self.shadow.findings()[index].clone();
-            self.send(&Message::Finding { finding });
+            self.send(&Message::Finding { finding, chains: Vec::new() });
         }
         self.reported = self.shadow.findings().len();
     }
@@ -504,7 +504,12 @@ impl Session {
 
     /// QEMU is leaving: the whole result.
     pub fn finish(&mut self) {
-        let message = Message::Final { stats: self.stats(), findings: self.shadow.findings().to_vec(), limits: self.limits() };
+        let message = Message::Final {
+            stats: self.stats(),
+            findings: self.shadow.findings().to_vec(),
+            chains: Vec::new(),
+            limits: self.limits(),
+        };
         self.send(&message);
     }
 

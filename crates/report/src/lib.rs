@@ -8,6 +8,7 @@
 
 mod address;
 mod baseline;
+mod chain;
 mod classes;
 mod date;
 mod explain;
@@ -24,6 +25,7 @@ mod text;
 
 pub use address::Address;
 pub use baseline::ReportFileError;
+pub use chain::{CallerEntry, Chains};
 pub use date::{Date, NotADate};
 pub use html::Sources;
 pub use identity::Identity;

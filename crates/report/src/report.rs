@@ -4,9 +4,10 @@
 
 use congruent_geometry::{CacheGeometry, VirtAddr};
 use congruent_shadow::{Effect, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
-use congruent_trace::{Maintenance, Site};
+use congruent_trace::{Context, Maintenance, Site};
 use serde::{Deserialize, Serialize};
 
+use crate::chain::{CallerEntry, Chains, callers_of};
 use crate::group::importance;
 use crate::{Address, Identity, Mode, Symbols};
 
@@ -33,6 +34,8 @@ pub struct Run<'a> {
     pub stats: Stats,
     /// The judge's findings.
     pub findings: &'a [Finding],
+    /// The call chains that the findings name.
+    pub chains: &'a Chains,
     /// What the run could not observe, in sentences.
     pub limits: Vec<String>,
     /// The sites given to `--mute`, as the user wrote them.
@@ -216,6 +219,9 @@ pub struct PartyEntry {
     /// The number of the device; absent for code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<u32>,
+    /// Who had called that code, the innermost first, the first time; absent where no caller is known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chain: Vec<CallerEntry>,
 }
 
 /// The first occurrence of a finding.
@@ -272,7 +278,7 @@ impl Report {
             (None, []) => Verdict::Clean,
             (None, _) => Verdict::Findings,
         };
-        let names = Names { target: run.target, symbols };
+        let names = Names { target: run.target, chains: run.chains, symbols };
         let mut findings: Vec<Entry> = run.findings.iter().map(|finding| names.entry(finding)).collect();
         findings.sort_by_cached_key(importance);
         Self {
@@ -323,17 +329,18 @@ fn nothing_cached(run: &Run<'_>) -> String {
 
 struct Names<'a> {
     target: &'a str,
+    chains: &'a Chains,
     symbols: &'a Symbols,
 }
 
 impl Names<'_> {
     fn entry(&self, finding: &Finding) -> Entry {
-        let Finding { class, count, consumer, producer, example, maintenance_between } = finding;
+        let Finding { class, count, consumer, producer, example, maintenance_between, contexts } = finding;
         Entry {
             class: *class,
             count: *count,
-            consumer: self.party(consumer),
-            producer: producer.as_ref().map(|producer| self.party(producer)),
+            consumer: self.party(consumer, contexts.consumer),
+            producer: producer.as_ref().map(|producer| self.party(producer, contexts.producer)),
             consumer_colour: consumer.colour,
             producer_colour: producer.and_then(|producer| producer.colour),
             example: ExampleEntry {
@@ -347,7 +354,7 @@ impl Names<'_> {
         }
     }
 
-    fn party(&self, party: &Party) -> PartyEntry {
+    fn party(&self, party: &Party, context: Context) -> PartyEntry {
         let (kind, cached) = match party.kind {
             PartyKind::Store => (PartyKindName::Store, true),
             PartyKind::UncachedLoad => (PartyKindName::Load, false),
@@ -358,11 +365,29 @@ impl Names<'_> {
         };
         if kind == PartyKindName::Dma {
             let device = Some(party.site.0);
-            return PartyEntry { kind, cached, pc: None, symbol: None, line: None, mode: None, device };
+            return PartyEntry { kind, cached, pc: None, symbol: None, line: None, mode: None, device, chain: Vec::new() };
         }
         let (symbol, line) = self.name(party.site);
         let mode = Some(Mode::of(self.target, party.site));
-        PartyEntry { kind, cached, pc: Some(party.site.into()), symbol, line, mode, device: None }
+        PartyEntry {
+            kind,
+            cached,
+            pc: Some(party.site.into()),
+            symbol,
+            line,
+            mode,
+            device: None,
+            chain: self.chain(party.site, context),
+        }
+    }
+
+    fn chain(&self, site: Site, context: Context) -> Vec<CallerEntry> {
+        let callers = self.chains.get(&context).map_or(&[][..], Vec::as_slice);
+        let named = |caller: Site| {
+            let (symbol, line) = self.name(caller);
+            CallerEntry { pc: caller.into(), symbol, line }
+        };
+        callers_of(self.target, site, callers).map(named).collect()
     }
 
     fn past(&self, past: &PastMaintenance) -> PastMaintenanceEntry {

@@ -259,7 +259,7 @@ pub(crate) fn geometry(cache: &GeometryEntry) -> String {
     )
 }
 
-fn place(symbol: Option<&str>, pc: Address) -> String {
+pub(crate) fn place(symbol: Option<&str>, pc: Address) -> String {
     symbol.map_or_else(|| pc.to_string(), |symbol| format!("{symbol} ({pc})"))
 }
 
@@ -328,6 +328,11 @@ impl Page {
         self.field(label, &format!("{}: {}", who(party), doing(party, colour)));
         if let Some(line) = &party.line {
             self.field("", &format!("at {line}"));
+        }
+        if !party.chain.is_empty() {
+            let callers: Vec<String> =
+                party.chain.iter().map(|caller| caller.symbol.clone().unwrap_or_else(|| caller.pc.to_string())).collect();
+            self.field("", &format!("called from {}", callers.join(", from ")));
         }
     }
 }

@@ -289,7 +289,8 @@ impl Shadow {
                 }),
                 concerns: &concerns,
             };
-            self.findings.record(hazard.class, consumer, hazard.producer, example, || self.history.between(&question));
+            let contexts = self.origins.contexts(id.page, (paddr.0 & in_page) as u32, consumer, hazard.producer);
+            self.findings.record(hazard.class, consumer, hazard.producer, example, contexts, || self.history.between(&question));
         }
     }
 }

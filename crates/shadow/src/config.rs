@@ -18,6 +18,9 @@ pub struct Config {
     pub(crate) speculative: bool,
     /// The instruction cache. If `None`, fetches and maintenance of the instruction side are ignored.
     pub code: Option<CodeCache>,
+    /// Whether to remember through which calls the last store to each line came, for findings to tell of. It costs 8 bytes per
+    /// line (per 32 bytes, where lines are shorter).
+    pub contexts: bool,
 }
 
 /// An instruction cache, virtually indexed and physically tagged.
@@ -102,7 +105,7 @@ impl Config {
     /// is not judged.
     #[must_use]
     pub const fn new(geometry: CacheGeometry) -> Self {
-        Self { geometry, writes_through: false, write_allocate: true, speculative: false, code: None }
+        Self { geometry, writes_through: false, write_allocate: true, speculative: false, code: None, contexts: false }
     }
 
     /// The same, with stores that go to memory at once.
@@ -135,6 +138,12 @@ impl Config {
     #[must_use]
     pub const fn is_speculative(&self) -> bool {
         self.speculative
+    }
+
+    /// The same, with call chains remembered or not.
+    #[must_use]
+    pub const fn with_contexts(self, contexts: bool) -> Self {
+        Self { contexts, ..self }
     }
 
     /// The same, with this instruction cache.

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use congruent_geometry::{PhysAddr, VirtAddr};
-use congruent_trace::{Maintenance, Site};
+use congruent_trace::{Context, Maintenance, Site};
 
 /// The way in which old bytes could be seen (the design's `oracle.md` states each as a rule).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -79,6 +79,16 @@ pub struct Example {
     pub bytes: u32,
 }
 
+/// The call chains of the first occurrence of a finding; [`Context::NONE`] where none is known.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+pub struct Contexts {
+    /// Of the consumer.
+    pub consumer: Context,
+    /// Of the producer.
+    pub producer: Context,
+}
+
 /// What a past maintenance operation did to the line of a finding.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
@@ -142,6 +152,9 @@ pub struct Finding {
     pub example: Example,
     /// Maintenance on the line between producer and consumer of the example, oldest first; the last few only.
     pub maintenance_between: Vec<PastMaintenance>,
+    /// Through which calls the example came about.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub contexts: Contexts,
 }
 
 #[cfg(feature = "serde")]

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use congruent_trace::Site;
 
-use crate::finding::{Example, Finding, HazardClass, Party, PartyKind, PastMaintenance};
+use crate::finding::{Contexts, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance};
 
 /// What makes two hazards one finding.
 type Key = (HazardClass, (PartyKind, Site), Option<(PartyKind, Site)>);
@@ -29,6 +29,7 @@ impl Findings {
         consumer: Party,
         producer: Option<Party>,
         example: Example,
+        contexts: Contexts,
         history: impl FnOnce() -> Vec<PastMaintenance>,
     ) {
         self.hazards += 1;
@@ -37,7 +38,7 @@ impl Findings {
         let key = (class, (consumer.kind, consumer.site), producer.map(|producer| (producer.kind, producer.site)));
         let list = &mut self.list;
         let place = *self.places.entry(key).or_insert_with(|| {
-            list.push(Finding { class, count: 0, consumer, producer, example, maintenance_between: history() });
+            list.push(Finding { class, count: 0, consumer, producer, example, maintenance_between: history(), contexts });
             list.len() - 1
         });
         list[place].count += 1;

@@ -127,6 +127,7 @@ mod heads;
 mod history;
 mod line;
 mod maintain;
+mod origins;
 mod records;
 mod shadow;
 mod sweep;
@@ -137,7 +138,7 @@ mod tests;
 use congruent_geometry::CacheGeometry;
 
 pub use config::{CodeCache, Config, ConfigError};
-pub use finding::{Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side};
+pub use finding::{Contexts, Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side};
 pub use shadow::{PageId, Shadow};
 
 /// What the judge has seen, in numbers.

@@ -7,7 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use congruent_geometry::{CacheGeometry, Colour, Frame, VirtAddr};
-use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Scope, Site};
+use congruent_trace::{AccessKind, Context, DmaDirection, Event, Maintenance, Scope, Site};
 
 use crate::code::Code;
 use crate::finding::{Effect, Finding};
@@ -15,6 +15,7 @@ use crate::findings::Findings;
 use crate::heads::{Heads, LAST_EPOCH, WATCHED, single_key};
 use crate::history::{History, Past, Target};
 use crate::line::{Hazard, Line, Path, Shape, Ways};
+use crate::origins::Origins;
 use crate::records::Records;
 use crate::sweep::Sweeps;
 use crate::{Config, Stats};
@@ -33,6 +34,7 @@ pub struct Shadow {
     pub(crate) accesses: u64,
     pub(crate) heads: Heads,
     pub(crate) code: Code,
+    pub(crate) origins: Origins,
 
     pub(crate) geometry: CacheGeometry,
     pub(crate) shape: Shape,
@@ -75,6 +77,7 @@ impl Shadow {
             simple_shift: heads.simple_shift(),
             accesses: 0,
             heads,
+            origins: Origins::new(&geometry, config.contexts),
             geometry,
             shape: Shape {
                 all_ways: Ways::first(geometry.ways()),
@@ -128,11 +131,19 @@ impl Shadow {
                 if self.shape.speculative {
                     self.live.push(false);
                 }
+                self.origins.push_page();
                 PageId(page)
             }
         };
         self.last_page = Some((frame, page));
         page
+    }
+
+    /// From here on, events come about through the call chain that the source calls `context`. Without effect unless
+    /// [`Config::contexts`](crate::Config::contexts) is set.
+    #[inline]
+    pub fn set_context(&mut self, context: Context) {
+        self.origins.set_context(context);
     }
 
     /// Takes a load that changes nothing. False, and nothing was taken, if it may change something: then it is one for
@@ -152,6 +163,7 @@ impl Shadow {
         if quiet {
             self.accesses += 1;
             self.heads.store_at(page.0, offset, size, site);
+            self.origins.note(page.0, offset, site);
         }
         quiet
     }
@@ -168,6 +180,9 @@ impl Shadow {
             self.vaddr = Some(vaddr);
             self.access_slow(kind, page, colour, offset, size, site);
             self.vaddr = None;
+            if kind == AccessKind::Store {
+                self.origins.note_all(page.0, offset, size, site);
+            }
         }
     }
 
@@ -190,6 +205,11 @@ impl Shadow {
             Event::Uncached { kind, paddr, size, site } => {
                 self.uncached += 1;
                 self.bypass(Path::Uncached, kind, paddr, u64::from(size), site);
+                if kind == AccessKind::Store
+                    && let Some(page) = self.frames.get(&self.geometry.frame(paddr).0)
+                {
+                    self.origins.note_all(*page, self.geometry.page_offset(paddr.0), size, site);
+                }
             }
             Event::Dma { direction, paddr, len, site } => {
                 let kind = match direction {
@@ -277,8 +297,13 @@ impl Shadow {
     pub fn stats(&self) -> Stats {
         // What a node of a B-tree holds beside its entries is small; two thirds full is usual.
         let frames = self.frames.len() * (size_of::<(u64, u32)>() * 3 / 2) + self.frame_of.capacity() * size_of::<Frame>();
-        let bytes =
-            self.heads.bytes() + self.code.bytes() + self.records.bytes() + self.sweeps.bytes() + self.history.bytes() + frames;
+        let bytes = self.heads.bytes()
+            + self.code.bytes()
+            + self.origins.bytes()
+            + self.records.bytes()
+            + self.sweeps.bytes()
+            + self.history.bytes()
+            + frames;
         Stats {
             accesses: self.accesses,
             fetches: self.fetches,

@@ -16,6 +16,18 @@ use congruent_geometry::{PhysAddr, VirtAddr};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Site(pub u32);
 
+/// Through which calls an event came about: a number that the source gives to a call chain.
+///
+/// Opaque to the judge, which hands it back with what it finds. Only the source knows the chain behind the number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Context(pub u32);
+
+impl Context {
+    /// No chain is known.
+    pub const NONE: Self = Self(0);
+}
+
 /// Whether an access reads or writes. An atomic read-modify-write is a load followed by a store.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub enum AccessKind {

@@ -11,10 +11,11 @@ use std::path::PathBuf;
 
 use congruent_geometry::{CacheGeometry, GeometryError};
 use congruent_shadow::{Finding, Stats};
+use congruent_trace::{Context, Site};
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol; both sides must have the same.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// A cache geometry in numbers: bytes, except `ways`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -73,6 +74,18 @@ pub struct Config {
     /// Code whose maintenance is muted.
     #[serde(default)]
     pub mute: Vec<MuteRange>,
+    /// Whether to follow the guest's calls, so that findings can name the callers.
+    #[serde(default)]
+    pub backtraces: bool,
+}
+
+/// The call chain that findings name by its number.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Chain {
+    /// The number.
+    pub context: Context,
+    /// The call instructions that had not returned, the innermost first; the outermost may be left out.
+    pub callers: Vec<Site>,
 }
 
 /// Why the plugin cannot judge, or no longer can.
@@ -109,6 +122,9 @@ pub enum Message {
     Finding {
         /// The finding.
         finding: Finding,
+        /// The call chains that it names, as far as they are known.
+        #[serde(default)]
+        chains: Vec<Chain>,
     },
     /// The check cannot go on. No further message but [`Message::Final`] follows.
     Failure {
@@ -123,6 +139,9 @@ pub enum Message {
         stats: Stats,
         /// Every finding, with its final count.
         findings: Vec<Finding>,
+        /// The call chains that the findings name, as far as they are known.
+        #[serde(default)]
+        chains: Vec<Chain>,
         /// What this run could not observe, in sentences.
         limits: Vec<String>,
     },

@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use congruent_geometry::{PhysAddr, VirtAddr};
-use congruent_shadow::{Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
-use congruent_trace::{Maintenance, Site};
-use congruent_wire::{Config, FailureKind, Message, PROTOCOL};
+use congruent_shadow::{Contexts, Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
+use congruent_trace::{Context, Maintenance, Site};
+use congruent_wire::{Chain, Config, FailureKind, Message, PROTOCOL};
 
 /// The judge's counters of a fake run.
 pub const STATS: Stats = Stats {
@@ -44,7 +44,13 @@ pub fn finding(count: u64) -> Finding {
             effect: Effect::Nothing,
             muted: false,
         }],
+        contexts: Contexts { consumer: Context::NONE, producer: Context(7) },
     }
+}
+
+/// Who had called the store of [`finding`].
+fn chains() -> Vec<Chain> {
+    vec![Chain { context: Context(7), callers: vec![Site(0x8010_0104)] }]
 }
 
 struct Fake {
@@ -86,7 +92,7 @@ impl Fake {
                 self.say(Message::Hello { protocol: PROTOCOL + 1, target: "mipsel".into(), qemu_api: 4 });
             }
             "status" => self.say(Message::Status { stats: STATS, findings: 1 }),
-            "finding" => self.say(Message::Finding { finding: finding(1) }),
+            "finding" => self.say(Message::Finding { finding: finding(1), chains: chains() }),
             "final" => self.last(STATS, Vec::new()),
             "final-with-finding" => self.last(STATS, vec![finding(1204)]),
             "final-uncached" => self.last(Stats { accesses: 0, ..STATS }, Vec::new()),
@@ -131,7 +137,12 @@ impl Fake {
     }
 
     fn last(&mut self, stats: Stats, findings: Vec<Finding>) {
-        self.say(Message::Final { stats, findings, limits: vec!["Instruction fetches are not judged.".into()] });
+        self.say(Message::Final {
+            stats,
+            findings,
+            chains: chains(),
+            limits: vec!["Instruction fetches are not judged.".into()],
+        });
     }
 
     fn fail(&mut self, kind: FailureKind, reason: &str) {

@@ -11,6 +11,7 @@ use crate::{Test, tests};
 pub const TESTS: &[Test] = tests![
     both_formats_come_out_of_one_run,
     the_json_report_has_the_fields_of_the_contract,
+    callers_are_followed_unless_that_is_switched_off,
     the_console_leaves_standard_output_to_a_report_that_is_piped,
     the_console_has_standard_output_when_reports_go_to_files,
     the_console_is_passed_on_byte_for_byte,
@@ -51,6 +52,15 @@ fn the_json_report_has_the_fields_of_the_contract() {
     assert_eq!((&finding["consumer_colour"], &finding["producer_colour"]), (&json!(1), &json!(0)));
     assert_eq!(finding["example"], json!({"vaddr": "0x7fff1010", "paddr": "0x01234010", "bytes": 4}));
     assert_eq!(finding["maintenance_between"][0]["symbol"], "r4k_flush_data_cache_page+0x4");
+    let call = json!({"pc": "0x80100104", "symbol": "copy_user_highpage+0x104"});
+    assert_eq!(finding["producer"]["chain"], json!([call]));
+}
+
+fn callers_are_followed_unless_that_is_switched_off() {
+    for (options, says) in [(&[][..], "backtraces: true"), (&["--no-backtraces"], "backtraces: false")] {
+        let ran = Place::new().check(options, &["hello", "print-config", "final"]);
+        assert!((ran.stdout + &ran.stderr).contains(says), "{options:?}");
+    }
 }
 
 fn the_console_leaves_standard_output_to_a_report_that_is_piped() {

@@ -6,7 +6,7 @@ use super::{Sources, timeline};
 use crate::explain::{class_name, explain, past};
 use crate::group::function;
 use crate::report::{Entry, GeometryEntry, Known, PartyEntry, PartyKindName};
-use crate::text::{amount, doing, thousands, who};
+use crate::text::{amount, doing, place, thousands, who};
 
 /// Lines of source shown before and after the one that is meant.
 const AROUND: usize = 3;
@@ -92,6 +92,17 @@ fn party(party: &PartyEntry, colour: Option<u16>, sources: &Sources<'_>) -> Mark
         @if let Some(line) = &party.line {
             p { "at " code { (line) } }
             @if let Some(snippet) = snippet(line, sources) { (snippet) }
+        }
+        @if !party.chain.is_empty() {
+            p { "Called from, the first time:" }
+            ol class="chain" {
+                @for caller in &party.chain {
+                    li {
+                        code { (place(caller.symbol.as_deref(), caller.pc)) }
+                        @if let Some(line) = &caller.line { " (" (line) ")" }
+                    }
+                }
+            }
         }
     }
 }

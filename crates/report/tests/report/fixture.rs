@@ -1,9 +1,9 @@
 //! The run that the tests of this folder report on: one finding of each class, with names for the kernel's code.
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr, preset};
-use congruent_report::{Outcome, Report, Run, Symbols};
-use congruent_shadow::{Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
-use congruent_trace::{Maintenance, Site};
+use congruent_report::{Chains, Outcome, Report, Run, Symbols};
+use congruent_shadow::{Contexts, Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
+use congruent_trace::{Context, Maintenance, Site};
 
 pub const KALLSYMS: &[u8] = b"80100000 T _text
 80100000 T copy_user_highpage
@@ -43,7 +43,14 @@ pub fn report(findings: &[Finding], outcome: Outcome, muted: &[&str], symbols: &
     ];
     let muted: Vec<String> = muted.iter().map(|site| (*site).to_owned()).collect();
     let stats = Stats { muted: if muted.is_empty() { 0 } else { 812 }, ..STATS };
-    Report::new(&Run { target: "mipsel", geometry: p5600(), stats, findings, limits, muted, outcome }, symbols)
+    Report::new(&Run { target: "mipsel", geometry: p5600(), stats, findings, chains: &chains(), limits, muted, outcome }, symbols)
+}
+
+/// The call chains that the findings of [`one_of_each`] name.
+pub fn chains() -> Chains {
+    let sites = |sites: &[u32]| sites.iter().copied().map(Site).collect();
+    [(Context(1), sites(&[0x0040_0f00, 0x0040_1000])), (Context(2), sites(&[0x8010_0014, 0x8010_0304, 0x8010_0400, 0x8020_0000]))]
+        .into()
 }
 
 pub fn party(kind: PartyKind, site: u32, colour: Option<u16>) -> Party {
@@ -57,7 +64,7 @@ pub fn past(op: Maintenance, colour: Option<u16>, site: u32, effect: Effect) -> 
 pub fn found(class: HazardClass, count: u64, consumer: Party, producer: Option<Party>) -> Finding {
     let vaddr = consumer.colour.map(|colour| VirtAddr(0x7fff_0010 + u64::from(colour) * 0x1000));
     let example = Example { vaddr, paddr: PhysAddr(0x0123_4010), bytes: 4 };
-    Finding { class, count, consumer, producer, example, maintenance_between: Vec::new() }
+    Finding { class, count, consumer, producer, example, maintenance_between: Vec::new(), contexts: Contexts::default() }
 }
 
 /// One finding of each class, in no particular order.
@@ -88,6 +95,7 @@ pub fn one_of_each() -> Vec<Finding> {
         past(Maintenance::WriteBackInvalidate, None, 0x8000_0040, Effect::Nothing),
         past(Maintenance::WriteBack, Some(1), 0x8010_0230, Effect::Nothing),
     ];
+    findings[1].contexts = Contexts { consumer: Context(1), producer: Context(2) };
     findings[2].maintenance_between = vec![
         past(Maintenance::WriteBackInvalidate, Some(0), 0x8010_0210, Effect::Dropped),
         past(Maintenance::WriteBack, Some(0), 0x8010_0220, Effect::WroteBack),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use congruent_report::{Outcome, Report, Run, SCHEMA, Symbols, TextOptions, Verdict};
+use congruent_report::{Chains, Outcome, Report, Run, SCHEMA, Symbols, TextOptions, Verdict};
 use congruent_shadow::{HazardClass, PartyKind, Stats};
 use serde_json::{Value, json};
 
@@ -56,6 +56,7 @@ fn a_run_without_cached_accesses_proves_nothing() {
         target: "mips",
         geometry: p5600(),
         stats,
+        chains: &Chains::default(),
         findings: &[],
         limits: vec![],
         muted: vec![],

@@ -1,0 +1,71 @@
+//! Call chains: which callers belong to an access, and their names.
+//!
+//! A source numbers the chains it sees; here the callers behind a number become the callers of one access. What the access cannot
+//! have been called by is left out: the call in whose delay slot it stands, and the code of the other mode, which an exception or
+//! a system call has left behind.
+
+use std::collections::BTreeMap;
+
+use congruent_trace::{Context, Site};
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, Mode};
+
+/// The call instructions behind each context: those that had not returned, the innermost first.
+pub type Chains = BTreeMap<Context, Vec<Site>>;
+
+/// One caller of a party, named.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct CallerEntry {
+    /// The call instruction.
+    pub pc: Address,
+    /// Function and offset; none where no symbol is known.
+    pub symbol: Option<String>,
+    /// `file:line`, where a symbol file had line information.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<String>,
+}
+
+/// Bytes from a call to its delay slot, on architectures that have one.
+fn delay_slot(target: &str) -> Option<u32> {
+    match target {
+        "mips" | "mipsel" => Some(4),
+        "sh4" | "sh4eb" => Some(2),
+        _ => None,
+    }
+}
+
+/// Those of `callers` that led to the access at `site`.
+pub(crate) fn callers_of<'a>(target: &str, site: Site, callers: &'a [Site]) -> impl Iterator<Item = Site> + use<'a> {
+    let mode = Mode::of(target, site);
+    let in_delay_slot = delay_slot(target).and_then(|slot| site.0.checked_sub(slot)).map(Site);
+    let own_call = callers.first().is_some_and(|call| in_delay_slot == Some(*call));
+    let target = target.to_owned();
+    callers.iter().copied().skip(usize::from(own_call)).take_while(move |caller| Mode::of(&target, *caller) == mode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLERS: [Site; 4] = [Site(0x8000_0100), Site(0x8000_0200), Site(0x0040_0300), Site(0x0040_0400)];
+
+    fn callers(target: &str, site: u32) -> Vec<Site> {
+        callers_of(target, Site(site), &CALLERS).collect()
+    }
+
+    #[test]
+    fn calls_of_the_other_mode_are_not_shown() {
+        assert_eq!(callers("mipsel", 0x8000_0010), CALLERS[..2]);
+        assert_eq!(callers("mipsel", 0x0040_0010), []);
+    }
+
+    #[test]
+    fn an_access_in_the_delay_slot_of_a_call_is_not_called_by_it() {
+        assert_eq!(callers("mips", 0x8000_0104), CALLERS[1..2]);
+        assert_eq!(callers("mips", 0x8000_0108), CALLERS[..2]);
+        assert_eq!(callers("mips", 0x8000_0204), CALLERS[..2]);
+        // On a core without delay slots it follows the call.
+        assert_eq!(callers("ppc", 0x8000_0104), CALLERS[..2]);
+    }
+}
