@@ -10,6 +10,7 @@ mod guests;
 mod kallsyms;
 mod place;
 mod run;
+mod soak;
 
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -86,6 +87,14 @@ enum Task {
     },
     /// Check a stock kernel on a core it handles and on one it does not know, and show both reports.
     Demo,
+    /// Run random workloads on random computers under random policies, and make what goes wrong a short script in target/soak.
+    Soak {
+        /// For how long.
+        seconds: u64,
+        /// The first seed, to do an earlier soak again.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
     /// Measure what a check costs beside plain QEMU.
     Bench {
         /// Under which emulator.
@@ -132,6 +141,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Browser => browser::perform(),
         Task::Test { qemu } => test(qemu),
         Task::Demo => demo::perform(),
+        Task::Soak { seconds, seed } => soak::perform(seconds, seed),
         Task::Bench { qemu, rounds } => bench::perform(qemu, rounds),
     }
 }

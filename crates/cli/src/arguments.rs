@@ -8,6 +8,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::reporting::ReportOptions;
+use crate::simulate::SimulateOptions;
 
 /// Finds where a kernel lets stale cached data be seen.
 #[derive(Parser)]
@@ -21,6 +22,8 @@ struct CommandLine {
 enum Subcommands {
     /// Run a guest under the judge.
     Check(Box<CheckOptions>),
+    /// Run workloads on the reference VM under several policies, side by side.
+    Simulate(Box<SimulateOptions>),
     /// Say what is installed, what will work, and what to do about the rest.
     Doctor,
 }
@@ -61,6 +64,8 @@ pub(crate) struct CheckOptions {
 pub(crate) enum Command {
     /// `congruent check`.
     Check(Box<CheckOptions>),
+    /// `congruent simulate`.
+    Simulate(Box<SimulateOptions>),
     /// `congruent doctor`.
     Doctor,
 }
@@ -81,14 +86,18 @@ impl Invocation {
     }
 
     fn of(words: impl IntoIterator<Item = OsString>) -> Self {
+        let words: Vec<OsString> = words.into_iter().collect();
+        let simulate = words.get(1).is_some_and(|word| word == "simulate");
+        let help = if simulate { "congruent simulate --help" } else { "congruent check --help" };
         match parse(words) {
             Ok(command) => Self::Run(command),
             Err(error) => match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Explain(error.render().ansi().to_string()),
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Self::Misused(
-                    "no command given; use `congruent check` or `congruent doctor`, or see `congruent --help`".to_owned(),
+                    "no command given; use `congruent check`, `congruent simulate` or `congruent doctor`, or see `congruent --help`"
+                        .to_owned(),
                 ),
-                _ => Self::Misused(one_line(&error.render().to_string())),
+                _ => Self::Misused(one_line(&error.render().to_string(), help)),
             },
         }
     }
@@ -97,6 +106,7 @@ impl Invocation {
 fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
     Ok(match CommandLine::try_parse_from(words)?.command {
         Subcommands::Check(options) => Command::Check(options),
+        Subcommands::Simulate(options) => Command::Simulate(options),
         Subcommands::Doctor => Command::Doctor,
     })
 }
@@ -110,10 +120,10 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// clap's message without its headings: what is wrong, its tips, and where to look.
-fn one_line(message: &str) -> String {
+fn one_line(message: &str, help: &str) -> String {
     let message = message.split("\n\nUsage:").next().unwrap_or(message).split("\n\nFor more").next().unwrap_or(message);
     let words: Vec<&str> = message.trim().trim_start_matches("error: ").split_whitespace().collect();
-    format!("{}; see `congruent check --help`", words.join(" "))
+    format!("{}; see `{help}`", words.join(" "))
 }
 
 #[cfg(test)]

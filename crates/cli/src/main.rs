@@ -18,6 +18,7 @@ mod plugin;
 mod reporting;
 mod screen;
 mod session;
+mod simulate;
 mod sources;
 
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     };
     let result = match command {
         Command::Check(check) => check::check(&check),
+        Command::Simulate(options) => simulate::simulate(&options),
         Command::Doctor => Ok(doctor::doctor()),
     };
     ExitCode::from(result.unwrap_or_else(|error| {

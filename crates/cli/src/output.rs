@@ -162,16 +162,21 @@ impl Outputs {
     }
 
     /// Writes all of them. A closed standard output is not an error: somebody has read enough.
-    pub(crate) fn write(mut self, report: &Report, show: usize, sources: &SourceTree) -> anyhow::Result<()> {
+    pub(crate) fn write(self, report: &Report, show: usize, sources: &SourceTree) -> anyhow::Result<()> {
+        self.write_each(|format, colour| match format {
+            Format::Text => report.to_text(TextOptions { colour, show }),
+            Format::Json => report.to_json(),
+            Format::Sarif => report.to_sarif(),
+            Format::Junit => report.to_junit(),
+            Format::Html => report.to_html(&|file| sources.read(file)),
+        })
+    }
+
+    /// As [`write`](Self::write), of reports that `text` makes in each form; it is told whether to use a terminal's colours.
+    pub(crate) fn write_each(mut self, text: impl Fn(Format, bool) -> String) -> anyhow::Result<()> {
         for output in &mut self.0 {
             let colour = output.file.is_none() && anstream::AutoStream::choice(&io::stdout()) != anstream::ColorChoice::Never;
-            let text = match output.format {
-                Format::Text => report.to_text(TextOptions { colour, show }),
-                Format::Json => report.to_json(),
-                Format::Sarif => report.to_sarif(),
-                Format::Junit => report.to_junit(),
-                Format::Html => report.to_html(&|file| sources.read(file)),
-            };
+            let text = text(output.format, colour);
             match &mut output.file {
                 None => match io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}

@@ -133,6 +133,7 @@ mod shadow;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod view;
 
 #[cfg(doc)]
 use congruent_geometry::CacheGeometry;
@@ -140,6 +141,7 @@ use congruent_geometry::CacheGeometry;
 pub use config::{CodeCache, Config, ConfigError};
 pub use finding::{Contexts, Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side};
 pub use shadow::{PageId, Shadow};
+pub use view::{CopyView, LineView};
 
 /// What the judge has seen, in numbers.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

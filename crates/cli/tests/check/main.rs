@@ -10,6 +10,7 @@ mod known;
 mod reports;
 mod runner;
 mod setup;
+mod simulate;
 mod terminal;
 
 use libtest_mimic::{Arguments, Trial};
@@ -23,7 +24,7 @@ fn main() {
         fake_qemu::run(words.collect());
         return;
     }
-    let trials = [doctor::TESTS, endings::TESTS, known::TESTS, reports::TESTS, setup::TESTS, terminal::TESTS]
+    let trials = [doctor::TESTS, endings::TESTS, known::TESTS, reports::TESTS, setup::TESTS, simulate::TESTS, terminal::TESTS]
         .into_iter()
         .flatten()
         .map(|&(name, test)| {

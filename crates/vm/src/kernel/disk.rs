@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use congruent_geometry::PhysAddr;
-use congruent_machine::{Medium, SECTOR};
+use congruent_machine::{Medium, MediumError, SECTOR};
 
 use crate::board::Board;
 use crate::errno::Errno;
@@ -64,7 +64,7 @@ impl<M: Medium> Disk<M> {
         for (number, part) in bytes.chunks(SECTOR).enumerate() {
             let mut sector = [0; SECTOR];
             sector[..part.len()].copy_from_slice(part);
-            self.medium.write(block * self.per_page() + number as u64, &sector).map_err(|_| Errno::Io)?;
+            self.medium.write(block * self.per_page() + number as u64, &sector).map_err(failed)?;
         }
         Ok(())
     }
@@ -91,7 +91,7 @@ impl<M: Medium> Disk<M> {
             b.hw().device_reads(*paddr, &mut bytes[done..next]).map_err(|_| Errno::Fault)?;
             done = next;
         }
-        self.medium.write(sector, &bytes).map_err(|_| Errno::Io)?;
+        self.medium.write(sector, &bytes).map_err(failed)?;
         Ok(bytes)
     }
 
@@ -113,5 +113,13 @@ impl<M: Medium> Disk<M> {
             seen.extend_from_slice(&bytes);
         }
         Ok(())
+    }
+}
+
+/// What a write that the medium refused means to programs.
+const fn failed(error: MediumError) -> Errno {
+    match error {
+        MediumError::Full => Errno::NoSpace,
+        _ => Errno::Io,
     }
 }
