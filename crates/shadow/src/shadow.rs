@@ -292,6 +292,23 @@ impl Shadow {
         self.findings.list()
     }
 
+    /// Hazards so far, before they were folded into findings.
+    #[must_use]
+    #[inline]
+    pub fn hazards(&self) -> u64 {
+        self.findings.hazards()
+    }
+
+    /// The frame whose shadow this is.
+    ///
+    /// # Panics
+    /// If another `Shadow` gave the page out.
+    #[must_use]
+    #[inline]
+    pub fn frame(&self, page: PageId) -> Frame {
+        self.frame_of[page.0 as usize]
+    }
+
     /// What was seen so far, in numbers.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -3,11 +3,21 @@
 //! A source (the QEMU plugin, a recording, the machine) turns what it runs into a totally ordered stream of [`Event`]s. The
 //! judge, `congruent-shadow`, is the only code that decides what is stale. Events are physical facts only: no source says what
 //! it believes about coherence.
+//!
+//! With the feature `file`, [`file`](mod@file) keeps such a stream: the events that can change a verdict, compressed.
 
 #![no_std]
 #![forbid(unsafe_code)]
+#[cfg(feature = "file")]
+extern crate std;
+
+#[cfg(feature = "file")]
+pub mod file;
+mod index;
 
 use congruent_geometry::{PhysAddr, VirtAddr};
+
+pub use index::IndexForm;
 
 /// A code address: where in the guest an event came from.
 ///

@@ -1,0 +1,247 @@
+//! Recordings: the part of a run's events that can change a verdict, in a file.
+//!
+//! [`Filter`] decides what is kept, [`Writer`] writes it, [`Layout`] tells what a file holds and whether it is whole, and
+//! [`play`] gives its contents to a [`Visitor`]. `docs/recordings.md` describes the format and what a recording guarantees.
+//!
+//! Guarantees: what the writer was given comes out of [`play`], in order; a file that was cut or changed anywhere is never
+//! taken for whole. Not here: judging, and whether the run itself ended well (the program adds that as [`RunEnd`]).
+
+mod codec;
+mod filter;
+mod frame;
+mod play;
+mod writer;
+
+use std::string::String;
+use std::vec::Vec;
+
+use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use serde::{Deserialize, Serialize};
+
+use crate::{Event, IndexForm, Maintenance, Scope, Site};
+
+pub use filter::Filter;
+pub use frame::Layout;
+pub use play::{Visitor, play};
+pub use writer::{Writer, append_end};
+
+/// The version of the format; a reader refuses any other.
+pub const VERSION: u32 = 1;
+
+/// How many code addresses of a call chain are kept, innermost first.
+pub const CHAIN: usize = 8;
+
+/// The first block of a file: what was recorded, and what it may be used for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Header {
+    /// [`VERSION`].
+    pub version: u32,
+    /// The guest's architecture as QEMU names it.
+    pub target: String,
+    /// The cache that the run was judged with.
+    pub geometry: Shape,
+    /// How operands of index operations name sets and ways.
+    pub index: IndexForm,
+    /// The sites given to `--mute`, as the user wrote them.
+    pub muted: Vec<String>,
+    /// The highest plugin interface version that the QEMU offered; 0 if the source was not QEMU.
+    pub qemu_api: i32,
+    /// Under which shapes of cache the events kept are all that matter.
+    pub valid: Validity,
+}
+
+/// A cache geometry in numbers: bytes, except `ways`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Shape {
+    /// The whole cache.
+    pub size: u32,
+    /// Ways of each set.
+    pub ways: u32,
+    /// One line.
+    pub line: u32,
+    /// One page.
+    pub page: u32,
+    /// What is written back together.
+    pub write_back_unit: u32,
+}
+
+/// Under which shapes of cache a recording may be judged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Validity {
+    /// The shortest line, in bytes.
+    pub shortest_line: u32,
+    /// The longest line, in bytes.
+    pub longest_line: u32,
+    /// The page, in bytes.
+    pub page: u32,
+    /// The shortest way, in bytes.
+    pub shortest_way: u32,
+}
+
+impl Validity {
+    /// What [`Filter`] guarantees.
+    pub const OF_FILTER: Self = Self { shortest_line: 16, longest_line: 128, page: 4096, shortest_way: 1024 };
+
+    /// Why a recording cannot be judged under this cache, if it cannot.
+    #[must_use]
+    pub fn refuses(&self, geometry: &CacheGeometry) -> Option<String> {
+        let (line, way) = (geometry.line(), geometry.way_size());
+        if line < self.shortest_line || line > self.longest_line {
+            let (shortest, longest) = (self.shortest_line, self.longest_line);
+            return Some(std::format!("a recording can be judged with lines of {shortest} to {longest} bytes, not {line}"));
+        }
+        if geometry.page() != self.page {
+            return Some(std::format!("the recording is of pages of {} bytes, not {}", self.page, geometry.page()));
+        }
+        if way < self.shortest_way {
+            return Some(std::format!("a recording can be judged with ways of {} bytes or more, not {way}", self.shortest_way));
+        }
+        None
+    }
+}
+
+impl From<CacheGeometry> for Shape {
+    fn from(cache: CacheGeometry) -> Self {
+        Self {
+            size: cache.size(),
+            ways: cache.ways(),
+            line: cache.line(),
+            page: cache.page(),
+            write_back_unit: cache.write_back_unit(),
+        }
+    }
+}
+
+impl TryFrom<Shape> for CacheGeometry {
+    type Error = congruent_geometry::GeometryError;
+
+    fn try_from(shape: Shape) -> Result<Self, Self::Error> {
+        Self::with_page(shape.size, shape.ways, shape.line, shape.page)?.with_write_back_unit(shape.write_back_unit)
+    }
+}
+
+/// The recorder's last words, written when the guest leaves.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Footer {
+    /// Cacheable loads and stores of the run, kept or not.
+    pub accesses: u64,
+    /// Uncached accesses to memory, kept or not.
+    pub uncached: u64,
+    /// Events in the file.
+    pub events: u64,
+    /// What the run could not observe, in sentences.
+    pub limits: Vec<String>,
+}
+
+/// How the run ended; the program writes it when QEMU is gone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RunEnd {
+    /// Why the run is incomplete; nothing if it is complete.
+    pub incomplete_because: Option<String>,
+}
+
+/// A number that stands for a call chain of the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct ChainId(pub u32);
+
+/// Which lines a recorded maintenance operation covers, before a shape of cache is chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Target {
+    /// The lines that hold these bytes, which lie within one page.
+    Bytes {
+        /// The first operand, as the instruction had it.
+        vaddr: VirtAddr,
+        /// What it translates to.
+        paddr: PhysAddr,
+        /// How many bytes, at least 1.
+        bytes: u32,
+    },
+    /// A set and way, as the instruction had them (see [`IndexForm`]).
+    Index(u32),
+    /// The whole cache.
+    Whole,
+}
+
+/// One maintenance operation of a recording.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct Operation {
+    /// What is done.
+    pub op: Maintenance,
+    /// To what.
+    pub target: Target,
+    /// The instruction.
+    pub site: Site,
+    /// The calls it was made under.
+    pub chain: ChainId,
+    /// Whether `--mute` made it do nothing in the recorded run.
+    pub muted: bool,
+}
+
+impl Operation {
+    /// The operation as events for a cache of this shape, one for each line.
+    pub fn events(self, geometry: &CacheGeometry, form: IndexForm) -> impl Iterator<Item = Event> + use<> {
+        let Self { op, target, site, .. } = self;
+        let line = u64::from(geometry.line());
+        let (first, lines) = match target {
+            Target::Bytes { vaddr, paddr, bytes } => {
+                let end = vaddr.0 + u64::from(bytes);
+                (Scope::Line { vaddr, paddr }, (end.div_ceil(line) - vaddr.0 / line).max(1))
+            }
+            Target::Index(operand) => (form.scope(geometry, operand), 1),
+            Target::Whole => (Scope::Whole, 1),
+        };
+        (0..lines).map(move |at| {
+            let scope = match first {
+                Scope::Line { vaddr, paddr } if at > 0 => {
+                    let vaddr_at = (vaddr.0 & !(line - 1)) + at * line;
+                    Scope::Line { vaddr: VirtAddr(vaddr_at), paddr: PhysAddr(paddr.0 + (vaddr_at - vaddr.0)) }
+                }
+                other => other,
+            };
+            Event::Maintain { op, scope, site }
+        })
+    }
+}
+
+/// Why a file cannot be used, or only up to somewhere.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Damage {
+    /// The first byte of the part that is wrong.
+    pub position: u64,
+    /// What is wrong with it.
+    pub what: &'static str,
+}
+
+impl core::fmt::Display for Damage {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} at byte {}", self.what, self.position)
+    }
+}
+
+impl core::error::Error for Damage {}
+
+/// Why a file is no recording that this version can read.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// It does not begin as recordings do.
+    NotARecording,
+    /// It is of another version of the format.
+    Version(u32),
+    /// Its header cannot be used.
+    Header(Damage),
+}
+
+impl core::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NotARecording => f.write_str("it is no recording; make one with `congruent check --record FILE`"),
+            Self::Version(version) => {
+                write!(f, "it is of version {version} of the format and this program reads {VERSION}; record again")
+            }
+            Self::Header(damage) => write!(f, "its header is damaged ({damage}); record again"),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}

@@ -1,0 +1,107 @@
+//! Writing a recording: coded, compressed, and on its way to the disk block by block.
+//!
+//! Guarantees: what was handed over before the last full block survives the end of the process, however it ends. Not
+//! promised: that it survives the end of the machine (nothing is synced).
+
+use std::io::{self, Write};
+use std::vec::Vec;
+
+use super::codec::Encoder;
+use super::frame::{Kind, SIGNATURE, block};
+use super::{ChainId, Footer, Header, Operation, RunEnd};
+use crate::Event;
+
+/// Coded events of one block, in bytes.
+const BLOCK: usize = 1 << 20;
+/// zstd's: fast, and near the best for what is coded already.
+const LEVEL: i32 = 6;
+
+/// Writes one recording.
+pub struct Writer<W: Write> {
+    to: W,
+    encoder: Encoder,
+    events: u64,
+}
+
+impl<W: Write> Writer<W> {
+    /// Starts a recording.
+    ///
+    /// # Errors
+    /// Whatever `to` reports.
+    pub fn new(mut to: W, header: &Header) -> io::Result<Self> {
+        to.write_all(&SIGNATURE)?;
+        let mut writer = Self { to, encoder: Encoder::default(), events: 0 };
+        writer.json(Kind::Header, header)?;
+        Ok(writer)
+    }
+
+    /// Adds an event that is not maintenance of the data side, which is added by [`operation`](Self::operation).
+    ///
+    /// # Errors
+    /// Whatever the file reports.
+    #[inline]
+    pub fn event(&mut self, event: &Event) -> io::Result<()> {
+        self.events += 1;
+        self.encoder.event(event);
+        self.write_if_full()
+    }
+
+    /// Adds an operation; its chain is one that [`chain`](Self::chain) gave.
+    ///
+    /// # Errors
+    /// Whatever the file reports.
+    pub fn operation(&mut self, operation: &Operation) -> io::Result<()> {
+        self.events += 1;
+        self.encoder.operation(operation);
+        self.write_if_full()
+    }
+
+    /// The number of this call chain: code addresses, innermost first; only the first [`CHAIN`](super::CHAIN) are kept.
+    pub fn chain(&mut self, calls: &[u32]) -> ChainId {
+        self.encoder.chain(calls)
+    }
+
+    /// Writes what has come so far, so that it is not lost with the process.
+    ///
+    /// # Errors
+    /// Whatever the file reports.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let coded = self.encoder.take();
+        if !coded.is_empty() {
+            let stored = zstd::bulk::compress(&coded, LEVEL)?;
+            self.to.write_all(&block(Kind::Events, coded.len(), &stored))?;
+        }
+        self.to.flush()
+    }
+
+    /// Ends the recording. `footer.events` is filled in.
+    ///
+    /// # Errors
+    /// Whatever the file reports.
+    pub fn finish(mut self, footer: Footer) -> io::Result<W> {
+        self.flush()?;
+        self.json(Kind::Footer, &Footer { events: self.events, ..footer })?;
+        self.to.flush()?;
+        Ok(self.to)
+    }
+
+    #[inline]
+    fn write_if_full(&mut self) -> io::Result<()> {
+        if self.encoder.len() >= BLOCK { self.flush() } else { Ok(()) }
+    }
+
+    fn json(&mut self, kind: Kind, value: &impl serde::Serialize) -> io::Result<()> {
+        let text: Vec<u8> = serde_json::to_vec(value)?;
+        self.to.write_all(&block(kind, text.len(), &text))
+    }
+}
+
+/// Adds to a finished recording how its run ended.
+///
+/// # Errors
+/// Whatever `to` reports.
+pub fn append_end(mut to: impl Write, end: &RunEnd) -> io::Result<()> {
+    let text = serde_json::to_vec(end)?;
+    to.write_all(&block(Kind::End, text.len(), &text))?;
+    to.flush()
+}
