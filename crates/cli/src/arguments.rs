@@ -22,6 +22,8 @@ struct CommandLine {
 enum Subcommands {
     /// Run a guest under the judge.
     Check(Box<CheckOptions>),
+    /// Judge a recording that `check --record` made, as it was judged or otherwise.
+    Replay(Box<ReplayOptions>),
     /// Run workloads on the reference VM under several policies, side by side.
     Simulate(Box<SimulateOptions>),
     /// Say what is installed, what will work, and what to do about the rest.
@@ -52,6 +54,9 @@ pub(crate) struct CheckOptions {
     /// Stop the guest after this time, such as 90s or 5m; the run is incomplete then
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) timeout: Option<Duration>,
+    /// Keep every event that can change a verdict in this file, for `congruent replay`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
     /// The QEMU plugin; otherwise $CONGRUENT_PLUGIN, or libcongruent_qemu.so beside this program
     #[arg(long, value_name = "FILE")]
     pub(crate) plugin: Option<PathBuf>,
@@ -60,10 +65,39 @@ pub(crate) struct CheckOptions {
     pub(crate) qemu: Vec<OsString>,
 }
 
+/// The options of `congruent replay`, as they were given.
+#[derive(clap::Args)]
+#[command(
+    override_usage = "congruent replay [OPTIONS] RECORDING",
+    after_help = "Exit status: 0 clean, or nothing but suppressed and known findings; 1 findings; 2 wrong usage or environment; 3 the recorded run did not finish."
+)]
+pub(crate) struct ReplayOptions {
+    /// The recording
+    #[arg(value_name = "RECORDING")]
+    pub(crate) recording: PathBuf,
+    /// Another level-1 data cache than that of the recorded check: SIZE,WAYS,LINE such as 32K,4,32, or a preset's name
+    #[arg(long, value_name = "GEOMETRY")]
+    pub(crate) dcache: Option<String>,
+    #[command(flatten)]
+    pub(crate) reports: ReportOptions,
+    /// Treat cache maintenance issued from this function, or while it was calling, 0xADDRESS or 0xSTART-0xEND as if it did
+    /// nothing; repeatable, and in place of what was muted when the recording was made
+    #[arg(long, value_name = "SITE")]
+    pub(crate) mute: Vec<String>,
+    /// Mute nothing, whatever was muted when the recording was made
+    #[arg(long, conflicts_with = "mute")]
+    pub(crate) no_mute: bool,
+    /// Use a damaged recording up to the damage; the run is incomplete then
+    #[arg(long)]
+    pub(crate) up_to_damage: bool,
+}
+
 /// A command that can be carried out.
 pub(crate) enum Command {
     /// `congruent check`.
     Check(Box<CheckOptions>),
+    /// `congruent replay`.
+    Replay(Box<ReplayOptions>),
     /// `congruent simulate`.
     Simulate(Box<SimulateOptions>),
     /// `congruent doctor`.
@@ -94,7 +128,8 @@ impl Invocation {
             Err(error) => match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Self::Explain(error.render().ansi().to_string()),
                 ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => Self::Misused(
-                    "no command given; use `congruent check`, `congruent simulate` or `congruent doctor`, or see `congruent --help`"
+                    "no command given; use `congruent check`, `congruent replay`, `congruent simulate` or `congruent doctor`, or see \
+                     `congruent --help`"
                         .to_owned(),
                 ),
                 _ => Self::Misused(one_line(&error.render().to_string(), help)),
@@ -106,6 +141,7 @@ impl Invocation {
 fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
     Ok(match CommandLine::try_parse_from(words)?.command {
         Subcommands::Check(options) => Command::Check(options),
+        Subcommands::Replay(options) => Command::Replay(options),
         Subcommands::Simulate(options) => Command::Simulate(options),
         Subcommands::Doctor => Command::Doctor,
     })

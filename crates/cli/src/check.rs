@@ -1,12 +1,17 @@
 //! `congruent check`: everything that can be wrong is found before the guest starts; then it runs, and is reported on.
 
-use anyhow::{anyhow, bail};
+use std::fs::{self, OpenOptions};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, anyhow, bail};
 use congruent_geometry::{CacheGeometry, PRESETS};
-use congruent_report::{Report, Run, Symbols};
-use congruent_wire::MuteRange;
+use congruent_report::{Outcome, Report, Run, Symbols};
+use congruent_trace::file::{RunEnd, append_end};
+use congruent_wire::{MuteRange, Record};
 use regex::bytes::RegexBuilder;
 
 use crate::arguments::CheckOptions;
+use crate::ending::Judged;
 use crate::plugin;
 use crate::reporting::Reporting;
 use crate::session::{self, Plan};
@@ -16,28 +21,34 @@ use crate::session::{self, Plan};
 /// # Errors
 /// One line with a remedy, if nothing could be judged or written.
 pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
-    let geometry = geometry(options)?;
+    let geometry = geometry(options.dcache.as_deref())?;
     if options.qemu.is_empty() {
         bail!("no QEMU command; write it after `--`, as in: congruent check --dcache p5600 -- qemu-system-mipsel -M malta …");
     }
     let symbols = options.reports.read_symbols()?;
-    let mute = mute(options, &symbols)?;
+    let mute = mute(&options.mute, &symbols)?;
     let until = options.until.as_deref().map(until).transpose()?;
     let plugin = plugin::find(options.plugin.as_deref())?;
     let reporting = Reporting::open(&options.reports)?;
     let qemu = options.qemu.clone();
     let report_on_stdout = reporting.use_stdout();
+    let kept = options.record.as_deref().map(Kept::open).transpose()?;
+    let record = kept.as_ref().map(|kept| Record { file: kept.path.clone(), muted: options.mute.clone() });
     let ended = session::run(Plan {
         qemu,
         plugin,
         geometry,
         mute,
+        record,
         backtraces: !options.no_backtraces,
         until,
         timeout: options.timeout,
         report_on_stdout,
     })?;
     let judged = ended.judge(options.timeout, options.until.as_deref()).map_err(|line| anyhow!(line))?;
+    if let Some(kept) = kept {
+        kept.finish(&judged)?;
+    }
     let run = Run {
         target: &judged.target,
         geometry,
@@ -52,21 +63,72 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     reporting.finish(report)
 }
 
-fn geometry(options: &CheckOptions) -> anyhow::Result<CacheGeometry> {
-    let Some(text) = &options.dcache else {
+/// The cache that `--dcache` names.
+///
+/// # Errors
+/// One line that lists the presets, or says what cannot be.
+pub(crate) fn geometry(text: Option<&str>) -> anyhow::Result<CacheGeometry> {
+    let Some(text) = text else {
         let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
         bail!("no cache given; add --dcache SIZE,WAYS,LINE such as 32K,4,32, or one of {}", names.join(", "));
     };
     text.parse().map_err(|error| anyhow!("--dcache {text}: {error}"))
 }
 
-fn mute(options: &CheckOptions, symbols: &Symbols) -> anyhow::Result<Vec<MuteRange>> {
+/// The code that `--mute` names.
+///
+/// # Errors
+/// One line, if a site is no address and no symbol.
+pub(crate) fn mute(sites: &[String], symbols: &Symbols) -> anyhow::Result<Vec<MuteRange>> {
     let mut ranges = Vec::new();
-    for site in &options.mute {
+    for site in sites {
         let found = symbols.ranges(site).map_err(|error| anyhow!("--mute: {error}"))?;
         ranges.extend(found.into_iter().map(|range| MuteRange { start: range.start, end: range.end }));
     }
     Ok(ranges)
+}
+
+/// The file that a run is recorded in.
+struct Kept {
+    path: PathBuf,
+    /// Made by us, so that it can go if nothing comes to be in it.
+    fresh: bool,
+}
+
+impl Kept {
+    /// Finds out before the guest starts whether the file can be written; what is in it stays until the plugin replaces it.
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        let hint =
+            || format!("cannot write the recording `{}`; give --record a file in a directory you may write to", path.display());
+        let fresh = !path.exists();
+        OpenOptions::new().append(true).create(true).open(path).with_context(hint)?;
+        Ok(Self { path: path.canonicalize().with_context(hint)?, fresh })
+    }
+
+    /// Adds how the run ended, unless the recorder has not come to its end.
+    fn finish(&self, judged: &Judged) -> anyhow::Result<()> {
+        if let Some(reason) = &judged.recording_failure {
+            eprintln!("congruent: {reason}; make room and record again");
+            return Ok(());
+        }
+        let incomplete_because = match &judged.outcome {
+            Outcome::Finished => None,
+            Outcome::Incomplete(reason) => Some(reason.clone()),
+        };
+        let appended = OpenOptions::new().append(true).open(&self.path);
+        appended
+            .and_then(|file| append_end(file, &RunEnd { incomplete_because }))
+            .with_context(|| format!("cannot finish the recording `{}`", self.path.display()))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.fresh && fs::metadata(&self.path).is_ok_and(|file| file.len() == 0) {
+            // Nothing can be done about a file that does not want to go, and it is empty.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 fn until(text: &str) -> anyhow::Result<regex::bytes::Regex> {

@@ -29,6 +29,8 @@ pub(crate) struct Ended {
     pub(crate) exit: Exit,
     /// The last line on QEMU's standard error.
     pub(crate) last_words: Option<String>,
+    /// Why the recording ended early, if it did.
+    pub(crate) recording_failure: Option<String>,
 }
 
 /// The plugin's last message.
@@ -75,6 +77,7 @@ pub(crate) struct Judged {
     pub(crate) chains: Chains,
     pub(crate) limits: Vec<String>,
     pub(crate) outcome: Outcome,
+    pub(crate) recording_failure: Option<String>,
 }
 
 impl Ended {
@@ -99,8 +102,9 @@ impl Ended {
                 (self.stats, self.streamed, vec![limit.to_owned()])
             }
         };
+        let recording_failure = self.recording_failure;
         let target = self.target.unwrap_or_else(|| "unknown".to_owned());
-        Ok(Judged { target, stats, findings, chains: self.chains, limits, outcome })
+        Ok(Judged { target, stats, findings, chains: self.chains, limits, outcome, recording_failure })
     }
 
     fn never_started(&self) -> String {

@@ -12,7 +12,7 @@ use std::thread;
 
 use anyhow::{Context as _, ensure};
 use congruent_geometry::CacheGeometry;
-use congruent_wire::{Config, Message, MuteRange, PROTOCOL};
+use congruent_wire::{Config, Message, MuteRange, PROTOCOL, Record};
 use tempfile::TempDir;
 
 use crate::session::Event;
@@ -33,6 +33,7 @@ impl JudgeLink {
         geometry: CacheGeometry,
         mute: Vec<MuteRange>,
         backtraces: bool,
+        record: Option<Record>,
         events: Sender<Event>,
     ) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
@@ -48,7 +49,7 @@ impl JudgeLink {
         );
         let listener = UnixListener::bind(&socket).with_context(|| format!("cannot listen on `{}`", socket.display()))?;
         let config = directory.path().join("config.json");
-        let content = Config { protocol: PROTOCOL, socket: socket.clone(), geometry: geometry.into(), mute, backtraces };
+        let content = Config { protocol: PROTOCOL, socket: socket.clone(), geometry: geometry.into(), mute, backtraces, record };
         let content = serde_json::to_vec(&content).context("cannot put the plugin's configuration into words")?;
         fs::write(&config, content).with_context(|| format!("cannot write `{}`", config.display()))?;
         thread::spawn(move || listen(&listener, &events));

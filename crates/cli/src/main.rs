@@ -15,6 +15,8 @@ mod judge_link;
 mod keyboard;
 mod output;
 mod plugin;
+mod recording;
+mod replay;
 mod reporting;
 mod screen;
 mod session;
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
     };
     let result = match command {
         Command::Check(check) => check::check(&check),
+        Command::Replay(replay) => replay::replay(&replay),
         Command::Simulate(options) => simulate::simulate(&options),
         Command::Doctor => Ok(doctor::doctor()),
     };

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use congruent_geometry::CacheGeometry;
-use congruent_wire::{Chain, FailureKind, Message, MuteRange, PROTOCOL};
+use congruent_wire::{Chain, FailureKind, Message, MuteRange, PROTOCOL, Record};
 use regex::bytes::Regex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) mute: Vec<MuteRange>,
     /// Whether the guest's calls are followed.
     pub(crate) backtraces: bool,
+    /// What is to be recorded, if anything.
+    pub(crate) record: Option<Record>,
     /// The text at which the guest is stopped.
     pub(crate) until: Option<Regex>,
     /// The time after which it is stopped.
@@ -81,7 +83,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
     let forward = events.clone();
     thread::spawn(move || signals.forever().all(|signal| forward.send(Event::Signal(signal)).is_ok()));
 
-    let link = JudgeLink::open(plan.geometry, plan.mute, plan.backtraces, events.clone())?;
+    let link = JudgeLink::open(plan.geometry, plan.mute, plan.backtraces, plan.record, events.clone())?;
     let input = Input::take().context("cannot prepare the terminal for the guest's keys; redirect standard input")?;
     let mut qemu = start(&plan.qemu, plugin_option(&plan.plugin, link.config()), &input)?;
     if let (Input::Keys(keyboard), Some(stdin)) = (&input, qemu.stdin.take()) {
@@ -315,6 +317,7 @@ impl Session {
                 self.findings = self.findings.max(self.ended.streamed.len() as u64);
             }
             Message::Failure { kind, reason } => self.fail(kind, reason),
+            Message::RecordingFailed { reason } => self.ended.recording_failure = Some(reason),
             Message::Final { stats, findings, chains, limits } => {
                 self.learn(chains);
                 self.ended.whole = Some(Whole { stats, findings, limits });

@@ -8,15 +8,18 @@
 //! not see DMA, instruction fetches or the accesses of other processors.
 //!
 //! Where what is: [`api`](self) binds QEMU's functions; `guest/` decodes instructions and `cpu/` reads the
-//! running processor, one file per architecture; `registers` reaches into QEMU's CPU state; `translation` remembers where addresses lead; `mute` knows whether a muted function is running; `session`
+//! running processor, one file per architecture; `registers` reaches into QEMU's CPU state; `translation` remembers where addresses lead; `mute` knows whether a muted function is running; `judge` judges
+//! and records, `calls` knows which calls a recorded operation was made under; `session`
 //! puts them together; `plugin` is the thin shell that QEMU calls.
 
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 mod api;
+mod calls;
 mod channel;
 mod cpu;
 mod guest;
+mod judge;
 mod mute;
 mod plugin;
 mod registers;

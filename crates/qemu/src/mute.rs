@@ -66,7 +66,12 @@ impl Mute {
 
 /// Whether two stack pointers lie in one stack; a pointer at the very top belongs to the stack below it.
 fn same_stack(a: u32, b: u32) -> bool {
-    (a.wrapping_sub(1) ^ b.wrapping_sub(1)) & STACK_MASK == 0
+    stack_of(a) == stack_of(b)
+}
+
+/// A number that stands for the stack that a stack pointer lies in.
+pub fn stack_of(pointer: u32) -> u32 {
+    pointer.wrapping_sub(1) & STACK_MASK
 }
 
 #[cfg(test)]

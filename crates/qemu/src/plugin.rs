@@ -118,7 +118,7 @@ fn start(info: &Info, config: congruent_wire::Config) -> Result<Session, String>
     }
     let api = Api::bind(info.api())
         .map_err(|missing| format!("this QEMU lacks {missing}; install QEMU 10.0 or newer, built with plugins"))?;
-    Session::new(api, &info.target(), config)
+    Session::new(api, info.api(), &info.target(), config)
 }
 
 /// A block is being translated.

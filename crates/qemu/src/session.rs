@@ -1,16 +1,19 @@
 //! One check, from inside QEMU: guest instructions in, events to the judge, results to the program.
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{Config as JudgeConfig, PageId, Shadow, Stats};
-use congruent_trace::{AccessKind, Event, Maintenance, Scope, Site};
-use congruent_wire::{Config, FailureKind, Message};
+use congruent_shadow::{PageId, Stats};
+use congruent_trace::file::{Header, Target as Operands, Validity};
+use congruent_trace::{AccessKind, Event, IndexForm, Maintenance, Scope, Site};
+use congruent_wire::{Config, FailureKind, Message, Record};
 
 use crate::api::{AccessInfo, AccessShape, Api, Block, Insn, Reader, Registers, Target};
 use crate::channel::Channel;
 use crate::cpu::{self, ControlStore, Cpu};
 use crate::guest::{CacheInstruction, Meaning, Offset, Operand, Pointer};
+use crate::judge::Judge;
 use crate::mute::Mute;
 use crate::plugin;
 use crate::registers::{self, Environment};
@@ -53,9 +56,16 @@ enum Reached {
     Nothing,
 }
 
+/// Whether code at this address is the kernel's, on every architecture in view: the lower half is user programs'.
+const fn is_kernel(pc: u32) -> bool {
+    pc >> 31 == 1
+}
+
 /// How many slow steps pass between two looks at the clock.
 const STEPS_PER_LOOK: u32 = 1024;
 const STATUS_INTERVAL: Duration = Duration::from_millis(200);
+/// How much of a recording the end of the process may take.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 /// The number of values of QEMU's access description whose shape is remembered.
 const SHAPES: usize = 1 << 18;
 
@@ -63,7 +73,7 @@ const SHAPES: usize = 1 << 18;
 pub struct Session {
     translations: Translations,
     shapes: Box<[u8; SHAPES]>,
-    shadow: Shadow,
+    judge: Judge,
     stopped: bool,
     geometry: CacheGeometry,
     cpu: Box<dyn Cpu>,
@@ -77,6 +87,10 @@ pub struct Session {
     reported: usize,
     steps: u32,
     last_status: Instant,
+    last_flush: Instant,
+    /// While recording: the shapes of accesses, known only to the slow path, so that nothing is taken as quiet.
+    recorded_shapes: Option<Box<[u8; SHAPES]>>,
+    record: Option<Record>,
 }
 
 impl Session {
@@ -84,16 +98,34 @@ impl Session {
     ///
     /// # Errors
     /// A sentence that says why this guest cannot be checked in this QEMU, and what to do.
-    pub fn new(api: Api, target: &str, config: Config) -> Result<Self, String> {
+    pub fn new(api: Api, qemu_api: i32, target: &str, config: Config) -> Result<Self, String> {
         let cpu = cpu::of_target(target, &api)?;
         let geometry = CacheGeometry::try_from(config.geometry).map_err(|error| format!("the geometry: {error}"))?;
         if geometry.page() < GRANULE {
             return Err(format!("pages of {} bytes are not supported; the smallest is {GRANULE}", geometry.page()));
         }
+        let shapes = || vec![0; SHAPES].into_boxed_slice().try_into().map_err(|_| "out of memory");
+        let mut judge = Judge::new(geometry);
+        if let Some(record) = &config.record {
+            let path = record.file.display();
+            let header = Header {
+                version: congruent_trace::file::VERSION,
+                target: target.into(),
+                geometry: geometry.into(),
+                index: cpu.index_form(),
+                muted: record.muted.clone(),
+                qemu_api,
+                valid: Validity::OF_FILTER,
+            };
+            let started = File::create(&record.file).and_then(|file| judge.record(file, &header));
+            started.map_err(|error| format!("cannot write the recording `{path}`: {error}; give --record another file"))?;
+        }
         Ok(Self {
+            recorded_shapes: judge.is_recording().then(shapes).transpose()?,
+            record: config.record,
             translations: Translations::new(),
-            shapes: vec![0; SHAPES].into_boxed_slice().try_into().map_err(|_| "out of memory")?,
-            shadow: Shadow::new(JudgeConfig::new(geometry)),
+            shapes: shapes()?,
+            judge,
             stopped: false,
             geometry,
             cpu,
@@ -106,6 +138,7 @@ impl Session {
             reported: 0,
             steps: 0,
             last_status: Instant::now(),
+            last_flush: Instant::now(),
         })
     }
 
@@ -169,6 +202,9 @@ impl Session {
                 Meaning::Cache(_) | Meaning::Prefetch(_) | Meaning::Translation => {
                     api.on_execution(insn, registers::execution_with_environment, Registers::Read, data);
                 }
+                Meaning::Other if self.judge.is_recording() && is_kernel(pc) && word.is_some_and(|word| self.cpu.calls(word)) => {
+                    api.on_execution(insn, registers::execution_with_environment, Registers::Read, data);
+                }
                 Meaning::PartialWord(_) | Meaning::Other => {}
             }
             let muted_store = |word| self.mute.is_used() && self.cpu.may_store_control(word);
@@ -190,8 +226,8 @@ impl Session {
         let offset = target.offset | (vaddr % GRANULE);
         let (page, colour, size) = (target.page, target.colour, 1 << shape.size_shift);
         match shape.kind {
-            AccessKind::Load => self.shadow.quiet_load(page, colour, offset, size),
-            AccessKind::Store => self.shadow.quiet_store(page, colour, offset, size, site),
+            AccessKind::Load => self.judge.quiet_load(page, colour, offset, size),
+            AccessKind::Store => self.judge.quiet_store(page, colour, offset, size, site),
         }
     }
 
@@ -209,16 +245,24 @@ impl Session {
         if self.stopped {
             return;
         }
-        let shape = self.api.shape(info);
+        let shapes = self.recorded_shapes.as_mut().unwrap_or(&mut self.shapes);
+        let remembered = shapes.get_mut(info.0 as usize);
+        let shape = match remembered.as_deref().and_then(|shape| AccessShape::unpack(*shape)) {
+            Some(shape) => shape,
+            None => {
+                let shape = self.api.shape(info);
+                if let Some(remembered) = remembered {
+                    *remembered = shape.pack();
+                }
+                shape
+            }
+        };
         if self.cpu.has_control_at(vaddr) {
             match shape.kind {
                 AccessKind::Load => self.cpu.control_load(vaddr),
                 AccessKind::Store => self.control_store(info, vaddr, site, false),
             }
             return;
-        }
-        if let Some(remembered) = self.shapes.get_mut(info.0 as usize) {
-            *remembered = shape.pack();
         }
         self.judge_access(info, shape.kind, vaddr, 1 << shape.size_shift, site);
     }
@@ -236,6 +280,12 @@ impl Session {
             ControlStore::Cache { op, scope } => {
                 // The register that says so may have changed attributes as well.
                 self.translations.forget();
+                let target = match scope {
+                    Scope::Line { vaddr, paddr } => Operands::Bytes { vaddr, paddr, bytes: 1 },
+                    Scope::Index { set, way } => Operands::Index(IndexForm::resolved(set, way)),
+                    Scope::Whole => Operands::Whole,
+                };
+                self.judge.note_operation(op, target, site, muted, 0);
                 self.maintain(op, scope, site, muted);
             }
         }
@@ -254,9 +304,9 @@ impl Session {
             let piece = size.min(GRANULE - vaddr % GRANULE);
             match self.reach(info, vaddr) {
                 Reached::Cached(page, offset) => {
-                    self.shadow.access(kind, page, VirtAddr(vaddr.into()), offset, piece, site);
+                    self.judge.access(kind, page, VirtAddr(vaddr.into()), offset, piece, site);
                 }
-                Reached::Uncached(paddr) => self.shadow.apply(&Event::Uncached { kind, paddr, size: piece, site }),
+                Reached::Uncached(paddr) => self.judge.bypass(&Event::Uncached { kind, paddr, size: piece, site }),
                 Reached::Harmless => self.harmless += 1,
                 Reached::Nothing => {}
             }
@@ -285,7 +335,7 @@ impl Session {
         };
         // SAFETY: as above.
         if !unsafe { self.cpu.is_cached(vaddr, paddr, &mut self.reader) } {
-            if self.shadow.knows(self.geometry.frame(paddr)) {
+            if self.judge.knows(self.geometry.frame(paddr)) {
                 return Reached::Uncached(paddr);
             }
             self.translations.remember_harmless(vaddr);
@@ -301,16 +351,16 @@ impl Session {
     /// The shadow of the frame of cacheable memory.
     fn page(&mut self, paddr: PhysAddr) -> PageId {
         let frame = self.geometry.frame(paddr);
-        if !self.shadow.knows(frame) {
+        if !self.judge.knows(frame) {
             // What goes past the cache to it matters from now on.
             self.translations.forget();
         }
-        self.shadow.page(frame)
+        self.judge.page(frame)
     }
 
     /// The counters of the judge, and what did not have to be shown to it.
     fn stats(&self) -> Stats {
-        let judged = self.shadow.stats();
+        let judged = self.judge.stats();
         Stats { uncached: judged.uncached + self.harmless, ..judged }
     }
 
@@ -356,14 +406,23 @@ impl Session {
     /// Called from an execution callback that reads registers, with the environment it received.
     pub unsafe fn execute(&mut self, instruction: Instruction, environment: Environment) {
         // SAFETY: by this function's contract, here and below.
-        if self.stopped || !unsafe { self.cpu.executes(instruction.word, &mut self.reader) } {
+        if self.stopped {
+            return;
+        }
+        if self.judge.is_recording() && self.cpu.calls(instruction.word) {
+            // SAFETY: as above.
+            let stack = unsafe { self.cpu.register(self.cpu.stack_pointer(), &mut self.reader, environment) };
+            return self.judge.note_call(instruction.pc, stack);
+        }
+        // SAFETY: as above.
+        if !unsafe { self.cpu.executes(instruction.word, &mut self.reader) } {
             return;
         }
         match self.cpu.decode(instruction.word) {
             // SAFETY: as above.
             Meaning::Cache(what) => unsafe { self.maintain_as(what, instruction, environment) },
             // SAFETY: as above.
-            Meaning::Prefetch(pointer) => unsafe { self.prefetch(pointer, environment) },
+            Meaning::Prefetch(pointer) => unsafe { self.prefetch(pointer, instruction.site(), environment) },
             Meaning::Translation => {
                 // Remembered translations are void from the next access on.
                 self.translations.forget();
@@ -382,6 +441,12 @@ impl Session {
         // SAFETY: by this function's contract.
         let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
         let muted = self.mute.is_used() && self.mute.covers(instruction.pc, register(self.cpu.stack_pointer()));
+        if self.judge.is_recording() {
+            // SAFETY: as above.
+            unsafe { self.note_operation(what, site, muted, environment) };
+        }
+        // SAFETY: as above.
+        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
         match operand {
             Operand::Whole => self.maintain(op, Scope::Whole, site, muted),
             Operand::Index { register: number, offset } => {
@@ -405,11 +470,49 @@ impl Session {
         self.step();
     }
 
+    /// Records an operation as the instruction has it, for whatever cache it will be judged with.
+    ///
+    /// # Safety
+    /// As [`execute`](Self::execute).
+    unsafe fn note_operation(&mut self, what: CacheInstruction, site: Site, muted: bool, environment: Environment) {
+        // SAFETY: by this function's contract.
+        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
+        let stack = register(self.cpu.stack_pointer());
+        let (first, last) = match what.operand {
+            Operand::Whole => return self.judge.note_operation(what.op, Operands::Whole, site, muted, stack),
+            Operand::Index { register: number, offset } => {
+                let mut operand = register(number).wrapping_add_signed(offset);
+                if self.cpu.index_form() == IndexForm::Resolved
+                    && let Scope::Index { set, way } = self.cpu.index(&self.geometry, operand)
+                {
+                    operand = IndexForm::resolved(set, way);
+                }
+                return self.judge.note_operation(what.op, Operands::Index(operand), site, muted, stack);
+            }
+            Operand::Address { register: number, offset } => {
+                let vaddr = register(number).wrapping_add_signed(offset);
+                (vaddr, vaddr)
+            }
+            Operand::Range { first, last } => (register(first), register(last)),
+        };
+        let mut next = (first <= last).then_some(first);
+        while let Some(vaddr) = next {
+            let end_of_page = vaddr | (GRANULE - 1);
+            let bytes = end_of_page.min(last) - vaddr + 1;
+            // SAFETY: by this function's contract.
+            if let Some(paddr) = unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) } {
+                let target = Operands::Bytes { vaddr: VirtAddr(vaddr.into()), paddr, bytes };
+                self.judge.note_operation(what.op, target, site, muted, stack);
+            }
+            next = end_of_page.checked_add(1).filter(|vaddr| *vaddr <= last);
+        }
+    }
+
     /// A prefetch of a page that is not mapped does nothing; one that the hardware may also ignore is taken to fill.
     ///
     /// # Safety
     /// As [`execute`](Self::execute).
-    unsafe fn prefetch(&mut self, pointer: Pointer, environment: Environment) {
+    unsafe fn prefetch(&mut self, pointer: Pointer, site: Site, environment: Environment) {
         // SAFETY: by this function's contract.
         let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
         let base = register(pointer.register);
@@ -431,7 +534,7 @@ impl Session {
             }
             (self.page(paddr), self.geometry.page_offset(paddr.0))
         };
-        self.shadow.prefetch(page, VirtAddr(vaddr.into()), offset);
+        self.judge.prefetch(page, VirtAddr(vaddr.into()), offset, site);
     }
 
     fn maintain_line(&mut self, op: Maintenance, vaddr: u32, site: Site, muted: bool) {
@@ -443,8 +546,7 @@ impl Session {
     }
 
     fn maintain(&mut self, op: Maintenance, scope: Scope, site: Site, muted: bool) {
-        let event = Event::Maintain { op, scope, site };
-        if muted { self.shadow.apply_muted(&event) } else { self.shadow.apply(&event) }
+        self.judge.maintain(op, scope, site, muted);
     }
 
     /// A block starts, while something is muted.
@@ -463,7 +565,7 @@ impl Session {
 
     /// Something slow was done: now and then, tell the program how things stand.
     fn step(&mut self) {
-        if self.shadow.findings().len() > self.reported {
+        if self.judge.findings().len() > self.reported {
             self.send_new_findings();
         }
         self.steps += 1;
@@ -473,18 +575,31 @@ impl Session {
         self.steps = 0;
         if self.last_status.elapsed() >= STATUS_INTERVAL {
             self.last_status = Instant::now();
-            let findings = self.shadow.findings().len() as u64;
+            if self.last_flush.elapsed() >= FLUSH_INTERVAL {
+                self.last_flush = Instant::now();
+                self.judge.flush();
+            }
+            self.tell_of_recording();
+            let findings = self.judge.findings().len() as u64;
             let message = Message::Status { stats: self.stats(), findings };
             self.send(&message);
         }
     }
 
+    /// Tells the program that the recording has ended early, if it has.
+    fn tell_of_recording(&mut self) {
+        if let (Some(error), Some(record)) = (self.judge.recording_failure(), &self.record) {
+            let reason = format!("the recording `{}` ends early: {error}", record.file.display());
+            self.send(&Message::RecordingFailed { reason });
+        }
+    }
+
     fn send_new_findings(&mut self) {
-        for index in self.reported..self.shadow.findings().len() {
-            let finding = self.shadow.findings()[index].clone();
+        for index in self.reported..self.judge.findings().len() {
+            let finding = self.judge.findings()[index].clone();
             self.send(&Message::Finding { finding, chains: Vec::new() });
         }
-        self.reported = self.shadow.findings().len();
+        self.reported = self.judge.findings().len();
     }
 
     fn send(&mut self, message: &Message) {
@@ -504,9 +619,11 @@ impl Session {
 
     /// QEMU is leaving: the whole result.
     pub fn finish(&mut self) {
+        self.judge.finish(self.stats(), self.limits());
+        self.tell_of_recording();
         let message = Message::Final {
             stats: self.stats(),
-            findings: self.shadow.findings().to_vec(),
+            findings: self.judge.findings().to_vec(),
             chains: Vec::new(),
             limits: self.limits(),
         };

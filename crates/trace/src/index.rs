@@ -17,6 +17,12 @@ pub enum IndexForm {
 }
 
 impl IndexForm {
+    /// The operand of [`Resolved`](Self::Resolved) for a set and way, which are below 2^24 and 2^8.
+    #[must_use]
+    pub const fn resolved(set: u32, way: u32) -> u32 {
+        set << 8 | way
+    }
+
     /// The set and way that `operand` names in this cache.
     #[must_use]
     pub const fn scope(self, geometry: &CacheGeometry, operand: u32) -> Scope {

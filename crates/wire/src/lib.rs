@@ -77,6 +77,18 @@ pub struct Config {
     /// Whether to follow the guest's calls, so that findings can name the callers.
     #[serde(default)]
     pub backtraces: bool,
+    /// What is to be recorded, if anything.
+    #[serde(default)]
+    pub record: Option<Record>,
+}
+
+/// A recording to be made.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The file, by its whole path; whatever is in it is replaced.
+    pub file: PathBuf,
+    /// What `--mute` was given, as the user wrote it.
+    pub muted: Vec<String>,
 }
 
 /// The call chain that findings name by its number.
@@ -131,6 +143,11 @@ pub enum Message {
         /// Whose fault.
         kind: FailureKind,
         /// What is wrong, and the remedy, in one line.
+        reason: String,
+    },
+    /// The recording cannot be written any more; the judging goes on.
+    RecordingFailed {
+        /// Why, in one line.
         reason: String,
     },
     /// QEMU is leaving: the whole result.

@@ -1,7 +1,7 @@
 //! An ARMv4–v6 processor: registers as QEMU describes them, translations and attributes from the guest's own tables.
 
 use congruent_geometry::{CacheGeometry, PhysAddr};
-use congruent_trace::Scope;
+use congruent_trace::{IndexForm, Scope};
 
 use super::{Cpu, Unsupported};
 use crate::api::{Api, Reader, Register};
@@ -103,8 +103,16 @@ impl Cpu for Arm {
         14
     }
 
+    fn index_form(&self) -> IndexForm {
+        arm::INDEX
+    }
+
+    fn calls(&self, word: u32) -> bool {
+        arm::calls(word)
+    }
+
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope {
-        arm::index(geometry, operand)
+        arm::INDEX.scope(geometry, operand)
     }
 
     unsafe fn resolve(&mut self, vaddr: u32, _api: &Api, reader: &mut Reader) -> Option<PhysAddr> {

@@ -8,7 +8,7 @@
 //! table's where hardware reads it, else the one that the guest wrote (`guest/mips_tlb.rs`).
 
 use congruent_geometry::{CacheGeometry, PhysAddr};
-use congruent_trace::Scope;
+use congruent_trace::{IndexForm, Scope};
 
 use super::{Cpu, Unsupported};
 use crate::api::{Api, Reader, Register};
@@ -182,8 +182,16 @@ impl Cpu for Mips {
         31
     }
 
+    fn index_form(&self) -> IndexForm {
+        mips::INDEX
+    }
+
+    fn calls(&self, word: u32) -> bool {
+        mips::calls(word)
+    }
+
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope {
-        mips::index(geometry, operand)
+        mips::INDEX.scope(geometry, operand)
     }
 
     unsafe fn resolve(&mut self, vaddr: u32, api: &Api, reader: &mut Reader) -> Option<PhysAddr> {

@@ -7,7 +7,7 @@ mod mips;
 mod sh4;
 
 use congruent_geometry::{CacheGeometry, PhysAddr};
-use congruent_trace::{Maintenance, Scope};
+use congruent_trace::{IndexForm, Maintenance, Scope};
 
 use crate::api::{Api, Reader, Register};
 use crate::guest::Meaning;
@@ -89,6 +89,16 @@ pub trait Cpu {
 
     /// The set and way that the operand of an index operation names.
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope;
+
+    /// How the operands of index operations are coded, if a recording can take them apart for any cache.
+    fn index_form(&self) -> IndexForm {
+        IndexForm::Resolved
+    }
+
+    /// Whether an instruction calls a function: for the call stacks of recordings.
+    fn calls(&self, _word: u32) -> bool {
+        false
+    }
 
     /// The physical address of a maintenance operand, `None` if it is not mapped.
     ///

@@ -4,8 +4,7 @@
 //! transfer operations"; *ARM1136 Technical Reference Manual* (DDI 0211), 3.3.17; *ARM926EJ-S Technical Reference Manual*
 //! (DDI 0198), 2.3.10 for test-and-clean.
 
-use congruent_geometry::CacheGeometry;
-use congruent_trace::{Maintenance, Scope};
+use congruent_trace::{IndexForm, Maintenance};
 
 use super::arm_tables::ControlRegister;
 use super::{CacheInstruction, Meaning, Offset, Operand, Pointer};
@@ -135,15 +134,20 @@ fn cache(crm: u32, op2: u32, reads: bool, register: u8) -> Meaning {
     Meaning::Cache(CacheInstruction { op, operand })
 }
 
-/// The set and way of a set/way operand: the way in the topmost bits, the set above the line offset (DDI 0100I, B6.6.5).
-pub fn index(geometry: &CacheGeometry, operand: u32) -> Scope {
-    let way_bits = geometry.ways().trailing_zeros();
-    let way = if way_bits == 0 { 0 } else { operand >> (32 - way_bits) };
-    Scope::Index { set: operand >> geometry.line_shift() & (geometry.sets() - 1), way }
+/// How operands of set/way operations name set and way.
+pub const INDEX: IndexForm = IndexForm::WayOnTop;
+
+/// Whether an instruction calls a function: `bl`, and `blx` to a register or to Thumb (DDI 0100I, A4.1.5, A4.1.8).
+pub fn calls(word: u32) -> bool {
+    let branches_and_links = word >> 24 & 0xf == 0xb && word >> 28 != 15;
+    branches_and_links || word & 0x0fff_fff0 == 0x012f_ff30 || word >> 25 == 0x7d
 }
 
 #[cfg(test)]
 mod tests {
+    use congruent_geometry::CacheGeometry;
+    use congruent_trace::Scope;
+
     use super::*;
     use Maintenance::*;
 
@@ -252,8 +256,8 @@ mod tests {
     #[test]
     fn set_and_way_are_where_the_manual_puts_them() {
         let cache = CacheGeometry::new(32 << 10, 4, 32).unwrap();
-        assert_eq!(index(&cache, 3 << 30 | 5 << 5), Scope::Index { set: 5, way: 3 });
+        assert_eq!(INDEX.scope(&cache, 3 << 30 | 5 << 5), Scope::Index { set: 5, way: 3 });
         let direct = CacheGeometry::new(16 << 10, 1, 32).unwrap();
-        assert_eq!(index(&direct, 511 << 5), Scope::Index { set: 511, way: 0 });
+        assert_eq!(INDEX.scope(&direct, 511 << 5), Scope::Index { set: 511, way: 0 });
     }
 }

@@ -3,8 +3,7 @@
 //! Sources: *MIPS32 Architecture for Programmers Volume II-A* (MD00086), CACHE, CACHEE, SYNCI, LWL, LWR, TLBWI, MTC0; the
 //! coding of index operands in the same volume, "CACHE", figure of "Usage of Address Fields to Select Index and Way".
 
-use congruent_geometry::CacheGeometry;
-use congruent_trace::{Maintenance, Scope};
+use congruent_trace::{IndexForm, Maintenance};
 
 use super::mips_tables::WalkerRegister;
 use super::mips_tlb::EntryRegister;
@@ -143,10 +142,17 @@ fn cop0(word: u32) -> Meaning {
     }
 }
 
-/// The set and way of an index operation's operand: the way sits just above the index bits.
-pub fn index(geometry: &CacheGeometry, operand: u32) -> Scope {
-    let line = operand >> geometry.line_shift();
-    Scope::Index { set: line & (geometry.sets() - 1), way: (line / geometry.sets()) & (geometry.ways() - 1) }
+/// How operands of index operations name set and way.
+pub const INDEX: IndexForm = IndexForm::WayAboveSet;
+
+/// Whether an instruction calls a function: `jal`, `jalx`, `jalr`, `bal` and the other branches that link.
+pub fn calls(word: u32) -> bool {
+    match word >> 26 {
+        0x03 | 0x1d => true,
+        0x00 => word & 0x3f == 0x09 && word >> 11 & 31 == 31,
+        0x01 => matches!(word >> 16 & 31, 0x10..=0x13),
+        _ => false,
+    }
 }
 
 /// What decides whether memory at an address is cached (MD00090, "Virtual Address Space").
@@ -173,6 +179,9 @@ impl Segment {
 
 #[cfg(test)]
 mod tests {
+    use congruent_geometry::CacheGeometry;
+    use congruent_trace::Scope;
+
     use super::*;
     use Maintenance::*;
 
@@ -255,7 +264,7 @@ mod tests {
         let cache = CacheGeometry::new(32 << 10, 4, 32).unwrap();
         let mut seen = std::collections::HashSet::new();
         for address in (0x8000_0000u32..0x8000_8000).step_by(32) {
-            let Scope::Index { set, way } = index(&cache, address) else { unreachable!() };
+            let Scope::Index { set, way } = INDEX.scope(&cache, address) else { unreachable!() };
             assert!(seen.insert((set, way)));
         }
         assert_eq!(seen.len() as u32, cache.sets() * cache.ways());

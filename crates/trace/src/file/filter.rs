@@ -132,7 +132,7 @@ impl Filter {
         size: u32,
         site: Site,
         hazardous: bool,
-        keep: &mut impl FnMut(&Event),
+        keep: &mut (impl FnMut(&Event) + ?Sized),
     ) {
         let first = paddr.0 as u32 & (BLOCK - 1);
         if first + size > BLOCK {
@@ -193,7 +193,8 @@ impl Filter {
                 keep(&event);
             }
             AccessKind::Store => {
-                if self.block_mut(at).storer != site.0 {
+                let block = self.block_mut(at);
+                if block.storer != site.0 || block.pending != 0 {
                     self.put_off(at, vaddr, mask, site, keep);
                 }
             }
@@ -211,7 +212,7 @@ impl Filter {
         size: u32,
         site: Site,
         hazardous: bool,
-        keep: &mut impl FnMut(&Event),
+        keep: &mut (impl FnMut(&Event) + ?Sized),
     ) {
         let who = self.who(vaddr);
         for part in blocks_of(paddr, size.into()) {
@@ -227,7 +228,7 @@ impl Filter {
     }
 
     /// A prefetch of the line that holds an address.
-    pub fn prefetch(&mut self, vaddr: VirtAddr, paddr: PhysAddr, site: Site, keep: &mut impl FnMut(&Event)) {
+    pub fn prefetch(&mut self, vaddr: VirtAddr, paddr: PhysAddr, site: Site, keep: &mut (impl FnMut(&Event) + ?Sized)) {
         let (at, is_new) = self.find_or_make(paddr);
         self.begin(at, self.who(vaddr), keep);
         let filled = widened(bytes(paddr.0 as u32 & (BLOCK - 1), 1));
@@ -256,7 +257,7 @@ impl Filter {
         size: u32,
         site: Site,
         hazardous: bool,
-        keep: &mut impl FnMut(&Event),
+        keep: &mut (impl FnMut(&Event) + ?Sized),
     ) {
         let (who, generation) = (self.who(vaddr), self.code_generation);
         let mut is_known = !hazardous;
@@ -286,7 +287,7 @@ impl Filter {
     }
 
     /// An access that goes past the cache: by a program, or by a device.
-    pub fn bypass(&mut self, event: &Event, keep: &mut impl FnMut(&Event)) {
+    pub fn bypass(&mut self, event: &Event, keep: &mut (impl FnMut(&Event) + ?Sized)) {
         let (paddr, len) = match *event {
             Event::Uncached { paddr, size, .. } => (paddr, u64::from(size)),
             Event::Dma { paddr, len, .. } => (paddr, len),
@@ -309,7 +310,7 @@ impl Filter {
     }
 
     /// Something that is kept and concerns everything: the events that are none of the others.
-    pub fn other(&mut self, event: &Event, keep: &mut impl FnMut(&Event)) {
+    pub fn other(&mut self, event: &Event, keep: &mut (impl FnMut(&Event) + ?Sized)) {
         self.end_all(keep);
         match *event {
             Event::Cpu { cpu } => self.cpu = cpu.into(),
@@ -320,7 +321,7 @@ impl Filter {
     }
 
     /// Maintenance of the data side follows, muted or not. It is always kept, by the caller.
-    pub fn before_operation(&mut self, op: Maintenance, target: Target, keep: &mut impl FnMut(&Event)) {
+    pub fn before_operation(&mut self, op: Maintenance, target: Target, keep: &mut (impl FnMut(&Event) + ?Sized)) {
         let discards = op == Maintenance::Invalidate;
         match target {
             Target::Bytes { paddr, bytes, .. } => {
@@ -337,12 +338,12 @@ impl Filter {
     }
 
     /// The run is over: gives out everything that was put off.
-    pub fn end_all(&mut self, keep: &mut impl FnMut(&Event)) {
+    pub fn end_all(&mut self, keep: &mut (impl FnMut(&Event) + ?Sized)) {
         (0..CLASSES).for_each(|class| self.end_class(class, false, keep));
     }
 
     /// Ends the runs of all blocks of a class.
-    fn end_class(&mut self, class: usize, discards: bool, keep: &mut impl FnMut(&Event)) {
+    fn end_class(&mut self, class: usize, discards: bool, keep: &mut (impl FnMut(&Event) + ?Sized)) {
         let mut listed = std::mem::take(&mut self.listed[class]);
         for at in listed.drain(..) {
             self.give_out(at, keep);
@@ -357,7 +358,7 @@ impl Filter {
     }
 
     /// Ends the run of a block.
-    fn end(&mut self, at: u32, keep: &mut impl FnMut(&Event)) {
+    fn end(&mut self, at: u32, keep: &mut (impl FnMut(&Event) + ?Sized)) {
         self.give_out(at, keep);
         let block = self.block_mut(at);
         (block.loaded, block.stored, block.fetched) = (0, 0, 0);
@@ -365,7 +366,7 @@ impl Filter {
 
     /// Begins a run of `who`, unless it is under way.
     #[inline]
-    fn begin(&mut self, at: u32, who: u64, keep: &mut impl FnMut(&Event)) {
+    fn begin(&mut self, at: u32, who: u64, keep: &mut (impl FnMut(&Event) + ?Sized)) {
         let generation = self.generation[at as usize % CLASSES];
         let block = self.block_mut(at);
         if block.who == who && block.generation == generation {
@@ -379,7 +380,7 @@ impl Filter {
     }
 
     #[inline]
-    fn put_off(&mut self, at: u32, vaddr: VirtAddr, mask: u128, site: Site, keep: &mut impl FnMut(&Event)) {
+    fn put_off(&mut self, at: u32, vaddr: VirtAddr, mask: u128, site: Site, keep: &mut (impl FnMut(&Event) + ?Sized)) {
         let words = mask.trailing_zeros() as usize / WORD..=(127 - mask.leading_zeros() as usize) / WORD;
         let pending = self.pending(at, vaddr);
         // Two instructions that store different bytes of a word: rare, and a word remembers one.
@@ -436,14 +437,15 @@ impl Filter {
 
     /// Gives out what was put off.
     #[inline]
-    fn give_out(&mut self, at: u32, keep: &mut impl FnMut(&Event)) {
+    fn give_out(&mut self, at: u32, keep: &mut (impl FnMut(&Event) + ?Sized)) {
         let place = std::mem::take(&mut self.block_mut(at).pending);
         if place != 0 {
+            self.block_mut(at).storer = SEVERAL;
             self.give_out_now(at, place - 1, keep);
         }
     }
 
-    fn give_out_now(&mut self, at: u32, place: u32, keep: &mut impl FnMut(&Event)) {
+    fn give_out_now(&mut self, at: u32, place: u32, keep: &mut (impl FnMut(&Event) + ?Sized)) {
         let base = self.bases[at as usize / BLOCKS] + u64::from(at) % BLOCKS as u64 * u64::from(BLOCK);
         let pending = &self.pending[place as usize];
         let access = |kind, first: u32, size, site| Event::Access {

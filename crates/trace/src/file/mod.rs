@@ -29,7 +29,7 @@ pub use writer::{Writer, append_end};
 pub const VERSION: u32 = 1;
 
 /// How many code addresses of a call chain are kept, innermost first.
-pub const CHAIN: usize = 8;
+pub const CHAIN: usize = 16;
 
 /// The first block of a file: what was recorded, and what it may be used for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
