@@ -85,8 +85,9 @@ impl Browser {
         }
         if run::quietly(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0") {
             eprintln!("  installing chromium …");
-            let install = ["install", "--yes", "--no-install-recommends", "chromium"];
-            run::quietly(Command::new("apt-get").args(install).env("DEBIAN_FRONTEND", "noninteractive"))?;
+            for words in [&["update"][..], &["install", "--yes", "--no-install-recommends", "chromium"]] {
+                run::quietly(Command::new("apt-get").args(words).env("DEBIAN_FRONTEND", "noninteractive"))?;
+            }
         }
         match on_path() {
             Some(program) => Ok(Self { program }),

@@ -57,8 +57,8 @@ pub fn perform() -> Result<()> {
 struct Image(Vec<u8>);
 
 impl Memory for Image {
-    fn ranges(&self) -> Vec<Range<u64>> {
-        vec![0..self.0.len() as u64]
+    fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
+        std::iter::once(0..self.0.len() as u64)
     }
 
     fn read(&self, address: u64, to: &mut [u8]) -> bool {

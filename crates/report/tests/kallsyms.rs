@@ -39,8 +39,8 @@ struct Image {
 }
 
 impl Memory for Image {
-    fn ranges(&self) -> Vec<Range<u64>> {
-        vec![self.start..self.start + self.bytes.len() as u64]
+    fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
+        std::iter::once(self.start..self.start + self.bytes.len() as u64)
     }
 
     fn read(&self, address: u64, to: &mut [u8]) -> bool {

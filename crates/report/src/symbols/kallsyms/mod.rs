@@ -19,7 +19,7 @@ use tables::{Names, Tokens, Window};
 pub trait Memory {
     /// What can be read. Addresses are those under which the kernel itself sees its image (its linear mapping): from 7.0 on, tables of
     /// 64-bit and of relocatable kernels are relative to their own place.
-    fn ranges(&self) -> Vec<Range<u64>>;
+    fn ranges(&self) -> impl Iterator<Item = Range<u64>>;
 
     /// Reads from `address` on; `false` if not all of it can be read.
     fn read(&self, address: u64, to: &mut [u8]) -> bool;
