@@ -9,8 +9,8 @@ use maud::{Markup, PreEscaped, html};
 
 use crate::explain::{class_name, explain};
 use crate::identity::{Same, by_identity};
-use crate::report::{Known, Report};
-use crate::text::{amount, doing, who};
+use crate::report::{Known, PartyEntry, Report};
+use crate::text::{amount, doing, place, who};
 
 impl Report {
     /// The report as JUnit XML, as Jenkins' schema `junit-10.xsd` and its many readers have it.
@@ -64,13 +64,19 @@ fn case(same: &Same<'_>) -> Markup {
 fn details(same: &Same<'_>) -> String {
     let entry = same.shown;
     let explanation = explain(entry);
-    let place = |line: &Option<String>| line.as_ref().map(|line| format!(" at {line}")).unwrap_or_default();
-    let consumer =
-        format!("{}: {}{}", who(&entry.consumer), doing(&entry.consumer, entry.consumer_colour), place(&entry.consumer.line));
-    let producer = entry.producer.as_ref().map_or_else(
-        || "a store that was not seen, or a loader".to_owned(),
-        |producer| format!("{}: {}{}", who(producer), doing(producer, entry.producer_colour), place(&producer.line)),
-    );
+    let called = |party: &PartyEntry| {
+        let callers: Vec<String> = party.chain.iter().map(|call| place(call.symbol.as_deref(), call.pc)).collect();
+        if callers.is_empty() { String::new() } else { format!(", called from {}", callers.join(", ")) }
+    };
+    let party = |party: &PartyEntry, colour| {
+        let at = party.line.as_ref().map(|line| format!(" at {line}")).unwrap_or_default();
+        format!("{}: {}{at}{}", who(party), doing(party, colour), called(party))
+    };
+    let consumer = party(&entry.consumer, entry.consumer_colour);
+    let producer = entry
+        .producer
+        .as_ref()
+        .map_or_else(|| "a store that was not seen, or a loader".to_owned(), |producer| party(producer, entry.producer_colour));
     format!(
         "seen {}\naccess by: {consumer}\nwritten by: {producer}\nwhy: {}\nmissing: {}",
         amount(same.occurrences, "time", "times"),

@@ -120,6 +120,15 @@ fn result(same: &Same<'_>) -> Value {
             "example": entry.example,
         },
     });
+    let stacks: Vec<Value> =
+        [Some(("called from", &entry.consumer)), entry.producer.as_ref().map(|party| ("written from", party))]
+            .into_iter()
+            .flatten()
+            .filter_map(|(what, party)| stack(what, party))
+            .collect();
+    if !stacks.is_empty() {
+        result["stacks"] = json!(stacks);
+    }
     if let Some(suppressed) = &entry.suppressed {
         result["suppressions"] = json!([{
             "kind": "external",
@@ -139,7 +148,7 @@ fn related(entry: &Entry) -> Vec<Value> {
     let mut related: Vec<Value> =
         entry.producer.iter().map(|producer| party(producer, entry.producer_colour, Some("written by "))).collect();
     related.extend(entry.maintenance_between.iter().map(|operation| {
-        let function = operation.symbol.as_deref().map(|symbol| symbol.rsplit_once('+').map_or(symbol, |(function, _)| function));
+        let function = operation.symbol.as_deref().map(without_offset);
         let mut location = location(function, Some(operation.pc), operation.line.as_deref());
         location["message"] = text(&format!("in between: {}", past(entry, operation)));
         location
@@ -148,6 +157,20 @@ fn related(entry: &Entry) -> Vec<Value> {
         location["id"] = json!(id);
     }
     related
+}
+
+/// The call chain of a party, innermost first, if it is known.
+fn stack(what: &str, party: &PartyEntry) -> Option<Value> {
+    let caller =
+        |symbol: Option<&str>, pc, line: Option<&str>| json!({ "location": location(symbol.map(without_offset), pc, line) });
+    let first = caller(party.symbol.as_deref(), party.pc, party.line.as_deref());
+    let callers = party.chain.iter().map(|call| caller(call.symbol.as_deref(), Some(call.pc), call.line.as_deref()));
+    let frames: Vec<Value> = std::iter::once(first).chain(callers).collect();
+    (frames.len() > 1).then(|| json!({ "message": text(what), "frames": frames }))
+}
+
+fn without_offset(symbol: &str) -> &str {
+    symbol.rsplit_once('+').map_or(symbol, |(function, _)| function)
 }
 
 fn party(party: &PartyEntry, colour: Option<u16>, lead: Option<&str>) -> Value {
