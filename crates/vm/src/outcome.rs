@@ -150,6 +150,8 @@ pub struct Outcome {
     pub steps: u64,
     /// What the judge found. Sites are those of [`site_name`].
     pub findings: Vec<Finding>,
+    /// What it found of programs that ran code which they had just written and had not said so: their own affair.
+    pub excused: Vec<Finding>,
     /// What the judge saw.
     pub stats: Stats,
     /// How many bytes were seen wrong, by programs, the kernel on their behalf, or the disk.

@@ -153,6 +153,8 @@ impl Setup {
 pub enum SetupError {
     /// The computer cannot be built.
     Machine(congruent_machine::ConfigError),
+    /// The judge cannot judge it.
+    Judge(congruent_shadow::ConfigError),
     /// The library cannot serve it.
     Library(congruent::ConfigError),
     /// The disk has no room for the swap.
@@ -170,6 +172,7 @@ impl fmt::Display for SetupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Machine(error) => error.fmt(f),
+            Self::Judge(error) => error.fmt(f),
             Self::Library(error) => error.fmt(f),
             Self::DiskTooSmall { swap, disk } => {
                 write!(f, "the swap takes {swap} sectors, but the disk has {disk}; give it more, or ask for less swap")

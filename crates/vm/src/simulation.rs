@@ -10,6 +10,7 @@ use crate::errno::Errno;
 use crate::kernel::Kernel;
 use crate::outcome::{Maintenance, Operations, Outcome, StepOutcome};
 use crate::setup::{Setup, SetupError};
+use crate::site::At;
 
 /// A simulation under way.
 ///
@@ -107,10 +108,13 @@ impl<M: Medium> Simulation<M> {
         let board = Rc::clone(&kernel.b);
         let mut hw = board.hw();
         let counters = hw.machine.total();
+        let found = hw.machine.sink().judge.findings().iter().cloned();
+        let (excused, findings) = found.partition(|finding| finding.consumer.site == At::UserRunEarly.site());
         Outcome {
             policy: setup.policy,
             steps: kernel.watch.step + kernel.preemptions,
-            findings: hw.machine.sink().judge.findings().to_vec(),
+            findings,
+            excused,
             stats: hw.machine.sink().judge.stats(),
             corrupted_bytes: kernel.watch.bytes,
             unnamed_bytes: kernel.watch.unnamed,

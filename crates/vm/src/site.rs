@@ -23,6 +23,7 @@ sites! {
     UserStore = "user: store",
     UserIncrement = "user: increment",
     UserRun = "user: run",
+    UserRunEarly = "user: run, before it said that it wrote code",
     CopyToUser = "copy_to_user",
     CopyFromUser = "copy_from_user",
     ClearPage = "clear_user_highpage",

@@ -7,7 +7,6 @@ use congruent_trace::Site;
 
 use crate::board::Hw;
 use crate::outcome::{Corruption, Whereabouts, Witness};
-use crate::site::At;
 
 /// How many corruptions are kept whole.
 const KEPT: usize = 64;
@@ -58,8 +57,7 @@ impl Watch {
                 step: self.step,
             };
             self.bytes += 1;
-            // The judge listens to the data side only, so far.
-            self.unnamed += u64::from(!named && sight.site != At::UserRun.site());
+            self.unnamed += u64::from(!named);
             self.first.get_or_insert(corruption);
             if self.corruptions.len() < KEPT {
                 self.corruptions.push(corruption);

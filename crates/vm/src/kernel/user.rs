@@ -177,18 +177,20 @@ impl<M: Medium> Kernel<M> {
             return Err(Errno::Fault);
         }
         for piece in pieces(bytes, self.page) {
+            // A program that has not said that it wrote code may run the old; the site tells the two apart.
+            let early = self.model.leaf(asid.0, bytes.area, piece.page).unsynced;
+            let site = if early { At::UserRunEarly } else { At::UserRun };
             let mut got = Vec::with_capacity(piece.len as usize);
             for at in (0..piece.len).step_by(8) {
                 let size = (piece.len - at).min(8);
+                let place = (asid, bytes.area, piece.page);
                 let fetched =
-                    self.touch((asid, bytes.area, piece.page), piece.offset + at, Need::Execute, At::UserRun, |hw, va| {
-                        hw.machine.fetch(hw.cpu, va, size)
-                    })?;
+                    self.touch(place, piece.offset + at, Need::Execute, site, |hw, va| hw.machine.fetch(hw.cpu, va, size))?;
                 got.extend_from_slice(&fetched.to_le_bytes()[..size as usize]);
             }
-            // A program that has not said that it wrote code may run the old.
-            if !self.model.leaf(asid.0, bytes.area, piece.page).unsynced {
-                self.booked_at(task, asid, bytes.area, piece, (Witness::Task(task), At::UserRun), &got)?;
+            // Mapping the page for execution may just have made it new.
+            if !early {
+                self.booked_at(task, asid, bytes.area, piece, (Witness::Task(task), site), &got)?;
             }
         }
         Ok(bytes.len)
@@ -198,14 +200,11 @@ impl<M: Medium> Kernel<M> {
         let asid = self.asid(task)?;
         self.reachable(asid, bytes)?;
         for piece in pieces(bytes, self.page) {
-            let area = self.area(asid, bytes.area)?;
-            let user = self.user(asid, area, piece.page);
-            let pte = self.b.hw().pte(asid, user.va);
-            if let Some(pte) = pte {
-                let page = self.page_of(pte.frame);
-                self.policy.sync_code(&self.b, page, user, piece.offset, piece.len)?;
-            }
-            // What is not mapped now becomes new when it is mapped again, if anybody executes it.
+            // Cache instructions fault as loads do.
+            let frame = self.fault(asid, bytes.area, piece.page, Need::Read, false)?;
+            let user = self.user(asid, self.area(asid, bytes.area)?, piece.page);
+            let page = self.page_of(frame);
+            self.policy.sync_code(&self.b, page, user, piece.offset, piece.len)?;
             if piece.len == self.page {
                 self.model.synced(asid.0, bytes.area, piece.page);
             }

@@ -167,6 +167,7 @@ impl Steps {
             42..45 => Op::Increment { area: self.area(), offset: 4 * self.below(700) },
             45..48 => Op::Run(self.bytes(40)),
             48 => Op::SyncCode(Bytes { area: self.area(), offset: PAGE * self.below(3), len: PAGE }),
+            49 if self.random.chance(1, 2) => Op::Protect { area: self.area(), write: self.random.chance(1, 2), execute: true },
             49 => Op::Thread { new: self.task() },
             50..54 => Op::Fork { child: self.task() },
             54 => Op::Exec { file: self.file(), arguments: self.below(200), seed },
