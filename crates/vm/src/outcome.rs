@@ -101,7 +101,7 @@ pub struct Operations {
     pub count: u64,
     /// How many failed.
     pub failed: u64,
-    /// What the machine did for them. For the accesses of programs this is counted only where they faulted.
+    /// What the machine did for them. Not counted for the accesses of programs, page faults included: see the totals.
     pub counters: Counters,
 }
 

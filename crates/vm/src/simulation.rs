@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 use congruent_machine::Medium;
 
@@ -28,7 +29,10 @@ use crate::site::At;
 pub struct Simulation<M: Medium> {
     setup: Setup,
     kernel: Kernel<M>,
+    /// Of system calls.
     operations: BTreeMap<&'static str, Operations>,
+    /// Of the programs' own accesses, which are many: name, how many, how many failed.
+    accesses: Vec<(&'static str, u64, u64)>,
     errors: BTreeMap<Errno, u64>,
 }
 
@@ -40,7 +44,7 @@ impl<M: Medium> Simulation<M> {
     /// [`SetupError`] says why there can be no such machine.
     pub fn new(setup: Setup, medium: M) -> Result<Self, SetupError> {
         let kernel = Kernel::new(&setup, medium)?;
-        Ok(Self { setup, kernel, operations: BTreeMap::new(), errors: BTreeMap::new() })
+        Ok(Self { setup, kernel, operations: BTreeMap::new(), accesses: Vec::new(), errors: BTreeMap::new() })
     }
 
     /// Takes one step. No other thread's access happens in the middle of it, as none is known.
@@ -49,17 +53,31 @@ impl<M: Medium> Simulation<M> {
         let before = watched.then(|| self.kernel.b.hw().machine.total());
         self.kernel.watch.first = None;
         let result = self.kernel.step(step);
-        let operations = self.operations.entry(step.op.name()).or_default();
-        operations.count += 1;
-        if let Some(before) = before {
-            operations.counters += self.kernel.b.hw().machine.total() - before;
+        let failed = u64::from(result.is_err());
+        match before {
+            Some(before) => {
+                let operations = self.operations.entry(step.op.name()).or_default();
+                operations.count += 1;
+                operations.failed += failed;
+                operations.counters += self.kernel.b.hw().machine.total() - before;
+            }
+            None => self.note_access(step.op.name(), failed),
         }
         if let Err(error) = result {
-            operations.failed += 1;
             *self.errors.entry(error).or_default() += 1;
         }
         self.kernel.watch.step += 1;
         StepOutcome { result, corrupt: self.kernel.watch.first }
+    }
+
+    fn note_access(&mut self, name: &'static str, failed: u64) {
+        match self.accesses.iter_mut().find(|known| core::ptr::eq(known.0, name)) {
+            Some(known) => {
+                known.1 += 1;
+                known.2 += failed;
+            }
+            None => self.accesses.push((name, 1, failed)),
+        }
     }
 
     /// Takes these steps, in this order, except that up to [`Setup::lookahead`] steps ahead accesses of other threads may happen
@@ -104,7 +122,12 @@ impl<M: Medium> Simulation<M> {
     /// What it all came to.
     #[must_use]
     pub fn finish(self) -> Outcome {
-        let Self { setup, kernel, operations, errors } = self;
+        let Self { setup, kernel, mut operations, accesses, errors } = self;
+        for (name, count, failed) in accesses {
+            let known = operations.entry(name).or_default();
+            known.count += count;
+            known.failed += failed;
+        }
         let board = Rc::clone(&kernel.b);
         let mut hw = board.hw();
         let counters = hw.machine.total();

@@ -85,7 +85,7 @@ impl<M: Medium> Kernel<M> {
     fn check_direct(&mut self, file: FileId, at: u32, len: u32) -> Result<(), Errno> {
         let object = self.file(file)?;
         let piped = object.piped > 0;
-        if at % SECTOR_LEN != 0 || len % SECTOR_LEN != 0 || at.checked_add(len).is_none() {
+        if !at.is_multiple_of(SECTOR_LEN) || !len.is_multiple_of(SECTOR_LEN) || at.checked_add(len).is_none() {
             return Err(Errno::Invalid);
         }
         if piped { Err(Errno::Busy) } else { Ok(()) }

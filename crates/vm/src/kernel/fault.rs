@@ -23,7 +23,7 @@ impl<M: Medium> Kernel<M> {
         let write = need == Need::Write;
         let denied = match need {
             Need::Read => false,
-            Need::Write => !area.write && !(force && !area.shared),
+            Need::Write => !area.write && (!force || area.shared),
             Need::Execute => !area.execute,
         };
         if entry == Entry::Hole || denied {

@@ -67,7 +67,7 @@ impl<M: Medium> Kernel<M> {
         let mut bytes = vec![0; to.len as usize];
         self.policy.read(&self.b, page, offset, &mut bytes)?;
         self.file_seen(file, index, offset, At::FileRead, Some(frame), &bytes);
-        self.to_user(task, to, &bytes)
+        self.give_to_user(task, to, &bytes)
     }
 
     /// The kernel saw bytes of a file.
@@ -94,8 +94,9 @@ impl<M: Medium> Kernel<M> {
         for piece in pieces(Bytes { area: AreaId(0), offset: at, len: from.len }, self.page) {
             let source = Bytes { offset: from.offset + piece.done, len: piece.len, ..from };
             let mut bytes = vec![0; piece.len as usize];
-            let done =
-                self.from_user(task, source, &mut bytes).and_then(|()| self.write_piece(file, piece.page, piece.offset, &bytes));
+            let done = self
+                .take_from_user(task, source, &mut bytes)
+                .and_then(|()| self.write_piece(file, piece.page, piece.offset, &bytes));
             match done {
                 Err(error) if piece.done == 0 => return Err(error),
                 Err(_) => return Ok(piece.done),

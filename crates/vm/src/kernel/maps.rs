@@ -160,7 +160,6 @@ impl<M: Medium> Kernel<M> {
     }
 
     /// Takes page-table entries away, and tells the TLBs once. Page, address, frame and rights of each.
-    #[expect(clippy::type_complexity, reason = "used here only")]
     fn clear_entries(
         &mut self,
         asid: Asid,

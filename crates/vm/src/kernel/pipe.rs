@@ -72,7 +72,7 @@ impl<M: Medium> Kernel<M> {
             let len = (from.len - start).min(self.page);
             let mut bytes = vec![0; len as usize];
             let source = Bytes { offset: from.offset + start, len, ..from };
-            let buffered = self.from_user(task, source, &mut bytes).and_then(|()| {
+            let buffered = self.take_from_user(task, source, &mut bytes).and_then(|()| {
                 let frame = self.allocate(None, Use::Kernel)?;
                 self.policy.write_pipe(&self.b, frame, &bytes).inspect_err(|_| self.release(frame))?;
                 Ok(frame)
@@ -131,7 +131,7 @@ impl<M: Medium> Kernel<M> {
             None => &[],
         };
         self.watch.compare(&self.b.hw(), &sight, &bytes, want, |_| Whereabouts::Pipe(pipe));
-        self.to_user(task, to, &bytes)?;
+        self.give_to_user(task, to, &bytes)?;
         self.advance(pipe, to.len);
         Ok(())
     }

@@ -79,7 +79,7 @@ impl<M: Medium> Kernel<M> {
     fn attempt(&mut self, step: &Step, task: Task) -> Option<()> {
         let bytes = match step.op {
             Op::Load(bytes) | Op::Store { to: bytes, .. } => bytes,
-            Op::Increment { area, offset } if offset % 4 == 0 => Bytes { area, offset, len: 4 },
+            Op::Increment { area, offset } if offset.is_multiple_of(4) => Bytes { area, offset, len: 4 },
             _ => return None,
         };
         if bytes.len == 0 {

@@ -29,7 +29,7 @@ impl<M: Medium> Kernel<M> {
     }
 
     /// The kernel saw bytes of a process's page.
-    fn remote_seen(&mut self, target: TaskId, asid: Asid, area: AreaId, piece: Piece, frame: Frame, site: At, got: &[u8]) {
+    fn remote_seen(&mut self, (target, asid, area): (TaskId, Asid, AreaId), piece: Piece, frame: Frame, site: At, got: &[u8]) {
         let sight = Sight { witness: Witness::Kernel, site: site.site(), paddr: Some(self.base(frame).add(piece.offset.into())) };
         let offset = piece.offset as usize;
         let want = &self.model.leaf(asid.0, area, piece.page).bytes[offset..offset + got.len()];
@@ -46,7 +46,7 @@ impl<M: Medium> Kernel<M> {
             let mut bytes = vec![0; piece.len as usize];
             let page = self.page_of(frame);
             self.policy.peek(&self.b, page, user, piece.offset, &mut bytes)?;
-            self.remote_seen(target, asid, from.area, piece, frame, At::Peek, &bytes);
+            self.remote_seen((target, asid, from.area), piece, frame, At::Peek, &bytes);
             self.preempt(Point::BetweenPages);
         }
         Ok(from.len)
@@ -82,8 +82,8 @@ impl<M: Medium> Kernel<M> {
             let mut bytes = vec![0; piece.len as usize];
             let page = self.page_of(frame);
             self.policy.remote_read(&self.b, page, piece.offset, &mut bytes)?;
-            self.remote_seen(target, asid, from.area, piece, frame, At::RemoteRead, &bytes);
-            self.to_user(task, Bytes { area, offset: offset + piece.done, len: piece.len }, &bytes)?;
+            self.remote_seen((target, asid, from.area), piece, frame, At::RemoteRead, &bytes);
+            self.give_to_user(task, Bytes { area, offset: offset + piece.done, len: piece.len }, &bytes)?;
             self.preempt(Point::BetweenPages);
         }
         Ok(from.len)
@@ -102,7 +102,7 @@ impl<M: Medium> Kernel<M> {
         self.reachable(self.asid(task)?, Bytes { area, offset, len: to.len })?;
         for piece in pieces(to, self.page) {
             let mut bytes = vec![0; piece.len as usize];
-            self.from_user(task, Bytes { area, offset: offset + piece.done, len: piece.len }, &mut bytes)?;
+            self.take_from_user(task, Bytes { area, offset: offset + piece.done, len: piece.len }, &mut bytes)?;
             let (frame, _) = self.pin_remote(asid, to.area, piece.page, Need::Write, false)?;
             let page = self.page_of(frame);
             self.policy.remote_write(&self.b, page, piece.offset, &bytes)?;

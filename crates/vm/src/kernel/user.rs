@@ -149,7 +149,7 @@ impl<M: Medium> Kernel<M> {
 
     pub(super) fn increment(&mut self, task: TaskId, area: AreaId, offset: u32) -> Result<u32, Errno> {
         let asid = self.asid(task)?;
-        if offset % 4 != 0 {
+        if !offset.is_multiple_of(4) {
             return Err(Errno::Invalid);
         }
         let bytes = Bytes { area, offset, len: 4 };
@@ -213,7 +213,7 @@ impl<M: Medium> Kernel<M> {
     }
 
     /// The kernel takes bytes from the running program, page by page; what it saw goes on, right or wrong.
-    pub(super) fn from_user(&mut self, task: TaskId, from: Bytes, to: &mut [u8]) -> Result<(), Errno> {
+    pub(super) fn take_from_user(&mut self, task: TaskId, from: Bytes, to: &mut [u8]) -> Result<(), Errno> {
         let asid = self.asid(task)?;
         self.reachable(asid, from)?;
         for piece in pieces(from, self.page) {
@@ -224,7 +224,7 @@ impl<M: Medium> Kernel<M> {
     }
 
     /// The kernel gives bytes to the running program, page by page.
-    pub(super) fn to_user(&mut self, task: TaskId, to: Bytes, from: &[u8]) -> Result<(), Errno> {
+    pub(super) fn give_to_user(&mut self, task: TaskId, to: Bytes, from: &[u8]) -> Result<(), Errno> {
         let asid = self.asid(task)?;
         self.reachable(asid, to)?;
         for piece in pieces(to, self.page) {
