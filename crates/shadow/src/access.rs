@@ -23,7 +23,11 @@ impl Shadow {
         let last = offset.wrapping_add(size.wrapping_sub(1));
         if (offset ^ last) >> self.simple_shift == 0 && self.stays_simple(kind, page, colour, offset) {
             if kind == AccessKind::Store {
-                self.heads.store_at(page.0, offset, size, site);
+                if self.shape.writes_through {
+                    self.heads.set_site(LineId { page: page.0, line: offset >> self.geometry.line_shift() }, site);
+                } else {
+                    self.heads.store_at(page.0, offset, size, site);
+                }
             }
         } else {
             self.pieces(page.0, offset, size, |shadow, id, bytes| shadow.access_line(kind, id, colour, bytes, site));
@@ -74,15 +78,13 @@ impl Shadow {
     }
 
     /// Notes an access of a line that only this colour of the data cache may hold.
+    #[inline]
     fn set_single(&mut self, kind: AccessKind, id: LineId, colour: u16) {
         let stamp = self.sweeps.stamp();
-        let watched = match kind {
-            AccessKind::Load => self.code.is_new(id),
-            AccessKind::Store => {
-                self.code.outdate(id);
-                false
-            }
-        };
+        if kind == AccessKind::Store {
+            self.code.outdate(id);
+        }
+        let watched = self.shape.writes_through || self.code.is_new(id);
         self.heads.set_head(id, Head::Single { colour, stamp, watched });
     }
 

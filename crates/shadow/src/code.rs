@@ -138,6 +138,7 @@ impl Code {
         self.place(LineId { page, line }).and_then(|at| self.keys.get(at)).is_some_and(|key| *key == self.now | colour)
     }
 
+    #[inline]
     pub fn key(&self, id: LineId) -> CodeKey {
         self.place(id).and_then(|at| self.keys.get(at)).map_or(CodeKey::Empty, |key| CodeKey::decode(*key))
     }
@@ -153,21 +154,25 @@ impl Code {
     }
 
     /// Whether the instruction cache may hold the line.
+    #[inline]
     pub fn may_hold(&self, id: LineId) -> bool {
         self.key(id) != CodeKey::Empty
     }
 
     /// Whether it may hold a copy that the next store makes old.
+    #[inline]
     pub fn is_new(&self, id: LineId) -> bool {
         matches!(self.key(id), CodeKey::Alone { new: true, .. })
     }
 
     /// Whether what is dirty is old in a copy.
+    #[inline]
     pub fn is_outdated(&self, id: LineId) -> bool {
         matches!(self.key(id), CodeKey::Alone { new: false, .. })
     }
 
     /// Notes that bytes of the line become dirty.
+    #[inline]
     pub fn outdate(&mut self, id: LineId) {
         if let CodeKey::Alone { colour, stamp, new: true } = self.key(id) {
             self.set(id, CodeKey::Alone { colour, stamp, new: false });

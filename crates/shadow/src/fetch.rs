@@ -126,7 +126,7 @@ impl Shadow {
                 }
                 self.code.set(id, CodeKey::Empty);
                 if let Head::Single { colour, stamp, .. } = head {
-                    self.heads.set_head(id, Head::Single { colour, stamp, watched: false });
+                    self.heads.set_head(id, Head::Single { colour, stamp, watched: self.shape.writes_through });
                 }
                 return Effect::Dropped;
             }

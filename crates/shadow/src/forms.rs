@@ -174,9 +174,15 @@ impl Shadow {
             _ => return None,
         };
         match head {
-            Head::Single { colour, stamp, .. } => {
-                Some((Head::Single { colour, stamp, watched: matches!(code, CodeKey::Alone { new: true, .. }) }, bits, code))
-            }
+            Head::Single { colour, stamp, .. } => Some((
+                Head::Single {
+                    colour,
+                    stamp,
+                    watched: self.shape.writes_through || matches!(code, CodeKey::Alone { new: true, .. }),
+                },
+                bits,
+                code,
+            )),
             _ => Some((head, bits, code)),
         }
     }

@@ -39,8 +39,8 @@ pub(crate) const fn single_key(colour: u32, stamp: u32) -> u32 {
 pub(crate) enum Head {
     /// No colour may hold the line.
     Empty,
-    /// Only this colour of the data cache may hold it, and its dirty bytes are in the bitmap. `watched`: the instruction cache
-    /// may hold a copy that is as new as memory, which a store makes old (`code`).
+    /// Only this colour of the data cache may hold it, and its dirty bytes are in the bitmap. `watched`: stores
+    /// have to be looked at, as the instruction cache may hold a copy that they make old (`code`), or nothing becomes dirty.
     Single { colour: u16, stamp: u32, watched: bool },
     /// The colours in the bitmap may hold it, all clean and new.
     Shared { stamp: u32 },
@@ -85,27 +85,16 @@ pub(crate) struct Heads {
     line_shift: u32,
     site_shift: u32,
     page_shift: u32,
-    /// Of the bytes stored, which become dirty: all or none.
-    dirtied: u64,
 }
 
 /// log2 of the bytes that one word of the bitmap covers.
 const WORD_SHIFT: u32 = 6;
 
 impl Heads {
-    /// No pages. In a cache that writes through, nothing stored becomes dirty.
-    pub fn new(geometry: &CacheGeometry, writes_through: bool) -> Self {
+    pub fn new(geometry: &CacheGeometry) -> Self {
         let line_shift = geometry.line_shift();
         let site_shift = if line_shift < 5 { 6 } else { line_shift };
-        Self {
-            keys: Vec::new(),
-            bits: Vec::new(),
-            sites: Vec::new(),
-            line_shift,
-            site_shift,
-            page_shift: geometry.page_shift(),
-            dirtied: if writes_through { 0 } else { u64::MAX },
-        }
+        Self { keys: Vec::new(), bits: Vec::new(), sites: Vec::new(), line_shift, site_shift, page_shift: geometry.page_shift() }
     }
 
     /// Accesses that do not cross a multiple of 2 to the power of this are within one line and one word of the bitmap.
@@ -134,14 +123,14 @@ impl Heads {
         self.keys.get(at).copied()
     }
 
-    /// Adds `size` bytes that were stored to the bitmap, all within the word that holds `offset`, and notes who stored them.
+    /// Adds `size` bytes to the bitmap, all within the word that holds `offset`, and notes who stored them.
     #[inline]
     pub fn store_at(&mut self, page: u32, offset: u32, size: u32, site: Site) {
         // Never shifts by more than 63, so that even a size that cannot be does not panic.
         let mask = (u64::MAX >> (64u32.wrapping_sub(size) & 63)) << (offset & 63);
         let at = ((page as usize) << (self.page_shift - WORD_SHIFT)) + (offset >> WORD_SHIFT) as usize;
         if let Some(word) = self.bits.get_mut(at) {
-            *word |= mask & self.dirtied;
+            *word |= mask;
         }
         let at = ((page as usize) << (self.page_shift - self.site_shift)) + (offset >> self.site_shift) as usize;
         if let Some(last) = self.sites.get_mut(at) {
@@ -246,7 +235,7 @@ mod tests {
     #[test]
     fn a_frame_costs_less_than_half_of_its_size() {
         for (line, bytes) in [(16, 1792), (32, 1536), (64, 1024), (128, 768)] {
-            let mut heads = Heads::new(&CacheGeometry::new(64 << 10, 4, line).unwrap(), false);
+            let mut heads = Heads::new(&CacheGeometry::new(64 << 10, 4, line).unwrap());
             assert_eq!(heads.bytes_per_frame(), bytes);
             for _ in 0..1000 {
                 heads.push_page();
@@ -275,7 +264,7 @@ mod tests {
     #[test]
     fn bits_of_neighbouring_lines_do_not_touch() {
         for line in [4, 8, 16, 32, 64, 128] {
-            let mut heads = Heads::new(&CacheGeometry::new(64 << 10, 4, line).unwrap(), false);
+            let mut heads = Heads::new(&CacheGeometry::new(64 << 10, 4, line).unwrap());
             heads.push_page();
             heads.push_page();
             let all = ByteMask::range(0, line);

@@ -20,9 +20,10 @@
 //! # What it does not promise
 //! - That a real core misbehaves: a finding says that *some* core with this geometry may. No finding says that none does.
 //! - Anything beyond one virtually indexed and physically tagged data cache, and an instruction cache so indexed and tagged: not
-//!   virtually tagged caches, write buffers, prefetch buffers and pipelines (which need
-//!   barriers), second-level caches, cores with aliases or with instruction caches that fill lines without an access.
-//! - Caches of several CPUs: events of all CPUs are taken as those of one.
+//!   virtually tagged caches, write buffers, prefetch buffers and pipelines (which need barriers), second-level caches, cores with
+//!   aliases or with instruction caches that fill lines without an access.
+//! - Caches of several CPUs: events of all CPUs are taken as those of one, and so an instruction cache that one CPU alone dropped a
+//!   line from counts as dropped for all.
 //!
 //! # Any chip
 //! Nothing is assumed of replacement, capacity or timing. At any moment a clean line may be dropped, and a dirty one be written back
@@ -131,6 +132,7 @@ mod origins;
 mod records;
 mod shadow;
 mod sweep;
+mod terms;
 #[cfg(test)]
 mod tests;
 mod view;

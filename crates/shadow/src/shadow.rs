@@ -69,7 +69,7 @@ impl Shadow {
     /// As [`new`](Self::new), with room for fewer epochs, so that tests can run out of them.
     pub(crate) fn with_last_epoch(config: Config, last_epoch: u32) -> Self {
         let geometry = config.geometry;
-        let heads = Heads::new(&geometry, config.writes_through);
+        let heads = Heads::new(&geometry);
         let sweeps = Sweeps::new(&geometry, last_epoch);
         let code = Code::new(config.code, &geometry, last_epoch);
         Self {
