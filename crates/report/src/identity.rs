@@ -55,6 +55,8 @@ pub(crate) struct Same<'a> {
     pub(crate) identity: Identity,
     /// The most frequent of them, which stands for all.
     pub(crate) shown: &'a Entry,
+    /// How many there are: pairs of code sites within the two functions.
+    pub(crate) pairs: usize,
     /// How often they occurred, together.
     pub(crate) occurrences: u64,
 }
@@ -66,10 +68,11 @@ pub(crate) fn by_identity(findings: &[Entry]) -> Vec<Same<'_>> {
     for entry in findings {
         let identity = Identity::of(entry);
         let at = *places.entry(identity.clone()).or_insert_with(|| {
-            folded.push(Same { identity, shown: entry, occurrences: 0 });
+            folded.push(Same { identity, shown: entry, pairs: 0, occurrences: 0 });
             folded.len() - 1
         });
         let same = &mut folded[at];
+        same.pairs += 1;
         same.occurrences += entry.count;
         if entry.count > same.shown.count {
             same.shown = entry;

@@ -1,17 +1,19 @@
-//! One finding of the HTML report: its headline, and when opened its two parties, what lay between them, why and what is missing.
+//! One item of the HTML report: its headline, and when opened its two parties, what lay between them, why and what is missing.
 
 use maud::{Markup, html};
 
 use super::{Sources, timeline};
 use crate::explain::{class_name, explain, past};
 use crate::group::function;
+use crate::identity::Same;
 use crate::report::{Entry, GeometryEntry, Known, PartyEntry, PartyKindName};
 use crate::text::{amount, doing, place, thousands, who};
 
 /// Lines of source shown before and after the one that is meant.
 const AROUND: usize = 3;
 
-pub(super) fn item(rank: usize, entry: &Entry, cache: &GeometryEntry, sources: &Sources<'_>) -> Markup {
+pub(super) fn item(rank: usize, same: &Same<'_>, cache: &GeometryEntry, sources: &Sources<'_>) -> Markup {
+    let entry = same.shown;
     let explanation = explain(entry);
     let state = match (&entry.suppressed, entry.baseline) {
         (Some(_), _) => "suppressed",
@@ -21,7 +23,7 @@ pub(super) fn item(rank: usize, entry: &Entry, cache: &GeometryEntry, sources: &
     let class = class_name(entry.class);
     let producer = entry.producer.as_ref();
     html! {
-        li class="finding" data-rank=(rank) data-class=(class) data-count=(entry.count) data-state=(state)
+        li class="finding" data-rank=(rank) data-class=(class) data-count=(same.occurrences) data-state=(state)
             data-consumer=(function(&entry.consumer)) data-producer=(producer.map(function).unwrap_or_default()) {
             details open[rank == 0] {
                 summary {
@@ -29,11 +31,17 @@ pub(super) fn item(rank: usize, entry: &Entry, cache: &GeometryEntry, sources: &
                     @if state != "failing" { " " span class="state" { (state) } }
                     @if entry.baseline == Some(Known::New) { " " span class="state new" { "new" } }
                     " " span class="headline" { (explanation.headline) }
-                    " " span class="count" { (thousands(entry.count)) "×" }
+                    " " span class="count" { (thousands(same.occurrences)) "×" }
                 }
                 div class="account" {
                     @if let Some(suppressed) = &entry.suppressed {
                         p class="reason" { "Suppressed by " code { (suppressed.by) } ": " (suppressed.reason) }
+                    }
+                    @if same.pairs > 1 {
+                        p {
+                            "Between " (thousands(same.pairs as u64)) " pairs of code sites in these functions; this is the most frequent, "
+                            (amount(entry.count, "time", "times")) ". The JSON report has every pair."
+                        }
                     }
                     dl {
                         dt { (verb(entry)) " by" }

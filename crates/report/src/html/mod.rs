@@ -1,5 +1,8 @@
 //! The report as one HTML file, for reading in a browser, attaching to a bug and keeping.
 //!
+//! One item per [`Identity`](crate::Identity), shown by its most frequent pair of code sites: a kernel that knows nothing of its
+//! cache has tens of thousands of pairs, and a browser is no place for them.
+//!
 //! Guarantees: self-contained (no network, no font, nothing fetched: its own policy forbids it); complete and readable without
 //! scripts, which only sort and filter; every text of the guest is escaped; light and dark by the reader's setting. What a finding
 //! says is what [`to_text`](Report::to_text) says.
@@ -10,6 +13,7 @@ mod timeline;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::explain::class_name;
+use crate::identity::by_identity;
 use crate::report::{Report, StatsEntry, Verdict};
 use crate::text::{amount, geometry, thousands};
 
@@ -167,7 +171,7 @@ impl Report {
                      the copy was dropped; an arrow is a line on its way to or from memory."
                 }
                 ol class="findings" {
-                    @for (rank, entry) in self.findings.iter().enumerate() { (finding::item(rank, entry, &self.geometry, sources)) }
+                    @for (rank, same) in by_identity(&self.findings).iter().enumerate() { (finding::item(rank, same, &self.geometry, sources)) }
                 }
             }
         }

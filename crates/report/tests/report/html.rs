@@ -2,7 +2,7 @@
 
 use congruent_report::{Date, Outcome, Suppressions, Symbols};
 
-use crate::fixture::{one_of_each, report, symbols};
+use crate::fixture::{found, one_of_each, party, report, symbols};
 use crate::golden::compare;
 
 #[test]
@@ -15,6 +15,20 @@ fn every_class_is_drawn() {
     suppressions.add("known.toml", rule).unwrap();
     page.suppress(&suppressions, "2026-11-22".parse::<Date>().unwrap());
     compare("every-class.html", &page.to_html(&|_| None));
+}
+
+#[test]
+fn pairs_of_sites_in_the_same_two_functions_are_one_item() {
+    use congruent_shadow::{HazardClass::ReadStaleCopy, PartyKind};
+    let pair = |count, at: u32| {
+        let consumer = party(PartyKind::Load, 0x0040_0000 + at, Some(1));
+        found(ReadStaleCopy, count, consumer, Some(party(PartyKind::Store, 0x8010_0500 + at, Some(0))))
+    };
+    let page = report(&[pair(3, 0), pair(40, 4), pair(5, 8)], Outcome::Finished, &[], &symbols()).to_html(&|_| None);
+    assert_eq!(page.matches("<li class=\"finding\"").count(), 1);
+    assert!(page.contains("data-count=\"48\"") && page.contains("48×"));
+    assert!(page.contains("Between 3 pairs of code sites in these functions; this is the most frequent, 40 times."));
+    assert!(page.contains("__copy_user+0x4"));
 }
 
 #[test]
