@@ -53,6 +53,9 @@ enum Task {
         /// Show only the programs' results, and fail unless every one passed.
         #[arg(long)]
         check: bool,
+        /// With a disk.
+        #[arg(long)]
+        disk: bool,
         /// Make it go the same way every time.
         #[arg(long)]
         repeatable: bool,
@@ -119,8 +122,8 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> Result<()> {
     match task {
         Task::Guests { qemu } => guests::prepare(qemu == Qemu::V11_1),
-        Task::Boot { guest, qemu, cpu, run: programs, check, repeatable, print } => {
-            let boot = Boot { cpu, repeatable, ..Boot::new(guest, qemu, programs) };
+        Task::Boot { guest, qemu, cpu, run: programs, check, disk, repeatable, print } => {
+            let boot = Boot { cpu, disk, repeatable, ..Boot::new(guest, qemu, programs) };
             if print {
                 let line = boot.command()?;
                 println!("{}", run::shown(Command::new(&line[0]).args(&line[1..])));

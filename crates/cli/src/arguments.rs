@@ -40,6 +40,9 @@ pub(crate) struct CheckOptions {
     /// The modelled level-1 data cache: SIZE,WAYS,LINE such as 32K,4,32, or a preset's name such as p5600
     #[arg(long, value_name = "GEOMETRY")]
     pub(crate) dcache: Option<String>,
+    /// The modelled level-1 instruction cache: SIZE,WAYS,LINE. Without it, instruction fetches are not judged
+    #[arg(long, value_name = "GEOMETRY")]
+    pub(crate) icache: Option<String>,
     #[command(flatten)]
     pub(crate) reports: ReportOptions,
     /// Treat cache maintenance issued from this function, 0xADDRESS or 0xSTART-0xEND as if it did nothing; repeatable

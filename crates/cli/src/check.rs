@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow, bail};
 use congruent_geometry::{CacheGeometry, PRESETS};
 use congruent_report::{Outcome, Report, Run, Symbols};
+use congruent_shadow::{CodeCache, Config};
 use congruent_trace::file::{RunEnd, append_end};
 use congruent_wire::{MuteRange, Record};
 use regex::bytes::RegexBuilder;
@@ -22,6 +23,10 @@ use crate::session::{self, Plan};
 /// One line with a remedy, if nothing could be judged or written.
 pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     let geometry = geometry(options.dcache.as_deref())?;
+    let icache = options.icache.as_deref().map(|text| icache(text, geometry)).transpose()?;
+    if icache.is_some() && options.record.is_some() {
+        bail!("fetches cannot be recorded yet; leave out --icache or --record");
+    }
     if options.qemu.is_empty() {
         bail!("no QEMU command; write it after `--`, as in: congruent check --dcache p5600 -- qemu-system-mipsel -M malta …");
     }
@@ -38,6 +43,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         qemu,
         plugin,
         geometry,
+        icache,
         mute,
         record,
         backtraces: !options.no_backtraces,
@@ -73,6 +79,13 @@ pub(crate) fn geometry(text: Option<&str>) -> anyhow::Result<CacheGeometry> {
         bail!("no cache given; add --dcache SIZE,WAYS,LINE such as 32K,4,32, or one of {}", names.join(", "));
     };
     text.parse().map_err(|error| anyhow!("--dcache {text}: {error}"))
+}
+
+fn icache(text: &str, data: CacheGeometry) -> anyhow::Result<CacheGeometry> {
+    let geometry: CacheGeometry = text.parse().map_err(|error| anyhow!("--icache {text}: {error}"))?;
+    // The plugin refuses as well, but then QEMU has been started.
+    Config::new(data).with_code(CodeCache::new(geometry)).map_err(|error| anyhow!("--icache {text}: {error}"))?;
+    Ok(geometry)
 }
 
 /// The code that `--mute` names.

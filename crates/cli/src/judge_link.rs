@@ -31,6 +31,7 @@ impl JudgeLink {
     /// Makes the directory and starts to listen. Messages arrive as [`Event::Judge`], and once [`Event::JudgeGone`].
     pub(crate) fn open(
         geometry: CacheGeometry,
+        icache: Option<CacheGeometry>,
         mute: Vec<MuteRange>,
         backtraces: bool,
         record: Option<Record>,
@@ -49,7 +50,9 @@ impl JudgeLink {
         );
         let listener = UnixListener::bind(&socket).with_context(|| format!("cannot listen on `{}`", socket.display()))?;
         let config = directory.path().join("config.json");
-        let content = Config { protocol: PROTOCOL, socket: socket.clone(), geometry: geometry.into(), mute, backtraces, record };
+        let icache = icache.map(Into::into);
+        let content =
+            Config { protocol: PROTOCOL, socket: socket.clone(), geometry: geometry.into(), icache, mute, backtraces, record };
         let content = serde_json::to_vec(&content).context("cannot put the plugin's configuration into words")?;
         fs::write(&config, content).with_context(|| format!("cannot write `{}`", config.display()))?;
         thread::spawn(move || listen(&listener, &events));

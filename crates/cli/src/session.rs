@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) plugin: PathBuf,
     /// The modelled cache.
     pub(crate) geometry: CacheGeometry,
+    /// The modelled instruction cache, if fetches are judged.
+    pub(crate) icache: Option<CacheGeometry>,
     /// Code whose maintenance is muted.
     pub(crate) mute: Vec<MuteRange>,
     /// Whether the guest's calls are followed.
@@ -83,7 +85,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
     let forward = events.clone();
     thread::spawn(move || signals.forever().all(|signal| forward.send(Event::Signal(signal)).is_ok()));
 
-    let link = JudgeLink::open(plan.geometry, plan.mute, plan.backtraces, plan.record, events.clone())?;
+    let link = JudgeLink::open(plan.geometry, plan.icache, plan.mute, plan.backtraces, plan.record, events.clone())?;
     let input = Input::take().context("cannot prepare the terminal for the guest's keys; redirect standard input")?;
     let mut qemu = start(&plan.qemu, plugin_option(&plan.plugin, link.config()), &input)?;
     if let (Input::Keys(keyboard), Some(stdin)) = (&input, qemu.stdin.take()) {

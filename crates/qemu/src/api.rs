@@ -180,12 +180,14 @@ api! {
         qemu_plugin_tb_get_insn: fn(*const Block, usize) -> *mut Insn;
         qemu_plugin_insn_data: fn(*const Insn, *mut c_void, usize) -> usize;
         qemu_plugin_insn_vaddr: fn(*const Insn) -> u64;
+        qemu_plugin_insn_size: fn(*const Insn) -> usize;
         qemu_plugin_register_vcpu_mem_cb: fn(*mut Insn, MemCallback, c_int, c_int, *mut c_void);
         qemu_plugin_register_vcpu_insn_exec_cb: fn(*mut Insn, ExecCallback, c_int, *mut c_void);
         qemu_plugin_register_vcpu_tb_exec_cb: fn(*mut Block, ExecCallback, c_int, *mut c_void);
         qemu_plugin_get_hwaddr: fn(u32, u64) -> *mut HwAddr;
         qemu_plugin_hwaddr_is_io: fn(*const HwAddr) -> bool;
         qemu_plugin_hwaddr_phys_addr: fn(*const HwAddr) -> u64;
+        qemu_plugin_hwaddr_device_name: fn(*const HwAddr) -> *const c_char;
         qemu_plugin_mem_size_shift: fn(u32) -> c_uint;
         qemu_plugin_mem_is_store: fn(u32) -> bool;
         qemu_plugin_get_registers: fn() -> *mut GArray;
@@ -252,8 +254,8 @@ impl AccessShape {
 pub enum Target {
     /// Memory, at this physical address.
     Memory(u64),
-    /// A device.
-    Device,
+    /// A device, at this physical address.
+    Device(u64),
 }
 
 impl Api {
@@ -297,6 +299,15 @@ impl Api {
         let len = unsafe { (self.qemu_plugin_insn_data)(insn, bytes.as_mut_ptr().cast(), bytes.len()) };
         // SAFETY: by this function's contract.
         (unsafe { (self.qemu_plugin_insn_vaddr)(insn) }, bytes, len.min(4))
+    }
+
+    /// How many bytes an instruction has.
+    ///
+    /// # Safety
+    /// As [`fetch`](Self::fetch).
+    pub unsafe fn length(&self, insn: *const Insn) -> u32 {
+        // SAFETY: by this function's contract.
+        unsafe { (self.qemu_plugin_insn_size)(insn) as u32 }
     }
 
     /// Has `callback` called after each memory access of `insn`.
@@ -360,10 +371,23 @@ impl Api {
             if handle.is_null() {
                 None
             } else if (self.qemu_plugin_hwaddr_is_io)(handle) {
-                Some(Target::Device)
+                Some(Target::Device((self.qemu_plugin_hwaddr_phys_addr)(handle)))
             } else {
                 Some(Target::Memory((self.qemu_plugin_hwaddr_phys_addr)(handle)))
             }
+        }
+    }
+
+    /// The name of the device that the access of the running memory callback went to.
+    ///
+    /// # Safety
+    /// As [`target`](Self::target), which said that it was a device.
+    pub unsafe fn device_name(&self, info: AccessInfo, vaddr: u64) -> Option<String> {
+        // SAFETY: by this function's contract; the name is a string that QEMU keeps.
+        unsafe {
+            let handle = (self.qemu_plugin_get_hwaddr)(info.0, vaddr);
+            let name = if handle.is_null() { std::ptr::null() } else { (self.qemu_plugin_hwaddr_device_name)(handle) };
+            (!name.is_null()).then(|| CStr::from_ptr(name).to_string_lossy().into_owned())
         }
     }
 

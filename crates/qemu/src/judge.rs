@@ -29,9 +29,9 @@ struct Recorder {
 }
 
 impl Judge {
-    /// A judge that records nothing.
-    pub fn new(geometry: CacheGeometry) -> Self {
-        Self { shadow: Shadow::new(Config::new(geometry)), geometry, recorder: None, failure: None }
+    /// A judge of these caches that records nothing.
+    pub fn new(caches: Config) -> Self {
+        Self { shadow: Shadow::new(caches), geometry: caches.geometry, recorder: None, failure: None }
     }
 
     /// Records from now on into `file`.
@@ -88,6 +88,23 @@ impl Judge {
     pub fn maintain(&mut self, op: Maintenance, scope: Scope, site: Site, muted: bool) {
         let event = Event::Maintain { op, scope, site };
         if muted { self.shadow.apply_muted(&event) } else { self.shadow.apply(&event) }
+    }
+
+    /// Maintenance of the instruction side. It is not recorded, nor are fetches.
+    pub fn maintain_code(&mut self, scope: Scope, site: Site, muted: bool) {
+        let event = Event::MaintainCode { scope, site };
+        if muted { self.shadow.apply_muted(&event) } else { self.shadow.apply(&event) }
+    }
+
+    /// See [`Shadow::quiet_fetch`].
+    #[inline(always)]
+    pub fn quiet_fetch(&mut self, page: PageId, colour: Colour, offset: u32, size: u32) -> bool {
+        self.shadow.quiet_fetch(page, colour, offset, size)
+    }
+
+    /// See [`Shadow::fetch`].
+    pub fn fetch(&mut self, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) {
+        self.shadow.fetch(page, vaddr, offset, size, site);
     }
 
     /// Records an operation that [`maintain`](Self::maintain) takes line by line; made with this stack pointer.

@@ -5,11 +5,12 @@
 //! `congruent-shadow`; results go to the program `congruent` over a socket (`congruent-wire`).
 //!
 //! It guarantees that the guest runs exactly as without it: an internal error ends the judging, never the guest. It does
-//! not see DMA, instruction fetches or the accesses of other processors.
+//! not see instruction fetches, the accesses of other processors, or the DMA of engines that `dma/` does not know.
 //!
 //! Where what is: [`api`](self) binds QEMU's functions; `guest/` decodes instructions and `cpu/` reads the
-//! running processor, one file per architecture; `registers` reaches into QEMU's CPU state; `translation` remembers where addresses lead; `mute` knows whether a muted function is running; `judge` judges
-//! and records, `calls` knows which calls a recorded operation was made under; `session`
+//! running processor, one file per architecture; `dma/` follows what the guest tells DMA engines to do, one file per engine; `registers`
+//! reaches into QEMU's CPU state; `translation` remembers where addresses lead; `mute` knows whether a muted function is running;
+//! `judge` judges and records, `calls` knows which calls a recorded operation was made under; `session`
 //! puts them together; `plugin` is the thin shell that QEMU calls.
 
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
@@ -18,6 +19,7 @@ mod api;
 mod calls;
 mod channel;
 mod cpu;
+mod dma;
 mod guest;
 mod judge;
 mod mute;

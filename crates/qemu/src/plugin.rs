@@ -15,7 +15,7 @@ use congruent_wire::{FailureKind, Message, PROTOCOL};
 use crate::api::{AccessInfo, Api, Block, Info, OLDEST_API};
 use crate::channel::{Channel, read_config};
 use crate::registers::Environment;
-use crate::session::{Instruction, Session};
+use crate::session::{Fetched, Instruction, Session};
 
 struct Global(UnsafeCell<*mut Session>);
 
@@ -163,6 +163,24 @@ pub unsafe extern "C" fn on_memory(_vcpu: c_uint, info: u32, vaddr: u64, data: *
 #[inline(never)]
 fn any_access(info: AccessInfo, vaddr: u32, site: Site) {
     guarded(|session| session.access(info, vaddr, site));
+}
+
+/// A block starts, while fetches are judged.
+///
+/// # Safety
+/// Called by QEMU as a block callback registered with a [`Fetched`] as data.
+pub unsafe extern "C" fn on_fetch(_vcpu: c_uint, data: *mut c_void) {
+    let fetched = Fetched::from_data(data as usize);
+    if !session().is_some_and(|session| session.quiet_fetch(fetched)) {
+        any_fetch(fetched);
+    }
+}
+
+/// The rest of [`on_fetch`].
+#[cold]
+#[inline(never)]
+fn any_fetch(fetched: Fetched) {
+    guarded(|session| session.fetch(fetched));
 }
 
 /// As [`on_memory`], for the few instructions whose registers are needed.

@@ -1,10 +1,12 @@
 //! One check, from inside QEMU: guest instructions in, events to the judge, results to the program.
 
+mod code;
+
 use std::fs::File;
 use std::time::{Duration, Instant};
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{PageId, Stats};
+use congruent_shadow::{CodeCache, Config as JudgeConfig, PageId, Stats};
 use congruent_trace::file::{Header, Target as Operands, Validity};
 use congruent_trace::{AccessKind, Event, IndexForm, Maintenance, Scope, Site};
 use congruent_wire::{Config, FailureKind, Message, Record};
@@ -12,6 +14,7 @@ use congruent_wire::{Config, FailureKind, Message, Record};
 use crate::api::{AccessInfo, AccessShape, Api, Block, Insn, Reader, Registers, Target};
 use crate::channel::Channel;
 use crate::cpu::{self, ControlStore, Cpu};
+use crate::dma::Devices;
 use crate::guest::{CacheInstruction, Meaning, Offset, Operand, Pointer};
 use crate::judge::Judge;
 use crate::mute::Mute;
@@ -44,6 +47,15 @@ impl Instruction {
     }
 }
 
+pub use code::Fetched;
+
+/// Which cache is maintained, and what is done to it: of the instruction side, copies can only be dropped.
+#[derive(Clone, Copy)]
+enum Side {
+    Data(Maintenance),
+    Code,
+}
+
 /// What an access reaches.
 enum Reached {
     /// Cacheable memory: the shadow of its frame, and the offset there.
@@ -52,7 +64,9 @@ enum Reached {
     Uncached(PhysAddr),
     /// Memory that was never in the cache, past it.
     Harmless,
-    /// A device.
+    /// A device's registers.
+    Device(u64),
+    /// Nothing that is known.
     Nothing,
 }
 
@@ -76,10 +90,13 @@ pub struct Session {
     judge: Judge,
     stopped: bool,
     geometry: CacheGeometry,
+    /// The instruction cache, if fetches are judged.
+    code: Option<CacheGeometry>,
     cpu: Box<dyn Cpu>,
     api: Api,
     reader: Reader,
     mute: Mute,
+    devices: Devices,
     untranslated: u64,
     /// Accesses past the cache to frames that were never in it.
     harmless: u64,
@@ -105,7 +122,13 @@ impl Session {
             return Err(format!("pages of {} bytes are not supported; the smallest is {GRANULE}", geometry.page()));
         }
         let shapes = || vec![0; SHAPES].into_boxed_slice().try_into().map_err(|_| "out of memory");
-        let mut judge = Judge::new(geometry);
+        let code = config.icache.map(CacheGeometry::try_from).transpose();
+        let code = code.map_err(|error| format!("the geometry of the instruction cache: {error}"))?;
+        let mut caches = JudgeConfig::new(geometry);
+        if let Some(code) = code {
+            caches = caches.with_code(CodeCache::new(code)).map_err(|error| format!("the caches do not go together: {error}"))?;
+        }
+        let mut judge = Judge::new(caches);
         if let Some(record) = &config.record {
             let path = record.file.display();
             let header = Header {
@@ -128,10 +151,12 @@ impl Session {
             judge,
             stopped: false,
             geometry,
+            code,
             cpu,
             api,
             reader: Reader::new(api),
             mute: Mute::new(config.mute),
+            devices: Devices::of(target),
             untranslated: 0,
             harmless: 0,
             channel: None,
@@ -174,11 +199,14 @@ impl Session {
         }
         let api = self.api;
         let mut first = true;
+        let mut fetched = Fetched::default();
         // SAFETY: by this function's contract, here and below.
         for insn in unsafe { api.instructions(block) } {
             // SAFETY: as above.
             let (address, bytes, length) = unsafe { api.fetch(insn) };
             let pc = address as u32;
+            // SAFETY: as above.
+            fetched.extend(pc, unsafe { api.length(insn) });
             if std::mem::take(&mut first) && self.mute.is_used() {
                 // SAFETY: as above.
                 unsafe { api.on_block(block, registers::block_with_environment, Registers::Read, pc as usize) };
@@ -186,6 +214,10 @@ impl Session {
             let word = self.cpu.word(bytes, length);
             // SAFETY: as above.
             unsafe { self.instrument(insn, pc, word) };
+        }
+        if self.code.is_some() && !first {
+            // SAFETY: as above; the callback takes a `Fetched` as data.
+            unsafe { api.on_block(block, plugin::on_fetch, Registers::Unused, fetched.data()) };
         }
     }
 
@@ -199,13 +231,16 @@ impl Session {
         // SAFETY: by this function's contract; each callback takes an `Instruction` as data.
         unsafe {
             match meaning {
-                Meaning::Cache(_) | Meaning::Prefetch(_) | Meaning::Translation => {
+                Meaning::Cache(_) | Meaning::BothCaches(_) | Meaning::Prefetch(_) | Meaning::Translation => {
+                    api.on_execution(insn, registers::execution_with_environment, Registers::Read, data);
+                }
+                Meaning::CodeCache(_) if self.code.is_some() => {
                     api.on_execution(insn, registers::execution_with_environment, Registers::Read, data);
                 }
                 Meaning::Other if self.judge.is_recording() && is_kernel(pc) && word.is_some_and(|word| self.cpu.calls(word)) => {
                     api.on_execution(insn, registers::execution_with_environment, Registers::Read, data);
                 }
-                Meaning::PartialWord(_) | Meaning::Other => {}
+                Meaning::CodeCache(_) | Meaning::PartialWord(_) | Meaning::Other => {}
             }
             let muted_store = |word| self.mute.is_used() && self.cpu.may_store_control(word);
             if partial || word.is_some_and(|word| self.cpu.calibrates(word) || muted_store(word)) {
@@ -286,7 +321,7 @@ impl Session {
                     Scope::Whole => Operands::Whole,
                 };
                 self.judge.note_operation(op, target, site, muted, 0);
-                self.maintain(op, scope, site, muted);
+                self.maintain(Side::Data(op), scope, site, muted);
             }
         }
         self.step();
@@ -308,6 +343,8 @@ impl Session {
                 }
                 Reached::Uncached(paddr) => self.judge.bypass(&Event::Uncached { kind, paddr, size: piece, site }),
                 Reached::Harmless => self.harmless += 1,
+                // SAFETY: called from the memory callback of this access only.
+                Reached::Device(paddr) => unsafe { self.device_access(info, kind, vaddr, paddr) },
                 Reached::Nothing => {}
             }
             vaddr = vaddr.wrapping_add(piece);
@@ -327,7 +364,7 @@ impl Session {
         // SAFETY: called from the memory callback of this access only, here and below.
         let paddr = match unsafe { self.api.target(info, vaddr.into()) } {
             Some(Target::Memory(paddr)) => PhysAddr(paddr),
-            Some(Target::Device) => return Reached::Nothing,
+            Some(Target::Device(paddr)) => return Reached::Device(paddr),
             None => {
                 self.untranslated += 1;
                 return Reached::Nothing;
@@ -341,11 +378,33 @@ impl Session {
             self.translations.remember_harmless(vaddr);
             return Reached::Harmless;
         }
+        Reached::Cached(self.remember(vaddr, paddr), self.geometry.page_offset(paddr.0))
+    }
+
+    /// The shadow of the frame that a cacheable address leads to, which is remembered.
+    fn remember(&mut self, vaddr: u32, paddr: PhysAddr) -> PageId {
         let page = self.page(paddr);
         let offset = self.geometry.page_offset(paddr.0);
         let colour = self.geometry.colour(VirtAddr(vaddr.into()));
         self.translations.remember(vaddr, page, colour, offset & !(GRANULE - 1));
-        Reached::Cached(page, offset)
+        page
+    }
+
+    /// An access to a device's registers: it may tell what the device does to memory.
+    ///
+    /// # Safety
+    /// Called from the memory callback of this access.
+    unsafe fn device_access(&mut self, info: AccessInfo, kind: AccessKind, vaddr: u32, paddr: u64) {
+        // SAFETY: by this function's contract, here and below.
+        let Some(value) = (unsafe { self.api.value(info) }) else { return };
+        let size = 1 << self.api.shape(info).size_shift;
+        // What lies above a short value is not defined.
+        let value = if size < 4 { value & ((1 << (8 * size)) - 1) } else { value };
+        let (api, reader) = (&self.api, &mut self.reader);
+        let name = || unsafe { api.device_name(info, vaddr.into()) };
+        let mut memory = |address| unsafe { reader.physical_word(address) };
+        let judge = &mut self.judge;
+        self.devices.access(kind, paddr, size, value, name, &mut memory, &mut |event| judge.bypass(&event));
     }
 
     /// The shadow of the frame of cacheable memory.
@@ -420,7 +479,14 @@ impl Session {
         }
         match self.cpu.decode(instruction.word) {
             // SAFETY: as above.
-            Meaning::Cache(what) => unsafe { self.maintain_as(what, instruction, environment) },
+            Meaning::Cache(what) => unsafe { self.maintain_as(Side::Data(what.op), what.operand, instruction, environment) },
+            // SAFETY: as above.
+            Meaning::CodeCache(operand) => unsafe { self.maintain_as(Side::Code, operand, instruction, environment) },
+            // SAFETY: as above.
+            Meaning::BothCaches(what) => unsafe {
+                self.maintain_as(Side::Data(what.op), what.operand, instruction, environment);
+                self.maintain_as(Side::Code, what.operand, instruction, environment);
+            },
             // SAFETY: as above.
             Meaning::Prefetch(pointer) => unsafe { self.prefetch(pointer, instruction.site(), environment) },
             Meaning::Translation => {
@@ -435,34 +501,36 @@ impl Session {
 
     /// # Safety
     /// As [`execute`](Self::execute).
-    unsafe fn maintain_as(&mut self, what: CacheInstruction, instruction: Instruction, environment: Environment) {
-        let CacheInstruction { op, operand } = what;
+    unsafe fn maintain_as(&mut self, side: Side, operand: Operand, instruction: Instruction, environment: Environment) {
+        let Some(geometry) = self.geometry_of(side) else { return };
         let site = instruction.site();
         // SAFETY: by this function's contract.
         let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
         let muted = self.mute.is_used() && self.mute.covers(instruction.pc, register(self.cpu.stack_pointer()));
-        if self.judge.is_recording() {
+        if let Side::Data(op) = side
+            && self.judge.is_recording()
+        {
             // SAFETY: as above.
-            unsafe { self.note_operation(what, site, muted, environment) };
+            unsafe { self.note_operation(CacheInstruction { op, operand }, site, muted, environment) };
         }
         // SAFETY: as above.
         let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
         match operand {
-            Operand::Whole => self.maintain(op, Scope::Whole, site, muted),
+            Operand::Whole => self.maintain(side, Scope::Whole, site, muted),
             Operand::Index { register: number, offset } => {
                 let value = register(number).wrapping_add_signed(offset);
-                self.maintain(op, self.cpu.index(&self.geometry, value), site, muted);
+                self.maintain(side, self.cpu.index(&geometry, value), site, muted);
             }
             Operand::Address { register: number, offset } => {
                 let vaddr = register(number).wrapping_add_signed(offset);
-                self.maintain_line(op, vaddr, site, muted);
+                self.maintain_line(side, vaddr, site, muted);
             }
             Operand::Range { first, last } => {
-                let line = self.geometry.line();
+                let line = geometry.line();
                 let (first, last) = (register(first) & !(line - 1), register(last) & !(line - 1));
                 let mut next = (first <= last).then_some(first);
                 while let Some(vaddr) = next {
-                    self.maintain_line(op, vaddr, site, muted);
+                    self.maintain_line(side, vaddr, site, muted);
                     next = vaddr.checked_add(line).filter(|vaddr| *vaddr <= last);
                 }
             }
@@ -537,16 +605,27 @@ impl Session {
         self.judge.prefetch(page, VirtAddr(vaddr.into()), offset, site);
     }
 
-    fn maintain_line(&mut self, op: Maintenance, vaddr: u32, site: Site, muted: bool) {
+    /// The cache of this side, if it is judged.
+    fn geometry_of(&self, side: Side) -> Option<CacheGeometry> {
+        match side {
+            Side::Data(_) => Some(self.geometry),
+            Side::Code => self.code,
+        }
+    }
+
+    fn maintain_line(&mut self, side: Side, vaddr: u32, site: Site, muted: bool) {
         // SAFETY: called from execution callbacks only.
         match unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) } {
-            Some(paddr) => self.maintain(op, Scope::Line { vaddr: VirtAddr(vaddr.into()), paddr }, site, muted),
+            Some(paddr) => self.maintain(side, Scope::Line { vaddr: VirtAddr(vaddr.into()), paddr }, site, muted),
             None => self.untranslated += 1,
         }
     }
 
-    fn maintain(&mut self, op: Maintenance, scope: Scope, site: Site, muted: bool) {
-        self.judge.maintain(op, scope, site, muted);
+    fn maintain(&mut self, side: Side, scope: Scope, site: Site, muted: bool) {
+        match side {
+            Side::Data(op) => self.judge.maintain(op, scope, site, muted),
+            Side::Code => self.judge.maintain_code(scope, site, muted),
+        }
     }
 
     /// A block starts, while something is muted.
@@ -631,11 +710,9 @@ impl Session {
     }
 
     fn limits(&self) -> Vec<String> {
-        let mut limits = vec![
-            "DMA is not observed: what devices read and write is not judged".into(),
-            "instruction fetches are not judged".into(),
-            "prefetches that prepare a line for being stored to whole are taken to do nothing".into(),
-        ];
+        let mut limits = self.devices.limits();
+        limits.push(self.code_limit());
+        limits.extend(["prefetches that prepare a line for being stored to whole are taken to do nothing".into()]);
         limits.extend(self.cpu.limits());
         if self.untranslated > 0 {
             limits.push(format!(

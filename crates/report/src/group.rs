@@ -8,6 +8,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use congruent_shadow::HazardClass;
+use congruent_trace::{Site, devices};
 
 use crate::report::{Entry, PartyEntry, PartyKindName};
 use crate::{Address, Mode};
@@ -55,8 +56,14 @@ pub(crate) fn function(party: &PartyEntry) -> String {
     match (&party.symbol, party.mode) {
         (Some(symbol), _) => symbol.rsplit_once('+').map_or(symbol.as_str(), |(function, _)| function).to_owned(),
         (None, Some(mode)) => format!("{} code", mode.name()),
-        (None, None) => format!("device {}", party.device.unwrap_or_default()),
+        (None, None) => device(party),
     }
+}
+
+/// What a device is called.
+pub(crate) fn device(party: &PartyEntry) -> String {
+    let number = party.device.unwrap_or_default();
+    devices::name(Site(number)).map_or_else(|| format!("device {number}"), str::to_owned)
 }
 
 /// Folds findings, which come in order of importance, into groups in order of importance.

@@ -9,7 +9,7 @@ use anstyle::{AnsiColor, Style};
 
 use crate::Address;
 use crate::explain::{class_name, explain, past};
-use crate::group::{Group, groups};
+use crate::group::{Group, device, groups};
 use crate::report::{Entry, GeometryEntry, PartyEntry, PartyKindName, Report, Suppressed, Verdict};
 
 /// How to write the text.
@@ -225,7 +225,7 @@ fn rest(page: &mut Page, groups: &[Group<'_>]) {
 pub(crate) fn who(party: &PartyEntry) -> String {
     match (party.pc, party.mode) {
         (Some(pc), Some(mode)) => format!("{} code, {}", mode.name(), place(party.symbol.as_deref(), pc)),
-        _ => format!("device {}", party.device.unwrap_or_default()),
+        _ => device(party),
     }
 }
 

@@ -15,6 +15,8 @@ extern crate std;
 pub mod file;
 mod index;
 
+pub mod devices;
+
 use congruent_geometry::{PhysAddr, VirtAddr};
 
 pub use index::IndexForm;

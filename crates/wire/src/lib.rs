@@ -71,6 +71,9 @@ pub struct Config {
     pub socket: PathBuf,
     /// The modelled level-1 data cache.
     pub geometry: Geometry,
+    /// The modelled level-1 instruction cache, if fetches are to be judged.
+    #[serde(default)]
+    pub icache: Option<Geometry>,
     /// Code whose maintenance is muted.
     #[serde(default)]
     pub mute: Vec<MuteRange>,

@@ -39,15 +39,18 @@ impl Run {
     /// If the guest or the emulator has not been made yet.
     pub fn command(&self, qemu: Qemu, reports: &[OsString]) -> Result<Command> {
         let (line, symbols) = match self.load {
-            Load::Linux { guest, cpu, programs, words } => {
+            Load::Linux { guest, cpu, programs, words, disk } => {
                 let (cpu, words) = (cpu.map(str::to_owned), words.to_owned());
-                let boot = Boot { cpu, words, repeatable: true, ..Boot::new(guest, qemu, programs) };
+                let boot = Boot { cpu, words, disk, repeatable: true, ..Boot::new(guest, qemu, programs) };
                 (boot.command()?, programs::symbols(guest))
             }
             Load::Bare(bare) => (bare.command(qemu)?, vec![bare.elf()]),
         };
         let mut command = Command::new(place::release().join("congruent"));
         command.args(["check", "--dcache", self.dcache, "--timeout", LIMIT]);
+        if let Some(icache) = self.icache {
+            command.args(["--icache", icache]);
+        }
         for file in symbols {
             command.arg("--symbols").arg(file);
         }

@@ -14,6 +14,8 @@ pub struct Run {
     pub load: Load,
     /// The modelled cache.
     pub dcache: &'static str,
+    /// The modelled instruction cache, if fetches are judged.
+    pub icache: Option<&'static str>,
     /// Sites whose maintenance is muted.
     pub mute: &'static [&'static str],
     /// What must come out.
@@ -33,6 +35,8 @@ pub enum Load {
         programs: &'static str,
         /// More words for the kernel's command line.
         words: &'static str,
+        /// Whether it has a disk.
+        disk: bool,
     },
     /// The cases without an operating system.
     Bare(Bare),
@@ -72,9 +76,11 @@ pub enum Side {
     Kernel,
     /// Any code of a user program.
     User,
+    /// A device.
+    Device,
 }
 
-use Side::{Function, Kernel, User};
+use Side::{Device, Function, Kernel, User};
 
 /// The copy routines between kernel and user: on mips one piece of code with several names, which `memcpy` shares.
 const MIPS_COPY: Side = Function(&["memcpy", "__raw_copy_from_user", "__raw_copy_to_user"]);
@@ -85,6 +91,16 @@ const ARM_COPY_IN: Side = Function(&["arm_copy_from_user"]);
 /// Several names of one address.
 const ARM_MEMCPY: Side = Function(&["memcpy", "__memcpy", "mmiocpy"]);
 const CHILD_READS: Side = Function(&["child_reads_buffer"]);
+const DISK_READS: Side = Function(&["program_loads_block"]);
+
+/// While a kernel boots, it takes the calls of its tracer out of its functions. The functions that bring such a change to the
+/// instruction cache are among them, and run before it is there; what they may run instead is the call as it was, which is harmless.
+const MIPS_SELF_PATCHED: Pair = pair(
+    Function(&["ftrace_caller", "_mcount", "__r4k_flush_icache_range", "r4k_flush_icache_range"]),
+    Function(&["ftrace_modify_code", "ftrace_make_nop"]),
+);
+const ARM_SELF_PATCHED: Pair = pair(Function(&["pte_offset_late_fixmap", "__set_fixmap"]), Kernel);
+const PROGRAM_WRITES_CODE: Side = Function(&["program_writes_code"]);
 
 const fn pair(consumer: Side, producer: Side) -> Pair {
     Pair { consumer, producer }
@@ -95,7 +111,14 @@ const fn linux(name: &'static str, guest: Guest, programs: &'static str, expect:
         Guest::Mips => "p5600",
         Guest::Arm => "arm1176-qemu",
     };
-    Run { name, load: Load::Linux { guest, cpu: None, programs, words: "" }, dcache, mute: &[], expect }
+    Run {
+        name,
+        load: Load::Linux { guest, cpu: None, programs, words: "", disk: false },
+        dcache,
+        icache: None,
+        mute: &[],
+        expect,
+    }
 }
 
 const fn mips(name: &'static str, programs: &'static str, expect: Expect) -> Run {
@@ -111,12 +134,34 @@ const fn muted(name: &'static str, mute: &'static [&'static str], expect: Expect
     Run { mute, ..mips(name, ORDINARY, expect) }
 }
 
+/// A run whose fetches are judged.
+const fn fetching(run: Run) -> Run {
+    let icache = match run.load {
+        Load::Linux { guest: Guest::Arm, .. } => "64K,4,32",
+        _ => "32K,4,32",
+    };
+    Run { icache: Some(icache), ..run }
+}
+
+/// A run with a disk, past the page cache and through it.
+const fn disk(run: Run) -> Run {
+    match run.load {
+        Load::Linux { guest, cpu, words, .. } => {
+            Run { load: Load::Linux { guest, cpu, programs: DISK, words, disk: true }, ..run }
+        }
+        Load::Bare(_) => run,
+    }
+}
+
 const fn bare(name: &'static str, bare: Bare, dcache: &'static str) -> Run {
-    Run { name, load: Load::Bare(bare), dcache, mute: &[], expect: Expect::AsNamed }
+    Run { name, load: Load::Bare(bare), dcache, icache: None, mute: &[], expect: Expect::AsNamed }
 }
 
 /// What an ordinary system does: many processes, pipes and files, threads that fork, long argument lists, moved mappings.
 const ORDINARY: &str = "workload,fork_threads,exec_args,mremap_odd";
+
+/// Direct reads and writes, then buffered ones, on a disk that moves bytes by itself.
+const DISK: &str = "disk:direct,disk:buffered";
 
 /// Every run.
 pub const RUNS: &[Run] = &[
@@ -128,16 +173,18 @@ pub const RUNS: &[Run] = &[
     // A 24Kf says of itself that its cache has no aliases, and so the kernel does nothing about them.
     Run {
         name: "mips-unaware",
-        load: Load::Linux { guest: Guest::Mips, cpu: Some("24Kf"), programs: ORDINARY, words: "" },
+        load: Load::Linux { guest: Guest::Mips, cpu: Some("24Kf"), programs: ORDINARY, words: "", disk: false },
         dcache: "32K,4,32",
+        icache: None,
         mute: &[],
         expect: Expect::AtLeast(&[pair(User, MIPS_COPY_PAGE), pair(User, Kernel), pair(Kernel, User)]),
     },
     // As QEMU resets the core: all memory is uncached.
     Run {
         name: "mips-cache-off",
-        load: Load::Linux { guest: Guest::Mips, cpu: None, programs: "mremap_odd", words: "cca=2" },
+        load: Load::Linux { guest: Guest::Mips, cpu: None, programs: "mremap_odd", words: "cca=2", disk: false },
         dcache: "p5600",
+        icache: None,
         mute: &[],
         expect: Expect::Incomplete("cca=3"),
     },
@@ -167,4 +214,38 @@ pub const RUNS: &[Run] = &[
     arm("arm-peekdata", "ptrace_peekdata", Expect::Clean),
     arm("arm-shared-pread", "shared_pread", Expect::Clean),
     arm("arm-pwrite-mapped", "pwrite_mapped", Expect::Clean),
+    disk(mips("mips-disk", DISK, Expect::Clean)),
+    // The kernel believes what the boot flag says: that the disk sees the cache.
+    Run {
+        load: Load::Linux { guest: Guest::Mips, cpu: None, programs: DISK, words: "coherentio", disk: true },
+        ..mips("mips-disk-coherentio", DISK, Expect::AtLeast(&[pair(DISK_READS, Device), pair(Device, Kernel)]))
+    },
+    Run {
+        mute: &["r4k_dma_cache_wback_inv"],
+        ..disk(mips("mips-disk-mute-out", DISK, Expect::AtLeast(&[pair(Device, MIPS_COPY)])))
+    },
+    Run {
+        mute: &["r4k_dma_cache_inv"],
+        ..disk(mips("mips-disk-mute-in", DISK, Expect::AtLeast(&[pair(DISK_READS, Device), pair(Device, Kernel)])))
+    },
+    // The driver takes the last bytes of each read from the device by itself, and writes them back for no alias.
+    disk(arm("arm-disk", DISK, Expect::Exactly(&[pair(DISK_READS, Function(&["bcm2835_dma_complete_work"]))]))),
+    Run {
+        mute: &["v6_dma_map_area"],
+        ..disk(arm(
+            "arm-disk-mute-map",
+            DISK,
+            Expect::AtLeast(&[pair(Device, ARM_COPY_IN), pair(DISK_READS, Device), pair(Device, Kernel)]),
+        ))
+    },
+    fetching(mips("mips-code", "jit,breakpoint", Expect::Exactly(&[MIPS_SELF_PATCHED]))),
+    fetching(mips("mips-code-forgotten", "jit:forgets", Expect::Exactly(&[MIPS_SELF_PATCHED, pair(User, PROGRAM_WRITES_CODE)]))),
+    fetching(arm("arm-code", "jit", Expect::Exactly(&[ARM_SELF_PATCHED]))),
+    fetching(arm("arm-code-forgotten", "jit:forgets", Expect::Exactly(&[ARM_SELF_PATCHED, pair(User, PROGRAM_WRITES_CODE)]))),
+    // As with data, the kernel writes back the colour of the child's mapping, and not the one that it has stored through.
+    fetching(arm(
+        "arm-breakpoint",
+        "breakpoint",
+        Expect::Exactly(&[ARM_SELF_PATCHED, pair(Function(&["child_runs_here"]), ARM_MEMCPY)]),
+    )),
 ];

@@ -111,6 +111,7 @@ fn side(side: Side, party: &Value) -> bool {
     match side {
         Side::Kernel => party["mode"] == "kernel",
         Side::User => party["mode"] == "user",
+        Side::Device => party["kind"] == "dma",
         Side::Function(names) => function(party).is_some_and(|function| names.contains(&function)),
     }
 }

@@ -20,6 +20,7 @@ pub fn build(guest: Guest, kernel: &Path, programs: &Path) -> Result<()> {
     let mut files = vec![(kernel.join("busybox"), "bin/busybox".to_owned()), (sources.join("init.sh"), "init".to_owned())];
     files.extend(PROGRAMS.iter().map(|name| (programs.join(name), format!("programs/{name}"))));
     files.extend(SCRIPTS.iter().map(|name| (sources.join("programs").join(format!("{name}.sh")), format!("programs/{name}"))));
+    files.extend(guest.modules().iter().map(|name| (kernel.join(format!("{name}.ko")), format!("modules/{name}.ko"))));
 
     let mut recipe = Recipe::new(format!("{}/initramfs.cpio", guest.directory())).input(programs::every());
     for (file, path) in &files {
@@ -27,7 +28,7 @@ pub fn build(guest: Guest, kernel: &Path, programs: &Path) -> Result<()> {
     }
     recipe.ensure(|archive| {
         let mut cpio = Cpio::new();
-        for directory in ["bin", "dev", "programs"] {
+        for directory in ["bin", "dev", "modules", "programs"] {
             cpio.directory(directory);
         }
         // The kernel opens the first process's console before anything can be mounted.

@@ -101,6 +101,14 @@ impl Guest {
         }
     }
 
+    /// The modules of its kernel that its disk needs.
+    pub const fn modules(self) -> &'static [&'static str] {
+        match self {
+            Self::Mips => &["ata_piix"],
+            Self::Arm => &[],
+        }
+    }
+
     /// The compiler's name of the target.
     pub const fn target(self) -> &'static str {
         match self {
@@ -143,12 +151,14 @@ pub struct Boot {
     pub run: String,
     /// More words for the kernel's command line.
     pub words: String,
+    /// Whether it has a disk. What it writes there is gone afterwards.
+    pub disk: bool,
 }
 
 impl Boot {
     /// A boot on the guest's default core that runs `run`.
     pub fn new(guest: Guest, qemu: Qemu, run: impl Into<String>) -> Self {
-        Self { guest, qemu, cpu: None, repeatable: false, run: run.into(), words: String::new() }
+        Self { guest, qemu, cpu: None, repeatable: false, run: run.into(), words: String::new(), disk: false }
     }
 
     /// The command line: the program and its arguments.
@@ -183,6 +193,17 @@ impl Boot {
         if self.repeatable {
             // 16 ns an instruction: faster guests spend a virtual second of boot waiting for the clock chip, instruction by instruction.
             add(&["-icount", "shift=4,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-seed", "1"]);
+        }
+        if self.disk {
+            let image = place::guests().join("disk");
+            ensure!(image.exists(), "{} is missing: run `cargo xtask guests`", image.display());
+            let interface = match self.guest {
+                Guest::Mips => "ide",
+                Guest::Arm => "sd",
+            };
+            let mut drive = OsString::from(format!("if={interface},format=raw,snapshot=on,file="));
+            drive.push(image);
+            line.extend(["-drive".into(), drive]);
         }
         line.extend([OsString::from("-kernel"), kernel.into(), OsString::from("-initrd"), initramfs.into()]);
         if self.guest.device_tree().is_some() {

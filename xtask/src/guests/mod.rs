@@ -3,6 +3,7 @@
 pub mod bare;
 pub mod console;
 mod cpio;
+mod disk;
 mod initramfs;
 mod kallsyms;
 pub mod machine;
@@ -41,6 +42,7 @@ pub fn prepare(newest_too: bool) -> Result<()> {
         fetched?;
         anyhow::Ok((compilers?, kernels))
     })?;
+    disk::build()?;
     for bare in Bare::ALL {
         bare.build(&compilers)?;
     }

@@ -98,15 +98,18 @@ pub fn compilers() -> Result<PathBuf> {
     })
 }
 
-/// A stock kernel with its device tree if it needs one, and busybox: `vmlinuz`, `board.dtb`, `busybox`, and `PACKAGES`, which says
-/// from which versions.
+/// A stock kernel with its device tree and its modules if it needs any, and busybox: `vmlinuz`, `board.dtb`, `<module>.ko`, `busybox`, and
+/// `PACKAGES`, which says from which versions.
 ///
 /// # Errors
 /// If the packages cannot be fetched or are not laid out as expected.
 pub fn kernel(guest: Guest) -> Result<PathBuf> {
     let (suite, arch, image) = (guest.suite(), guest.debian_arch(), guest.kernel_package());
     let name = format!("{}/kernel", guest.directory());
-    let recipe = Recipe::new(&name).input(format!("{suite} {arch} {image} busybox-static, layout 1"));
+    let mut recipe = Recipe::new(&name).input(format!("{suite} {arch} {image} busybox-static, layout 1"));
+    for module in guest.modules() {
+        recipe = recipe.input(module);
+    }
     recipe.ensure(|dir| {
         let unpacked = dir.join("unpacked");
         let tree = with_apt(guest.directory(), suite, arch, |apt| {
@@ -120,6 +123,10 @@ pub fn kernel(guest: Guest) -> Result<PathBuf> {
         keep(tree.file("busybox", |name| name.ends_with("bin/busybox"))?, "busybox")?;
         if let Some(dtb) = guest.device_tree() {
             keep(tree.file(dtb, |name| name.ends_with(&format!("/{dtb}")))?, "board.dtb")?;
+        }
+        for module in guest.modules() {
+            let file = format!("{module}.ko");
+            keep(tree.file(module, |name| name.ends_with(&format!("/{file}")))?, &file)?;
         }
         keep(PathBuf::from("PACKAGES"), "PACKAGES")?;
         Ok(fs::remove_dir_all(&unpacked)?)

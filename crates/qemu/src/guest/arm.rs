@@ -51,14 +51,15 @@ pub fn decode(word: u32) -> Meaning {
     let target = (word >> 12 & 15) as u8;
     // MCRR p15, 0, Rt, Rt2, CRm: from the address in Rt2 to the one in Rt.
     if word & 0x0ff0_0ff0 == 0x0c40_0f00 {
+        let operand = Operand::Range { first: (word >> 16 & 15) as u8, last: target };
         let op = match word & 15 {
+            5 => return Meaning::CodeCache(operand),
             6 => Maintenance::Invalidate,
             12 => Maintenance::WriteBack,
             14 => Maintenance::WriteBackInvalidate,
             _ => return Meaning::Other,
         };
-        let first = (word >> 16 & 15) as u8;
-        return Meaning::Cache(CacheInstruction { op, operand: Operand::Range { first, last: target } });
+        return Meaning::Cache(CacheInstruction { op, operand });
     }
     // MCR and MRC with opcode 1 of zero: p15, 0, Rt, CRn, CRm, op2.
     let reads = match word & 0x0ff0_0f10 {
@@ -75,7 +76,7 @@ pub fn decode(word: u32) -> Meaning {
     }
 }
 
-/// `PLD` (DDI 0100I, A4.1.45), the only unconditional instruction that concerns the data cache.
+/// `PLD` (DDI 0100I, A4.1.45), the only unconditional instruction that concerns a cache.
 fn preload(word: u32) -> Meaning {
     let register = (word >> 16 & 15) as u8;
     let subtract = word & 1 << 23 == 0;
@@ -113,9 +114,11 @@ pub fn control_write(word: u32) -> Option<(ControlRegister, u8)> {
 
 fn cache(crm: u32, op2: u32, reads: bool, register: u8) -> Meaning {
     const TEST: u32 = 3;
+    const CODE: u32 = 5;
+    const BOTH: u32 = 7;
     let op = match crm {
-        // Data; both sides.
-        6 | 7 => Maintenance::Invalidate,
+        // Instruction; data; both sides.
+        CODE | 6 | BOTH => Maintenance::Invalidate,
         // Data; unified.
         10 | 11 => Maintenance::WriteBack,
         14 | 15 => Maintenance::WriteBackInvalidate,
@@ -128,10 +131,14 @@ fn cache(crm: u32, op2: u32, reads: bool, register: u8) -> Meaning {
         // ARM926 test-and-clean, run in a loop until no dirty line is left. QEMU says "none left" at once, so one execution
         // stands for the loop.
         (TEST, true) if matches!(crm, 10 | 14) => Operand::Whole,
-        // Barriers and status reads share the register.
+        // Barriers, branch predictors and status reads share the register.
         _ => return Meaning::Other,
     };
-    Meaning::Cache(CacheInstruction { op, operand })
+    match crm {
+        CODE => Meaning::CodeCache(operand),
+        BOTH => Meaning::BothCaches(CacheInstruction { op, operand }),
+        _ => Meaning::Cache(CacheInstruction { op, operand }),
+    }
 }
 
 /// How operands of set/way operations name set and way.
@@ -161,7 +168,7 @@ mod tests {
         for crm in 0..16 {
             for op2 in 0..8 {
                 let op = match crm {
-                    6 | 7 => Some(Invalidate),
+                    5..=7 => Some(Invalidate),
                     10 | 11 => Some(WriteBack),
                     14 | 15 => Some(WriteBackInvalidate),
                     _ => None,
@@ -173,6 +180,8 @@ mod tests {
                     _ => None,
                 };
                 let expected = match (op, operand) {
+                    (Some(_), Some(operand)) if crm == 5 => Meaning::CodeCache(operand),
+                    (Some(op), Some(operand)) if crm == 7 => Meaning::BothCaches(CacheInstruction { op, operand }),
                     (Some(op), Some(operand)) => Meaning::Cache(CacheInstruction { op, operand }),
                     _ => Meaning::Other,
                 };
@@ -187,11 +196,11 @@ mod tests {
         for (word, meaning) in [
             // mcr p15, 0, r0, c7, c14, 1
             (0xee07_0f3e, cache(WriteBackInvalidate, Operand::Address { register: 0, offset: 0 })),
-            // mcrr p15, 0, r1, r0, c14; c12; c6; c5 (instruction side)
+            // mcrr p15, 0, r1, r0, c14; c12; c6; c5
             (0xec40_1f0e, cache(WriteBackInvalidate, Operand::Range { first: 0, last: 1 })),
             (0xec40_1f0c, cache(WriteBack, Operand::Range { first: 0, last: 1 })),
             (0xec40_1f06, cache(Invalidate, Operand::Range { first: 0, last: 1 })),
-            (0xec40_1f05, Meaning::Other),
+            (0xec40_1f05, Meaning::CodeCache(Operand::Range { first: 0, last: 1 })),
             // mrc p15, 0, r15, c7, c14, 3 and c10, 3
             (0xee17_ff7e, cache(WriteBackInvalidate, Operand::Whole)),
             (0xee17_ff7a, cache(WriteBack, Operand::Whole)),

@@ -27,10 +27,11 @@ pub fn decode(word: u32, endian: Endian) -> Meaning {
         0x2f => cache(word >> 16 & 31, base, offset),
         // SPECIAL3: CACHEE (EVA) and the release 6 encoding of CACHE have nine bits of offset.
         0x1f if matches!(word & 0x3f, 0x1b | 0x25) => cache(word >> 16 & 31, base, (word as i32) << 16 >> 23),
-        // REGIMM, SYNCI: the data side is written back so that instruction fetches see it.
-        0x01 if word >> 16 & 31 == 0x1f => {
-            Meaning::Cache(CacheInstruction { op: Maintenance::WriteBack, operand: Operand::Address { register: base, offset } })
-        }
+        // REGIMM, SYNCI: the data side is written back and the instruction side dropped, so that instruction fetches see it.
+        0x01 if word >> 16 & 31 == 0x1f => Meaning::BothCaches(CacheInstruction {
+            op: Maintenance::WriteBack,
+            operand: Operand::Address { register: base, offset },
+        }),
         // PREF hint, offset(base); SPECIAL3: PREFE (EVA) and the release 6 encoding of PREF.
         0x33 => prefetch(word, base, offset),
         0x1f if matches!(word & 0x3f, 0x23 | 0x35) => prefetch(word, base, (word as i32) << 16 >> 23),
@@ -57,14 +58,26 @@ fn prefetch(word: u32, register: u8, offset: i32) -> Meaning {
     }
 }
 
-/// The `cache` instruction: bits 1..0 of the operation choose the cache (1 is the level-1 data cache), bits 4..2 what is done.
+/// The `cache` instruction: bits 1..0 of the operation choose the cache (0 is the level-1 instruction cache, 1 the data cache), bits
+/// 4..2 what is done.
 fn cache(operation: u32, register: u8, offset: i32) -> Meaning {
+    const CODE: u32 = 0;
     const DATA: u32 = 1;
-    if operation & 3 != DATA {
-        return Meaning::Other;
-    }
     let indexed = Operand::Index { register, offset };
     let addressed = Operand::Address { register, offset };
+    match operation & 3 {
+        CODE => {
+            return match operation >> 2 {
+                // Invalidate; Store Tag, with an invalid one.
+                0 | 2 => Meaning::CodeCache(indexed),
+                4 => Meaning::CodeCache(addressed),
+                // Index Load Tag reads; Fill (5) fills, as any fetch nearby may.
+                _ => Meaning::Other,
+            };
+        }
+        DATA => {}
+        _ => return Meaning::Other,
+    }
     let (op, operand) = match operation >> 2 {
         0 => (Maintenance::WriteBackInvalidate, indexed),
         // Index Store Tag: software writes an invalid tag with it, so whatever the way held is gone.
@@ -193,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn every_data_side_operation_of_cache_is_understood_and_no_other() {
+    fn every_operation_of_cache_on_the_first_level_is_understood_and_no_other() {
         let addressed = Operand::Address { register: A0, offset: -32 };
         let indexed = Operand::Index { register: A0, offset: -32 };
         for op in 0..32 {
@@ -205,7 +218,12 @@ mod tests {
                 0x19 => Some((WriteBack, addressed)),
                 _ => None,
             };
-            let expected = expected.map_or(Meaning::Other, |(op, operand)| Meaning::Cache(CacheInstruction { op, operand }));
+            let expected = match (expected, op) {
+                (Some((op, operand)), _) => Meaning::Cache(CacheInstruction { op, operand }),
+                (None, 0x00 | 0x08) => Meaning::CodeCache(indexed),
+                (None, 0x10) => Meaning::CodeCache(addressed),
+                _ => Meaning::Other,
+            };
             assert_eq!(decode(cache_word(op, -32), Endian::Little), expected, "op {op:#x}");
         }
     }
@@ -215,7 +233,8 @@ mod tests {
         let line = |op, register, offset| Meaning::Cache(CacheInstruction { op, operand: Operand::Address { register, offset } });
         // cache 0x15,64($a0); synci 0($a1); cachee 0x15,-4($a0)
         assert_eq!(decode(0xbc95_0040, Endian::Little), line(WriteBackInvalidate, 4, 64));
-        assert_eq!(decode(0x04bf_0000, Endian::Little), line(WriteBack, 5, 0));
+        let both = CacheInstruction { op: WriteBack, operand: Operand::Address { register: 5, offset: 0 } };
+        assert_eq!(decode(0x04bf_0000, Endian::Little), Meaning::BothCaches(both));
         assert_eq!(decode(0x7c95_fe1b, Endian::Little), line(WriteBackInvalidate, 4, -4));
         // tlbwi; tlbwr; mtc0 $a0,$10; mfc0 $a0,$10; mtc0 $a0,$12
         // mfc0 $a0,$8 names the page of the next TLB entry.

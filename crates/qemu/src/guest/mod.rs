@@ -19,6 +19,10 @@ pub enum Meaning {
     Other,
     /// Data cache maintenance.
     Cache(CacheInstruction),
+    /// Instruction cache maintenance: copies are dropped.
+    CodeCache(Operand),
+    /// Maintenance of both caches by one operand.
+    BothCaches(CacheInstruction),
     /// A prefetch: the line may be filled.
     Prefetch(Pointer),
     /// It may change which physical address or attribute a virtual address has: remembered translations are void.

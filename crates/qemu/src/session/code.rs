@@ -1,0 +1,116 @@
+//! The instruction side of a check: each block's fetches, when it runs.
+//!
+//! QEMU translates a block once and runs it often; a real core fetches its bytes each time, from its instruction cache if they are
+//! there. So each run of a block is one fetch of all its bytes. That is a little more than was executed if an exception ends the block
+//! early: the core may have fetched those bytes as well.
+
+use congruent_geometry::{PhysAddr, VirtAddr};
+use congruent_trace::{AccessKind, Event, Site};
+
+use super::Session;
+use crate::translation::GRANULE;
+
+/// The bytes of a block as a callback carries them: address and length, in the one pointer that QEMU hands back.
+#[derive(Clone, Copy, Default)]
+pub struct Fetched {
+    pc: u32,
+    len: u32,
+}
+
+impl Fetched {
+    /// The next instruction of the block.
+    pub fn extend(&mut self, pc: u32, len: u32) {
+        if self.len == 0 {
+            self.pc = pc;
+        }
+        self.len = pc.wrapping_sub(self.pc) + len;
+    }
+
+    /// As a callback's data.
+    pub fn data(self) -> usize {
+        ((self.len as usize) << 32) | self.pc as usize
+    }
+
+    /// The bytes behind a callback's data.
+    #[inline]
+    pub fn from_data(data: usize) -> Self {
+        Self { pc: data as u32, len: (data >> 32) as u32 }
+    }
+}
+
+impl Session {
+    /// Takes a fetch that changes nothing, which is nearly every one; false if it is none of those. Cannot panic.
+    #[inline(always)]
+    pub fn quiet_fetch(&mut self, Fetched { pc, len }: Fetched) -> bool {
+        let (Some(target), Some(code)) = (self.translations.find(pc), self.code) else {
+            return self.translations.is_harmless(pc) && pc % GRANULE + len <= GRANULE;
+        };
+        let colour = code.colour(VirtAddr(pc.into()));
+        pc % GRANULE + len <= GRANULE && self.judge.quiet_fetch(target.page, colour, target.offset | (pc % GRANULE), len)
+    }
+
+    /// Any fetch, page by page.
+    #[cold]
+    pub fn fetch(&mut self, Fetched { pc: mut vaddr, len: mut size }: Fetched) {
+        let site = Site(vaddr);
+        while size > 0 && !self.stopped {
+            let piece = size.min(GRANULE - vaddr % GRANULE);
+            self.fetch_piece(vaddr, piece, site);
+            vaddr = vaddr.wrapping_add(piece);
+            size -= piece;
+        }
+        self.step();
+    }
+
+    /// A fetch within one page.
+    fn fetch_piece(&mut self, vaddr: u32, size: u32, site: Site) {
+        let (page, offset) = if let Some(target) = self.translations.find(vaddr) {
+            (target.page, target.offset | (vaddr % GRANULE))
+        } else {
+            // SAFETY: called from a block's callback.
+            let Some(paddr) = (unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) }) else {
+                self.untranslated += 1;
+                return;
+            };
+            // SAFETY: as above.
+            if !unsafe { self.cpu.is_cached(vaddr, paddr, &mut self.reader) } {
+                return self.fetch_past_cache(vaddr, paddr, size, site);
+            }
+            (self.remember(vaddr, paddr), self.geometry.page_offset(paddr.0))
+        };
+        self.judge.fetch(page, VirtAddr(vaddr.into()), offset, size, site);
+    }
+
+    /// Memory is all that such a fetch sees, as an uncached load does.
+    fn fetch_past_cache(&mut self, vaddr: u32, paddr: PhysAddr, size: u32, site: Site) {
+        if self.judge.knows(self.geometry.frame(paddr)) {
+            self.judge.bypass(&Event::Uncached { kind: AccessKind::Load, paddr, size, site });
+        } else {
+            self.translations.remember_harmless(vaddr);
+        }
+    }
+
+    /// What of the instruction side is not judged, in a sentence.
+    pub(super) fn code_limit(&self) -> String {
+        if self.code.is_some() {
+            "of the instruction side, the cache is judged, but not what a pipeline has fetched ahead".into()
+        } else {
+            "instruction fetches are not judged; --icache SIZE,WAYS,LINE does it".into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_is_all_bytes_from_its_first_instruction_to_its_last() {
+        let mut fetched = Fetched::default();
+        for (pc, len) in [(0x8000_0ffe, 2), (0x8000_1000, 4), (0x8000_1004, 4)] {
+            fetched.extend(pc, len);
+        }
+        let Fetched { pc, len } = Fetched::from_data(fetched.data());
+        assert_eq!((pc, len), (0x8000_0ffe, 10));
+    }
+}

@@ -1,0 +1,18 @@
+//! The devices whose transfers are known: one number each, so that sources and reports mean the same device.
+
+use crate::Site;
+
+/// The bus master of the PIIX4 IDE controller (malta).
+pub const PIIX_IDE: Site = Site(0x8086_7111);
+/// The DMA controller of BCM2835, on behalf of the SD host and others.
+pub const BCM2835_DMA: Site = Site(0x2835);
+
+/// What a device is called in a report; `None` for a number that no device here has.
+#[must_use]
+pub const fn name(device: Site) -> Option<&'static str> {
+    match device {
+        PIIX_IDE => Some("the IDE controller"),
+        BCM2835_DMA => Some("the DMA controller"),
+        _ => None,
+    }
+}
