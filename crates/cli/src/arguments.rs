@@ -24,6 +24,8 @@ enum Subcommands {
     Check(Box<CheckOptions>),
     /// Judge a recording that `check --record` made, as it was judged or otherwise.
     Replay(Box<ReplayOptions>),
+    /// Replay a recording once for each function that issued maintenance, with that left out, and say what it was needed for.
+    Necessity(Box<NecessityOptions>),
     /// Run workloads on the reference VM under several policies, side by side.
     Simulate(Box<SimulateOptions>),
     /// Say what is installed, what will work, and what to do about the rest.
@@ -95,12 +97,35 @@ pub(crate) struct ReplayOptions {
     pub(crate) up_to_damage: bool,
 }
 
+/// The options of `congruent necessity`, as they were given.
+#[derive(clap::Args)]
+#[command(
+    override_usage = "congruent necessity [OPTIONS] RECORDING",
+    after_help = "Exit status: 0 every function was tried; 2 wrong usage or environment; 3 they were, but the recorded run did not finish."
+)]
+pub(crate) struct NecessityOptions {
+    /// The recording
+    #[arg(value_name = "RECORDING")]
+    pub(crate) recording: PathBuf,
+    /// Another level-1 data cache than that of the recorded check: SIZE,WAYS,LINE such as 32K,4,32, or a preset's name
+    #[arg(long, value_name = "GEOMETRY")]
+    pub(crate) dcache: Option<String>,
+    /// Name code after this vmlinux or program (ELF), System.map or kallsyms text; repeatable, the first that knows an address wins
+    #[arg(long, value_name = "FILE")]
+    pub(crate) symbols: Vec<PathBuf>,
+    /// How many callers of the code that issued an operation are tried as well, up to 16
+    #[arg(long, value_name = "COUNT", default_value_t = 3)]
+    pub(crate) callers: usize,
+}
+
 /// A command that can be carried out.
 pub(crate) enum Command {
     /// `congruent check`.
     Check(Box<CheckOptions>),
     /// `congruent replay`.
     Replay(Box<ReplayOptions>),
+    /// `congruent necessity`.
+    Necessity(Box<NecessityOptions>),
     /// `congruent simulate`.
     Simulate(Box<SimulateOptions>),
     /// `congruent doctor`.
@@ -145,6 +170,7 @@ fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Err
     Ok(match CommandLine::try_parse_from(words)?.command {
         Subcommands::Check(options) => Command::Check(options),
         Subcommands::Replay(options) => Command::Replay(options),
+        Subcommands::Necessity(options) => Command::Necessity(options),
         Subcommands::Simulate(options) => Command::Simulate(options),
         Subcommands::Doctor => Command::Doctor,
     })

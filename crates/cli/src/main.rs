@@ -13,6 +13,7 @@ mod doctor;
 mod ending;
 mod judge_link;
 mod keyboard;
+mod necessity;
 mod output;
 mod plugin;
 mod recording;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Check(check) => check::check(&check),
         Command::Replay(replay) => replay::replay(&replay),
+        Command::Necessity(options) => necessity::necessity(&options),
         Command::Simulate(options) => simulate::simulate(&options),
         Command::Doctor => Ok(doctor::doctor()),
     };

@@ -42,14 +42,22 @@ impl ReportOptions {
     /// # Errors
     /// One line, if one of them gives no symbols.
     pub(crate) fn read_symbols(&self) -> anyhow::Result<Symbols> {
-        let mut symbols = Symbols::default();
-        for path in &self.symbols {
-            let file =
-                fs::read(path).with_context(|| format!("cannot read the symbol file `{}`; correct --symbols", path.display()))?;
-            symbols.add(&file).map_err(|error| anyhow!("`{}` gives no symbols: {error}", path.display()))?;
-        }
-        Ok(symbols)
+        read_symbols(&self.symbols)
     }
+}
+
+/// Reads symbol files, the first to be asked first.
+///
+/// # Errors
+/// One line, if one of them gives no symbols.
+pub(crate) fn read_symbols(paths: &[PathBuf]) -> anyhow::Result<Symbols> {
+    let mut symbols = Symbols::default();
+    for path in paths {
+        let file =
+            fs::read(path).with_context(|| format!("cannot read the symbol file `{}`; correct --symbols", path.display()))?;
+        symbols.add(&file).map_err(|error| anyhow!("`{}` gives no symbols: {error}", path.display()))?;
+    }
+    Ok(symbols)
 }
 
 /// The options with all their files read and opened.

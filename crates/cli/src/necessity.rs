@@ -1,0 +1,121 @@
+//! `congruent necessity`: which functions' maintenance a recorded run needed, found by leaving each out in turn.
+//!
+//! Guarantees: "necessary" is shown by a finding that the recording does not have otherwise. "Not shown necessary" says just that:
+//! another run may need it. What is not maintenance (a window at another address, a deferred flush that never came) issues no
+//! operation and so cannot be left out here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write as _};
+
+use anyhow::{Context as _, anyhow};
+use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use congruent_report::{Chains, Identity, Outcome, Report, Run, Symbols};
+use congruent_shadow::{Finding, Stats};
+use congruent_trace::file::{Layout, Operation, Visitor, play};
+use congruent_trace::{AccessKind, Event, Site};
+use indicatif::{ParallelProgressIterator as _, ProgressBar, ProgressStyle};
+use rayon::prelude::*;
+
+use crate::arguments::NecessityOptions;
+use crate::check;
+use crate::recording::{Muting, Recording, judge, outcome};
+use crate::reporting::read_symbols;
+
+/// Replays the recording once for each function that issued maintenance or called what did, and prints what each was needed for.
+///
+/// # Errors
+/// One line with a remedy, if the recording or an option cannot be used.
+pub(crate) fn necessity(options: &NecessityOptions) -> anyhow::Result<u8> {
+    let recording = Recording::read(&options.recording)?;
+    let layout = recording.layout(&options.recording, false)?;
+    let geometry = match &options.dcache {
+        Some(text) => check::geometry(Some(text))?,
+        None => CacheGeometry::try_from(layout.header.geometry).map_err(|error| anyhow!("the recording's cache: {error}"))?,
+    };
+    let symbols = read_symbols(&options.symbols)?;
+    let functions = Functions::of(&layout, &symbols, options.callers);
+    let without = |muting: Muting| Ok::<_, anyhow::Error>(judge(&layout, geometry, &muting, |_, _| {})?.findings);
+    // Names are looked up here, between the replays: symbols are not shared among threads.
+    let in_words = |findings: &[Finding]| words(&layout, geometry, &symbols, findings);
+    let known: BTreeSet<String> = in_words(&without(Muting::Of(Vec::new()))?).into_iter().collect();
+    let functions = functions.0.into_iter().map(|(name, operations)| {
+        let ranges = check::mute(std::slice::from_ref(&name), &symbols)?;
+        Ok((name, operations, Muting::Of(ranges)))
+    });
+    let functions: Vec<_> = functions.collect::<anyhow::Result<_>>()?;
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} functions, {eta} left").context("the progress bar")?;
+    let bar = ProgressBar::new(functions.len() as u64).with_style(style);
+    let tried = functions.into_par_iter().progress_with(bar);
+    let tried = tried.map(|(name, operations, muting)| Ok((name, operations, without(muting)?)));
+    let tried: Vec<_> = tried.collect::<anyhow::Result<_>>()?;
+    let named = tried.into_iter().map(|(name, operations, findings)| {
+        (name, operations, in_words(&findings).into_iter().find(|finding| !known.contains(finding)))
+    });
+    let mut tried: Vec<(String, u64, Option<String>)> = named.collect();
+    tried.sort_by_key(|(name, operations, broken)| (broken.is_none(), std::cmp::Reverse(*operations), name.clone()));
+    let mut text = String::new();
+    for (name, operations, broken) in tried {
+        text += &match broken {
+            Some(finding) => format!("necessary            {operations:>9} operations  {name}\n    without it: {finding}\n"),
+            None => format!("not shown necessary  {operations:>9} operations  {name}\n"),
+        };
+    }
+    let outcome = outcome(&layout);
+    if let Outcome::Incomplete(reason) = &outcome {
+        text += &format!("The run is incomplete: {reason}. What was not shown necessary may be needed by the rest.\n");
+    }
+    io::stdout().write_all(text.as_bytes()).context("cannot write to standard output")?;
+    Ok(if matches!(outcome, Outcome::Finished) { 0 } else { 3 })
+}
+
+/// Findings in words, the most important first.
+fn words(layout: &Layout<'_>, geometry: CacheGeometry, symbols: &Symbols, findings: &[Finding]) -> Vec<String> {
+    let run = Run {
+        target: &layout.header.target,
+        geometry,
+        stats: Stats::default(),
+        findings,
+        chains: &Chains::default(),
+        limits: Vec::new(),
+        muted: Vec::new(),
+        outcome: Outcome::Finished,
+    };
+    Report::new(&run, symbols).findings.iter().map(|entry| Identity::of(entry).to_string()).collect()
+}
+
+/// The functions that issued maintenance, and those that called them: operations under each.
+#[derive(Default)]
+struct Functions(BTreeMap<String, u64>);
+
+impl Functions {
+    fn of(layout: &Layout<'_>, symbols: &Symbols, callers: usize) -> Self {
+        let mut counted = Counted { operations: BTreeMap::new(), callers };
+        // Damage was refused before; contents that are no events are found by the judging.
+        let _ = play(layout, &mut counted);
+        let mut functions = Self::default();
+        for (code, operations) in counted.operations {
+            let name = |pc: &u32| symbols.resolve(u64::from(*pc)).map_or_else(|| format!("{pc:#010x}"), |place| place.function);
+            for function in code.iter().map(name).collect::<BTreeSet<String>>() {
+                *functions.0.entry(function).or_default() += operations;
+            }
+        }
+        functions
+    }
+}
+
+/// Counts operations by their code and its nearest callers.
+struct Counted {
+    operations: BTreeMap<Vec<u32>, u64>,
+    callers: usize,
+}
+
+impl Visitor for Counted {
+    fn access(&mut self, _kind: AccessKind, _vaddr: VirtAddr, _paddr: PhysAddr, _size: u32, _site: Site) {}
+
+    fn operation(&mut self, operation: &Operation, chain: &[u32]) {
+        let code = std::iter::once(operation.site.0).chain(chain.iter().copied().take(self.callers)).collect();
+        *self.operations.entry(code).or_default() += 1;
+    }
+
+    fn event(&mut self, _event: &Event) {}
+}

@@ -1,0 +1,152 @@
+//! `congruent replay` on recordings made here: verdicts, other judgings, unfinished and damaged files.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use congruent_trace::file::{Footer, Header, Operation, RunEnd, Target, VERSION, Validity, Writer, append_end};
+use congruent_trace::{AccessKind, Event, IndexForm, Maintenance, Site};
+
+const KERNEL: u64 = 0x8000_4000;
+const USER: u64 = 0x0040_1000;
+const FLUSH: u32 = 0x8010_0000;
+const FLUSHES_CALLER: u32 = 0x8020_0000;
+
+/// A kernel stores a word, writes it back, and a program loads it through another colour.
+fn recorded(directory: &Path, end: Option<RunEnd>) -> std::path::PathBuf {
+    let header = Header {
+        version: VERSION,
+        target: "mipsel".into(),
+        geometry: CacheGeometry::new(32 << 10, 4, 32).unwrap().into(),
+        index: IndexForm::WayAboveSet,
+        muted: Vec::new(),
+        qemu_api: 4,
+        valid: Validity::OF_FILTER,
+    };
+    let paddr = PhysAddr(0x4000);
+    let access = |kind, vaddr, site| Event::Access { kind, vaddr: VirtAddr(vaddr), paddr, size: 4, site: Site(site) };
+    let mut writer = Writer::new(Vec::new(), &header).unwrap();
+    writer.event(&access(AccessKind::Store, KERNEL, 0x8030_0000)).unwrap();
+    let chain = writer.chain(&[FLUSHES_CALLER]);
+    let target = Target::Bytes { vaddr: VirtAddr(KERNEL), paddr, bytes: 1 };
+    let op = Maintenance::WriteBackInvalidate;
+    writer.operation(&Operation { op, target, site: Site(FLUSH), chain, muted: false }).unwrap();
+    writer.event(&access(AccessKind::Load, USER, 0x0040_0000)).unwrap();
+    let limits = vec!["nothing of note".to_owned()];
+    let mut file = writer.finish(Footer { accesses: 1234, uncached: 5, events: 0, limits }).unwrap();
+    if let Some(end) = end {
+        append_end(&mut file, &end).unwrap();
+    }
+    let path = directory.join("run.congruent");
+    fs::write(&path, file).unwrap();
+    path
+}
+
+fn finished() -> Option<RunEnd> {
+    Some(RunEnd { incomplete_because: None })
+}
+
+/// The exit status, the JSON report if there is one, and what was said on standard error.
+fn replay(path: &Path, options: &[&str]) -> (i32, serde_json::Value, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_congruent"))
+        .arg("replay")
+        .arg(path)
+        .args(["--format", "json"])
+        .args(options)
+        .output()
+        .unwrap();
+    let report = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output.status.code().unwrap(), report, String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_replay_has_the_numbers_of_the_run_and_the_verdict_of_its_events() {
+    let directory = tempfile::tempdir().unwrap();
+    let (status, report, _) = replay(&recorded(directory.path(), finished()), &[]);
+    assert_eq!((status, &report["verdict"]), (0, &"clean".into()));
+    assert_eq!((&report["stats"]["accesses"], &report["stats"]["uncached"]), (&1234.into(), &5.into()));
+    assert_eq!(report["stats"]["maintenance_ops"], 1);
+    assert_eq!(report["limits"][0], "nothing of note");
+}
+
+#[test]
+fn muting_what_issued_the_operation_or_called_it_shows_what_it_was_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = recorded(directory.path(), finished());
+    for site in ["0x80100000", "0x80200000-0x80200010"] {
+        let (status, report, _) = replay(&path, &["--mute", site]);
+        assert_eq!((status, &report["findings"][0]["class"]), (1, &"read-dirty-elsewhere".into()), "{site}");
+        assert_eq!(report["findings"][0]["maintenance_between"][0]["muted"], true);
+        // On a cache without aliases it was for nothing.
+        assert_eq!(replay(&path, &["--mute", site, "--dcache", "16K,4,32"]).0, 0);
+    }
+    assert_eq!(replay(&path, &["--mute", "0x80400000"]).0, 0);
+}
+
+#[test]
+fn caches_that_the_recording_is_not_good_for_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (status, _, said) = replay(&recorded(directory.path(), finished()), &["--dcache", "32K,4,8"]);
+    assert_eq!(status, 2);
+    assert!(said.contains("lines of 16 to 128 bytes, not 8"), "{said}");
+}
+
+#[test]
+fn a_run_that_did_not_finish_is_never_called_clean() {
+    let directory = tempfile::tempdir().unwrap();
+    let reason = RunEnd { incomplete_because: Some("the time limit of 5s ran out".into()) };
+    for (end, says) in [(Some(reason), "time limit"), (None, "does not say how its run ended")] {
+        let (status, report, _) = replay(&recorded(directory.path(), end), &[]);
+        assert_eq!((status, &report["verdict"]), (3, &"incomplete".into()));
+        assert!(report["incomplete_because"].as_str().unwrap().contains(says), "{report}");
+    }
+}
+
+#[test]
+fn a_damaged_recording_is_refused_with_the_byte_and_used_up_to_it_on_request() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = recorded(directory.path(), finished());
+    let whole = fs::read(&path).unwrap();
+    let mut changed = whole.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    for damaged in [&changed[..], &whole[..whole.len() - 1]] {
+        fs::write(&path, damaged).unwrap();
+        let (status, _, said) = replay(&path, &[]);
+        assert_eq!(status, 2);
+        assert!(said.contains("at byte ") && said.contains("--up-to-damage") && said.lines().count() == 1, "{said}");
+        let (status, report, _) = replay(&path, &["--up-to-damage"]);
+        assert_eq!((status, &report["verdict"]), (3, &"incomplete".into()));
+    }
+}
+
+#[test]
+fn what_is_no_recording_is_said_to_be_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.txt");
+    fs::write(&path, "hello").unwrap();
+    let (status, _, said) = replay(&path, &[]);
+    assert_eq!(status, 2);
+    assert!(said.contains("it is no recording"), "{said}");
+    assert_eq!(replay(&directory.path().join("absent"), &[]).0, 2);
+}
+
+#[test]
+fn necessity_names_what_each_function_was_needed_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = recorded(directory.path(), finished());
+    let necessity = |options: &[&str]| {
+        let program = Command::new(env!("CARGO_BIN_EXE_congruent")).arg("necessity").arg(&path).args(options).output().unwrap();
+        (program.status.code().unwrap(), String::from_utf8(program.stdout).unwrap())
+    };
+    let (status, said) = necessity(&[]);
+    assert_eq!(status, 0);
+    for function in ["0x80100000", "0x80200000"] {
+        assert!(
+            said.contains(&format!("necessary                    1 operations  {function}\n    without it: read-dirty")),
+            "{said}"
+        );
+    }
+    let (_, said) = necessity(&["--dcache", "16K,4,32", "--callers", "0"]);
+    assert_eq!(said, "not shown necessary          1 operations  0x80100000\n");
+}
