@@ -181,6 +181,7 @@ api! {
         qemu_plugin_insn_data: fn(*const Insn, *mut c_void, usize) -> usize;
         qemu_plugin_insn_vaddr: fn(*const Insn) -> u64;
         qemu_plugin_insn_size: fn(*const Insn) -> usize;
+        qemu_plugin_insn_haddr: fn(*const Insn) -> *const c_void;
         qemu_plugin_register_vcpu_mem_cb: fn(*mut Insn, MemCallback, c_int, c_int, *mut c_void);
         qemu_plugin_register_vcpu_insn_exec_cb: fn(*mut Insn, ExecCallback, c_int, *mut c_void);
         qemu_plugin_register_vcpu_tb_exec_cb: fn(*mut Block, ExecCallback, c_int, *mut c_void);
@@ -308,6 +309,18 @@ impl Api {
     pub unsafe fn length(&self, insn: *const Insn) -> u32 {
         // SAFETY: by this function's contract.
         unsafe { (self.qemu_plugin_insn_size)(insn) as u32 }
+    }
+
+    /// The four bytes of memory that begin `distance` bytes before an instruction; `None` if it does not lie in memory.
+    ///
+    /// # Safety
+    /// As [`fetch`](Self::fetch); those bytes are on the same page of memory as the instruction.
+    pub unsafe fn bytes_before(&self, insn: *const Insn, distance: usize) -> Option<[u8; 4]> {
+        // SAFETY: by this function's contract. The pointer is into the guest's memory, of which pages are contiguous.
+        unsafe {
+            let host = (self.qemu_plugin_insn_haddr)(insn).cast::<u8>();
+            (!host.is_null()).then(|| host.sub(distance).cast::<[u8; 4]>().read())
+        }
     }
 
     /// Has `callback` called after each memory access of `insn`.

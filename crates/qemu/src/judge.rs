@@ -9,7 +9,7 @@ use std::io;
 use congruent_geometry::{CacheGeometry, Colour, PhysAddr, VirtAddr};
 use congruent_shadow::{Config, Finding, PageId, Shadow, Stats};
 use congruent_trace::file::{Filter, Footer, Header, Operation, Target, Writer};
-use congruent_trace::{AccessKind, Event, Maintenance, Scope, Site};
+use congruent_trace::{AccessKind, Context, Event, Maintenance, Scope, Site};
 
 use crate::calls::Calls;
 
@@ -59,6 +59,12 @@ impl Judge {
     #[inline(always)]
     pub fn quiet_store(&mut self, page: PageId, colour: Colour, offset: u32, size: u32, site: Site) -> bool {
         self.shadow.quiet_store(page, colour, offset, size, site)
+    }
+
+    /// See [`Shadow::set_context`].
+    #[inline]
+    pub fn set_context(&mut self, context: Context) {
+        self.shadow.set_context(context);
     }
 
     /// See [`Shadow::access`].

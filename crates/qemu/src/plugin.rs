@@ -183,6 +183,32 @@ fn any_fetch(fetched: Fetched) {
     guarded(|session| session.fetch(fetched));
 }
 
+/// A call is about to run.
+///
+/// # Safety
+/// As [`on_memory_with_environment`].
+pub unsafe extern "C" fn on_call_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
+    // SAFETY: by this function's contract.
+    guarded(|session| unsafe { session.called(data as usize as u32, environment) });
+}
+
+/// A block starts that follows a call.
+///
+/// # Safety
+/// As [`on_memory_with_environment`].
+pub unsafe extern "C" fn on_arrival_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
+    // SAFETY: by this function's contract.
+    guarded(|session| unsafe { session.arrived(data as usize as u32, environment) });
+}
+
+/// A return from an exception is about to run.
+///
+/// # Safety
+/// To be registered with QEMU only.
+pub unsafe extern "C" fn on_exception_return(_vcpu: c_uint, _data: *mut c_void) {
+    guarded(Session::exception_returns);
+}
+
 /// As [`on_memory`], for the few instructions whose registers are needed.
 ///
 /// # Safety

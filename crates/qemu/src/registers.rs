@@ -51,6 +51,41 @@ pub unsafe extern "C" fn block_with_environment(_vcpu: c_uint, _data: *mut c_voi
     naked_asm!("mov x2, x19", "b {}", sym plugin::on_block_with_environment);
 }
 
+/// A callback before a call that receives the CPU state as well.
+///
+/// # Safety
+/// To be registered with QEMU only, with `Registers::Read`.
+#[unsafe(naked)]
+pub unsafe extern "C" fn call_with_environment(_vcpu: c_uint, _data: *mut c_void) {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!("mov rdx, rbp", "jmp {}", sym plugin::on_call_with_environment);
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!("mov x2, x19", "b {}", sym plugin::on_call_with_environment);
+}
+
+/// A callback of a block that follows a call; it receives the CPU state as well.
+///
+/// # Safety
+/// To be registered with QEMU only, with `Registers::Read`.
+#[unsafe(naked)]
+pub unsafe extern "C" fn arrival_with_environment(_vcpu: c_uint, _data: *mut c_void) {
+    #[cfg(target_arch = "x86_64")]
+    naked_asm!("mov rdx, rbp", "jmp {}", sym plugin::on_arrival_with_environment);
+    #[cfg(target_arch = "aarch64")]
+    naked_asm!("mov x2, x19", "b {}", sym plugin::on_arrival_with_environment);
+}
+
+/// A word of the CPU state.
+///
+/// # Safety
+/// `environment` is a pointer that a `*_with_environment` callback received, which is the same for the life of a CPU; the CPU state
+/// has that word.
+#[inline]
+pub unsafe fn state_word(environment: Environment, word: usize) -> u32 {
+    // SAFETY: by this function's contract.
+    unsafe { environment.add(word).read() }
+}
+
 /// General register `number` (0 to 31) of a MIPS guest.
 ///
 /// # Safety

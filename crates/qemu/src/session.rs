@@ -1,6 +1,7 @@
 //! One check, from inside QEMU: guest instructions in, events to the judge, results to the program.
 
 mod code;
+mod follow;
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use crate::mute::Mute;
 use crate::plugin;
 use crate::registers::{self, Environment};
 use crate::translation::{GRANULE, Translations};
+use follow::Following;
 
 /// An instruction as callbacks carry it: its address and its word, in the one pointer that QEMU hands back.
 #[derive(Clone, Copy)]
@@ -88,6 +90,8 @@ pub struct Session {
     translations: Translations,
     shapes: Box<[u8; SHAPES]>,
     judge: Judge,
+    /// Whether calls are followed and nobody can say through which the guest got here.
+    caller_unknown: bool,
     stopped: bool,
     geometry: CacheGeometry,
     /// The instruction cache, if fetches are judged.
@@ -97,6 +101,9 @@ pub struct Session {
     reader: Reader,
     mute: Mute,
     devices: Devices,
+    following: Option<Following>,
+    /// Whether calls were to be followed, and this QEMU does not let them be.
+    callers_lost: bool,
     untranslated: u64,
     /// Accesses past the cache to frames that were never in it.
     harmless: u64,
@@ -121,10 +128,11 @@ impl Session {
         if geometry.page() < GRANULE {
             return Err(format!("pages of {} bytes are not supported; the smallest is {GRANULE}", geometry.page()));
         }
+        let following = config.backtraces.then(|| Following::of(&*cpu)).flatten();
         let shapes = || vec![0; SHAPES].into_boxed_slice().try_into().map_err(|_| "out of memory");
         let code = config.icache.map(CacheGeometry::try_from).transpose();
         let code = code.map_err(|error| format!("the geometry of the instruction cache: {error}"))?;
-        let mut caches = JudgeConfig::new(geometry);
+        let mut caches = JudgeConfig::new(geometry).with_contexts(following.is_some());
         if let Some(code) = code {
             caches = caches.with_code(CodeCache::new(code)).map_err(|error| format!("the caches do not go together: {error}"))?;
         }
@@ -149,6 +157,7 @@ impl Session {
             translations: Translations::new(),
             shapes: shapes()?,
             judge,
+            caller_unknown: following.is_some(),
             stopped: false,
             geometry,
             code,
@@ -157,6 +166,8 @@ impl Session {
             reader: Reader::new(api),
             mute: Mute::new(config.mute),
             devices: Devices::of(target),
+            following,
+            callers_lost: false,
             untranslated: 0,
             harmless: 0,
             channel: None,
@@ -207,11 +218,20 @@ impl Session {
             let pc = address as u32;
             // SAFETY: as above.
             fetched.extend(pc, unsafe { api.length(insn) });
-            if std::mem::take(&mut first) && self.mute.is_used() {
+            if std::mem::take(&mut first) {
                 // SAFETY: as above.
-                unsafe { api.on_block(block, registers::block_with_environment, Registers::Read, pc as usize) };
+                unsafe {
+                    if self.mute.is_used() {
+                        api.on_block(block, registers::block_with_environment, Registers::Read, pc as usize);
+                    }
+                    self.watch_returns(block, insn, pc);
+                }
             }
             let word = self.cpu.word(bytes, length);
+            if let Some(word) = word {
+                // SAFETY: as above.
+                unsafe { self.watch_flow(insn, pc, word) };
+            }
             // SAFETY: as above.
             unsafe { self.instrument(insn, pc, word) };
         }
@@ -262,7 +282,7 @@ impl Session {
         let (page, colour, size) = (target.page, target.colour, 1 << shape.size_shift);
         match shape.kind {
             AccessKind::Load => self.judge.quiet_load(page, colour, offset, size),
-            AccessKind::Store => self.judge.quiet_store(page, colour, offset, size, site),
+            AccessKind::Store => !self.caller_unknown && self.judge.quiet_store(page, colour, offset, size, site),
         }
     }
 
@@ -280,6 +300,7 @@ impl Session {
         if self.stopped {
             return;
         }
+        self.learn_context();
         let shapes = self.recorded_shapes.as_mut().unwrap_or(&mut self.shapes);
         let remembered = shapes.get_mut(info.0 as usize);
         let shape = match remembered.as_deref().and_then(|shape| AccessShape::unpack(*shape)) {
@@ -435,6 +456,7 @@ impl Session {
         environment: Environment,
     ) {
         let site = instruction.site();
+        self.learn_context();
         if self.mute.is_used() && self.cpu.has_control_at(vaddr) && self.api.shape(info).kind == AccessKind::Store {
             // SAFETY: by this function's contract.
             let stack = unsafe { self.cpu.register(self.cpu.stack_pointer(), &mut self.reader, environment) };
@@ -494,6 +516,7 @@ impl Session {
                 self.translations.forget();
                 // SAFETY: as above.
                 unsafe { self.cpu.translations_change(instruction.word, &mut self.reader, environment) };
+                self.space_changes();
             }
             Meaning::PartialWord(_) | Meaning::Other => {}
         }
@@ -676,7 +699,8 @@ impl Session {
     fn send_new_findings(&mut self) {
         for index in self.reported..self.judge.findings().len() {
             let finding = self.judge.findings()[index].clone();
-            self.send(&Message::Finding { finding, chains: Vec::new() });
+            let chains = self.chains_of(std::slice::from_ref(&finding));
+            self.send(&Message::Finding { finding, chains });
         }
         self.reported = self.judge.findings().len();
     }
@@ -703,7 +727,7 @@ impl Session {
         let message = Message::Final {
             stats: self.stats(),
             findings: self.judge.findings().to_vec(),
-            chains: Vec::new(),
+            chains: self.chains_of(self.judge.findings()),
             limits: self.limits(),
         };
         self.send(&message);
@@ -714,6 +738,7 @@ impl Session {
         limits.push(self.code_limit());
         limits.extend(["prefetches that prepare a line for being stored to whole are taken to do nothing".into()]);
         limits.extend(self.cpu.limits());
+        limits.extend(self.limits_of_following());
         if self.untranslated > 0 {
             limits.push(format!(
                 "{} operations on addresses that were not mapped at that moment were not judged",

@@ -94,7 +94,7 @@ impl Run {
         let programs = if let Load::Linux { programs, .. } = self.load { programs } else { "" };
         console.check(programs).with_context(|| format!("see {}", said.display()))?;
         let cases: Vec<&str> = console.results().filter_map(|line| line.strip_prefix("PASS ")).collect();
-        let verdict = judge(&serde_json::from_str(&report)?, output.status.code(), &cases, self.expect);
+        let verdict = judge(&serde_json::from_str(&report)?, output.status.code(), &cases, self.expect, self.callers);
         if let Some(complaint) = verdict.complaint {
             bail!("{complaint}; see {}", text.display());
         }

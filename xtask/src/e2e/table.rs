@@ -20,6 +20,8 @@ pub struct Run {
     pub mute: &'static [&'static str],
     /// What must come out.
     pub expect: Expect,
+    /// Functions of which each must be a caller of every finding's consumer or producer.
+    pub callers: &'static [&'static str],
 }
 
 /// What is run.
@@ -90,6 +92,10 @@ const MIPS_CLEAR_PAGE: Side = Function(&["clear_page", "__clear_page_start"]);
 const ARM_COPY_IN: Side = Function(&["arm_copy_from_user"]);
 /// Several names of one address.
 const ARM_MEMCPY: Side = Function(&["memcpy", "__memcpy", "mmiocpy"]);
+/// Who calls the cases without an operating system (`guests/bare/cases.h`).
+const RUNS_CASES: &str = "run_cases";
+/// The way from the program to its reads, and from the system call to the copy.
+const VM_WRITEV_CALLERS: &[&str] = &["main", "process_vm_rw"];
 const CHILD_READS: Side = Function(&["child_reads_buffer"]);
 const DISK_READS: Side = Function(&["program_loads_block"]);
 
@@ -118,6 +124,7 @@ const fn linux(name: &'static str, guest: Guest, programs: &'static str, expect:
         icache: None,
         mute: &[],
         expect,
+        callers: &[],
     }
 }
 
@@ -154,7 +161,7 @@ const fn disk(run: Run) -> Run {
 }
 
 const fn bare(name: &'static str, bare: Bare, dcache: &'static str) -> Run {
-    Run { name, load: Load::Bare(bare), dcache, icache: None, mute: &[], expect: Expect::AsNamed }
+    Run { name, load: Load::Bare(bare), dcache, icache: None, mute: &[], expect: Expect::AsNamed, callers: &[RUNS_CASES] }
 }
 
 /// What an ordinary system does: many processes, pipes and files, threads that fork, long argument lists, moved mappings.
@@ -178,6 +185,7 @@ pub const RUNS: &[Run] = &[
         icache: None,
         mute: &[],
         expect: Expect::AtLeast(&[pair(User, MIPS_COPY_PAGE), pair(User, Kernel), pair(Kernel, User)]),
+        callers: &[],
     },
     // As QEMU resets the core: all memory is uncached.
     Run {
@@ -187,9 +195,10 @@ pub const RUNS: &[Run] = &[
         icache: None,
         mute: &[],
         expect: Expect::Incomplete("cca=3"),
+        callers: &[],
     },
     mips("mips-write-then-map", "write_then_map", Expect::Clean),
-    mips("mips-vm-writev", "vm_writev", Expect::Exactly(&[pair(CHILD_READS, MIPS_COPY)])),
+    Run { callers: VM_WRITEV_CALLERS, ..mips("mips-vm-writev", "vm_writev", Expect::Exactly(&[pair(CHILD_READS, MIPS_COPY)])) },
     mips("mips-vm-writev-twin", "vm_writev:congruent", Expect::Clean),
     mips("mips-pokedata", "ptrace_pokedata", Expect::Clean),
     mips("mips-peekdata", "ptrace_peekdata", Expect::Clean),
@@ -207,7 +216,7 @@ pub const RUNS: &[Run] = &[
     muted("mips-mute-unmap", &["r4k_flush_cache_range", "r4k_flush_cache_mm"], Expect::AtLeast(&[pair(Kernel, User)])),
     arm("arm-ordinary", ORDINARY, Expect::Clean),
     arm("arm-write-then-map", "write_then_map", Expect::Clean),
-    arm("arm-vm-writev", "vm_writev", Expect::Exactly(&[pair(CHILD_READS, ARM_COPY_IN)])),
+    Run { callers: VM_WRITEV_CALLERS, ..arm("arm-vm-writev", "vm_writev", Expect::Exactly(&[pair(CHILD_READS, ARM_COPY_IN)])) },
     arm("arm-vm-writev-twin", "vm_writev:congruent", Expect::Clean),
     arm("arm-pokedata", "ptrace_pokedata", Expect::Exactly(&[pair(CHILD_READS, ARM_MEMCPY)])),
     arm("arm-pokedata-twin", "ptrace_pokedata:congruent", Expect::Clean),

@@ -26,7 +26,7 @@ fn status_of(word: &str) -> i32 {
 }
 
 /// Judges a report, the exit status it came with, and the cases that the guest named on its console.
-pub fn judge(report: &Value, status: Option<i32>, cases: &[&str], expect: Expect) -> Verdict {
+pub fn judge(report: &Value, status: Option<i32>, cases: &[&str], expect: Expect, callers: &[&str]) -> Verdict {
     let word = report["verdict"].as_str().unwrap_or("none").to_owned();
     let findings = report["findings"].as_array().map_or(&[][..], Vec::as_slice);
     let accesses = report["stats"]["accesses"].as_u64().unwrap_or(0);
@@ -98,6 +98,18 @@ fn misnamed(findings: &[Value], cases: &[&str]) -> Option<String> {
     (!complaints.is_empty()).then(|| complaints.join("; "))
 }
 
+/// The first finding of which neither party has one of these functions among its callers.
+fn not_called(findings: &[Value], callers: &[&str]) -> Option<String> {
+    let calls = |party: &Value, caller: &str| {
+        party["chain"].as_array().is_some_and(|chain| chain.iter().any(|frame| function(frame) == Some(caller)))
+    };
+    let lacks = |finding: &&Value, caller: &str| !calls(&finding["consumer"], caller) && !calls(&finding["producer"], caller);
+    callers.iter().find_map(|caller| {
+        let finding = findings.iter().find(|finding| lacks(finding, caller))?;
+        Some(format!("{caller} is not among the callers of {}", told(finding)))
+    })
+}
+
 /// The name of a party's function.
 fn function(party: &Value) -> Option<&str> {
     party["symbol"].as_str().and_then(|symbol| symbol.split('+').next())
@@ -141,7 +153,7 @@ mod tests {
     }
 
     fn complaint(report: &Value, status: i32, expect: Expect) -> Option<String> {
-        judge(report, Some(status), &[], expect).complaint
+        judge(report, Some(status), &[], expect, &[]).complaint
     }
 
     #[test]
@@ -188,13 +200,25 @@ mod tests {
     #[test]
     fn cases_must_come_out_as_their_names_say() {
         let stale = report("findings", &json!([finding("stale_a+0x8", "kernel")]));
-        let complaint = |report: &Value, cases: &[&str]| judge(report, Some(1), cases, Expect::AsNamed).complaint;
+        let complaint = |report: &Value, cases: &[&str]| judge(report, Some(1), cases, Expect::AsNamed, &[]).complaint;
         assert_eq!(complaint(&stale, &["stale_a", "clean_b"]), None);
         assert!(complaint(&stale, &["stale_a", "stale_b"]).is_some());
         assert!(complaint(&stale, &["clean_b"]).is_some());
         assert!(complaint(&stale, &[]).is_some());
         let both = report("findings", &json!([finding("stale_a+0x8", "kernel"), finding("clean_b", "kernel")]));
         assert!(complaint(&both, &["stale_a", "clean_b"]).is_some());
+    }
+
+    #[test]
+    fn every_finding_must_have_the_callers() {
+        let mut found = finding("reads+0x8", "kernel");
+        found["producer"]["chain"] = json!([{"symbol": "copies+0x8"}, {"symbol": "system_call+0x10"}]);
+        let complaint = |callers: &[&str]| {
+            let report = report("findings", &json!([found]));
+            judge(&report, Some(1), &[], Expect::AtLeast(&[]), callers).complaint
+        };
+        assert_eq!(complaint(&["system_call", "copies"]), None);
+        assert!(complaint(&["reads"]).is_some());
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use congruent_geometry::{CacheGeometry, PhysAddr};
 use congruent_trace::{IndexForm, Scope};
 
-use super::{Cpu, Unsupported};
+use super::{Calling, Cpu, Unsupported};
 use crate::api::{Api, Reader, Register};
 use crate::guest::Meaning;
 use crate::guest::arm::{self, Condition};
 use crate::guest::arm_tables::{Control, Mapping};
+use crate::guest::flow::{self, Flow};
 use crate::registers::Environment;
 
 type Handle = *mut Register;
@@ -109,6 +110,19 @@ impl Cpu for Arm {
 
     fn calls(&self, word: u32) -> bool {
         arm::calls(word)
+    }
+
+    fn calling(&self) -> Option<Calling> {
+        // `CPUARMState` begins with the general registers of the current mode. Linux has modules below its own start.
+        Some(Calling { stack_word: usize::from(self.stack_pointer()), returns_after: 4, kernel_start: 0xbf00_0000 })
+    }
+
+    fn flow(&self, word: u32) -> Flow {
+        flow::arm(word)
+    }
+
+    fn address_space(&self) -> u32 {
+        self.control.ttbr0
     }
 
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope {

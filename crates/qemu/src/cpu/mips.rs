@@ -10,9 +10,10 @@
 use congruent_geometry::{CacheGeometry, PhysAddr};
 use congruent_trace::{IndexForm, Scope};
 
-use super::{Cpu, Unsupported};
+use super::{Calling, Cpu, Unsupported};
 use crate::api::{Api, Reader, Register};
 use crate::guest::Meaning;
+use crate::guest::flow::{self, Flow};
 use crate::guest::mips::{self, ControlRegister, Endian, Segment};
 use crate::guest::mips_tables::{Walked, Walker};
 use crate::guest::mips_tlb::{Attributes, Cacheability};
@@ -188,6 +189,19 @@ impl Cpu for Mips {
 
     fn calls(&self, word: u32) -> bool {
         mips::calls(word)
+    }
+
+    fn calling(&self) -> Option<Calling> {
+        // `CPUMIPSState` begins with the general registers; a call has a delay slot; kseg0 follows useg.
+        Some(Calling { stack_word: usize::from(self.stack_pointer()), returns_after: 8, kernel_start: 0x8000_0000 })
+    }
+
+    fn flow(&self, word: u32) -> Flow {
+        flow::mips(word)
+    }
+
+    fn address_space(&self) -> u32 {
+        self.address_space.into()
     }
 
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope {

@@ -11,6 +11,7 @@ use congruent_trace::{IndexForm, Maintenance, Scope};
 
 use crate::api::{Api, Reader, Register};
 use crate::guest::Meaning;
+use crate::guest::flow::Flow;
 use crate::registers::Environment;
 
 pub use arm::Arm;
@@ -36,6 +37,17 @@ pub enum ControlStore {
     },
     /// Judging cannot go on.
     Unsupported(Unsupported),
+}
+
+/// How calls are made, as far as following them needs it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Calling {
+    /// Where the CPU state has the stack pointer, in words from its start.
+    pub stack_word: usize,
+    /// Bytes from a call to the instruction that it returns to.
+    pub returns_after: u32,
+    /// Stack pointers from here on are the kernel's.
+    pub kernel_start: u32,
 }
 
 /// A guest processor.
@@ -86,6 +98,21 @@ pub trait Cpu {
 
     /// The number of the register that holds the return address at a function's entry.
     fn link(&self) -> u8;
+
+    /// How calls are made; `None` if they cannot be followed.
+    fn calling(&self) -> Option<Calling> {
+        None
+    }
+
+    /// Whether an instruction is a call or a return from an exception.
+    fn flow(&self, _word: u32) -> Flow {
+        Flow::Other
+    }
+
+    /// A number that stands for the address space of user code.
+    fn address_space(&self) -> u32 {
+        0
+    }
 
     /// The set and way that the operand of an index operation names.
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope;

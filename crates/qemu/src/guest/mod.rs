@@ -4,6 +4,7 @@
 
 pub mod arm;
 pub mod arm_tables;
+pub mod flow;
 pub mod mips;
 pub mod mips_tables;
 pub mod mips_tlb;

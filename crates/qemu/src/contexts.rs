@@ -1,0 +1,123 @@
+//! Numbers for call chains: a tree in which a node is a call site under the chain of its caller, and its place is its number.
+//!
+//! Guarantees: one chain has one number for the whole run; memory is bounded, see [`MOST`].
+
+use congruent_trace::{Context, Site};
+
+/// Chains that are told apart, about 16 bytes each; calls beyond them have none.
+const MOST: usize = 4 << 20;
+
+/// A chain: the one of the caller, and the call that it adds.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+struct Node {
+    caller: Context,
+    site: Site,
+}
+
+/// Every chain that was seen.
+pub struct Contexts {
+    /// By number; the first stands for no chain.
+    nodes: Vec<Node>,
+    /// Numbers by hash, zero where there is none; at most half full, its length a power of two.
+    places: Vec<u32>,
+    full: bool,
+}
+
+impl Contexts {
+    /// No chain but the empty one.
+    pub fn new() -> Self {
+        Self { nodes: vec![Node::default()], places: vec![0; 1 << 12], full: false }
+    }
+
+    /// The chain that a call at `site` makes of its caller's.
+    #[inline]
+    pub fn called_from(&mut self, caller: Context, site: Site) -> Context {
+        let node = Node { caller, site };
+        let mut at = hash(node);
+        loop {
+            at &= self.places.len() - 1;
+            match self.places[at] {
+                0 => return self.add(node, at),
+                number if self.nodes[number as usize] == node => return Context(number),
+                _ => at += 1,
+            }
+        }
+    }
+
+    #[cold]
+    fn add(&mut self, node: Node, at: usize) -> Context {
+        if self.nodes.len() >= MOST {
+            self.full = true;
+            return Context::NONE;
+        }
+        let number = self.nodes.len() as u32;
+        self.nodes.push(node);
+        self.places[at] = number;
+        if self.nodes.len() * 2 > self.places.len() {
+            self.spread();
+        }
+        Context(number)
+    }
+
+    /// Doubles the room for places.
+    fn spread(&mut self) {
+        let mut places = vec![0; self.places.len() * 2];
+        for (number, node) in self.nodes.iter().enumerate().skip(1) {
+            let mut at = hash(*node) & (places.len() - 1);
+            while places[at] != 0 {
+                at = (at + 1) & (places.len() - 1);
+            }
+            places[at] = number as u32;
+        }
+        self.places = places;
+    }
+
+    /// The call sites of a chain, the innermost first.
+    pub fn callers(&self, context: Context) -> impl Iterator<Item = Site> + '_ {
+        let node = |context: Context| self.nodes.get(context.0 as usize).filter(|_| context != Context::NONE);
+        std::iter::successors(node(context), move |below| node(below.caller)).map(|node| node.site)
+    }
+
+    /// Whether there were more chains than are told apart.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+}
+
+/// Fibonacci hashing of both words.
+#[inline]
+fn hash(node: Node) -> usize {
+    let mixed = (u64::from(node.caller.0) << 32 | u64::from(node.site.0)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 24 ^ mixed >> 48) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_keeps_its_number_and_its_calls_however_many_there_are() {
+        let mut contexts = Contexts::new();
+        let chain = |contexts: &mut Contexts, a: u32, b: u32| {
+            let outer = contexts.called_from(Context::NONE, Site(a * 4));
+            contexts.called_from(outer, Site(b * 4))
+        };
+        let mut numbers = std::collections::HashMap::new();
+        for round in 0..2 {
+            for (a, b) in (0..150).flat_map(|a| (0..150).map(move |b| (a, b))) {
+                let number = chain(&mut contexts, a, b);
+                assert_eq!(*numbers.entry((a, b)).or_insert(number), number, "round {round}");
+                assert_eq!(contexts.callers(number).collect::<Vec<_>>(), [Site(b * 4), Site(a * 4)]);
+            }
+        }
+        let distinct: std::collections::HashSet<_> = numbers.values().collect();
+        assert_eq!(distinct.len(), 150 * 150);
+    }
+
+    #[test]
+    fn no_chain_has_no_callers() {
+        let contexts = Contexts::new();
+        assert_eq!(contexts.callers(Context::NONE).count(), 0);
+        assert_eq!(contexts.callers(Context(u32::MAX)).count(), 0);
+    }
+}

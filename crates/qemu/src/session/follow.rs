@@ -1,0 +1,193 @@
+//! Follows the guest's calls, so that a finding can say who had called its consumer and its producer.
+//!
+//! A callback at each call, one at each point that a call returns to, one at each return from an exception. The judge is told the
+//! context whenever it changes; where it is not known, the next store, and any access that is not quiet, looks at the stack pointer
+//! first. Guarantees: switched off, no instruction has a callback for it. What the stacks promise is said in `stacks`.
+
+use congruent_shadow::Finding;
+use congruent_trace::{Context, Site};
+use congruent_wire::Chain;
+
+use super::Session;
+use crate::api::{Block, ExecCallback, Insn, Registers};
+use crate::cpu::{Calling, Cpu};
+use crate::guest::flow::Flow;
+use crate::plugin;
+use crate::registers::{self, Environment};
+use crate::stacks::CallStacks;
+
+/// Callers that a finding tells of.
+const TOLD: usize = 16;
+/// How often the stack pointer in the CPU state is compared with what QEMU says, where QEMU says it.
+const SAMPLES: u32 = 1024;
+/// What lies on one page: what precedes an instruction there can be seen.
+const PAGE: u32 = 4096;
+
+/// The following of calls.
+pub struct Following {
+    stacks: CallStacks,
+    calling: Calling,
+    /// The CPU state, once it was seen.
+    environment: Option<Environment>,
+    samples: u32,
+}
+
+impl Following {
+    /// Of this processor's calls; `None` if they cannot be followed.
+    pub fn of(cpu: &dyn Cpu) -> Option<Self> {
+        let calling = cpu.calling()?;
+        Some(Self { stacks: CallStacks::new(calling.kernel_start), calling, environment: None, samples: 0 })
+    }
+}
+
+impl Session {
+    /// Has the points told of that calls return to. `first` is the first instruction of `block`, at `pc`.
+    ///
+    /// # Safety
+    /// Called from QEMU's translation callback with its block.
+    pub(super) unsafe fn watch_returns(&mut self, block: *mut Block, first: *mut Insn, pc: u32) {
+        let Some(following) = &self.following else { return };
+        let distance = following.calling.returns_after;
+        let follows_call = if pc % PAGE < distance {
+            following.stacks.returns_to(pc)
+        } else {
+            // SAFETY: by this function's contract; what precedes is on the same page.
+            let before = unsafe { self.api.bytes_before(first, distance as usize) };
+            before.and_then(|bytes| self.cpu.word(bytes, bytes.len())).is_some_and(|word| self.cpu.flow(word) == Flow::Call)
+        };
+        if follows_call {
+            // SAFETY: by this function's contract; the callback takes an address as data.
+            unsafe { self.api.on_block(block, registers::arrival_with_environment, Registers::Read, pc as usize) };
+        }
+    }
+
+    /// Has calls and returns from exceptions told of.
+    ///
+    /// # Safety
+    /// Called from QEMU's translation callback with one of its instructions.
+    pub(super) unsafe fn watch_flow(&mut self, insn: *mut Insn, pc: u32, word: u32) {
+        let Some(following) = &mut self.following else { return };
+        let (callback, registers): (ExecCallback, _) = match self.cpu.flow(word) {
+            Flow::Other => return,
+            Flow::Call => (registers::call_with_environment, Registers::Read),
+            Flow::ExceptionReturn => (plugin::on_exception_return, Registers::Unused),
+        };
+        let returns_to = pc.wrapping_add(following.calling.returns_after);
+        if returns_to % PAGE < following.calling.returns_after {
+            following.stacks.note_return(returns_to);
+        }
+        // SAFETY: by this function's contract; the callbacks take an address as data, or nothing.
+        unsafe { self.api.on_execution(insn, callback, registers, pc as usize) };
+    }
+
+    /// A call at `pc` is about to run.
+    ///
+    /// # Safety
+    /// Called from an execution callback that reads registers, with the environment it received.
+    #[inline]
+    pub unsafe fn called(&mut self, pc: u32, environment: Environment) {
+        // SAFETY: by this function's contract.
+        unsafe { self.compare_stack_pointers(environment) };
+        let Some(following) = &mut self.following else { return };
+        let returns_to = pc.wrapping_add(following.calling.returns_after);
+        // SAFETY: by this function's contract.
+        let stack = unsafe { registers::state_word(environment, following.calling.stack_word) };
+        following.environment = Some(environment);
+        following.stacks.call(Site(pc), returns_to, stack);
+        self.context_changed();
+    }
+
+    /// Code that follows a call is about to run.
+    ///
+    /// # Safety
+    /// As [`called`](Self::called).
+    #[inline]
+    pub unsafe fn arrived(&mut self, pc: u32, environment: Environment) {
+        let Some(following) = &mut self.following else { return };
+        // SAFETY: by this function's contract.
+        let stack = unsafe { registers::state_word(environment, following.calling.stack_word) };
+        following.stacks.arrive(pc, stack);
+        self.context_changed();
+    }
+
+    /// A return from an exception is about to run.
+    #[inline]
+    pub fn exception_returns(&mut self) {
+        if let Some(following) = &mut self.following {
+            following.stacks.forget_who_runs();
+            self.context_changed();
+        }
+    }
+
+    /// The address space may have changed.
+    pub(super) fn space_changes(&mut self) {
+        if let Some(following) = &mut self.following {
+            following.stacks.enter_space(self.cpu.address_space());
+            self.context_changed();
+        }
+    }
+
+    /// An access is about to be judged whose context is perhaps not known.
+    ///
+    /// Called from memory callbacks only: generated code has stored the stack pointer before the access then, which could have been
+    /// interrupted. What calls these callbacks is not always generated code, so the CPU state is where it was at the last call.
+    #[inline]
+    pub(super) fn learn_context(&mut self) {
+        if self.caller_unknown
+            && let Some(following) = &mut self.following
+            && let Some(environment) = following.environment
+        {
+            // SAFETY: the CPU state stays where it is as long as the CPU exists.
+            let stack = unsafe { registers::state_word(environment, following.calling.stack_word) };
+            following.stacks.see(stack);
+            self.context_changed();
+        }
+    }
+
+    #[inline]
+    fn context_changed(&mut self) {
+        if let Some(following) = &self.following {
+            self.caller_unknown = !following.stacks.is_known();
+            self.judge.set_context(following.stacks.now());
+        }
+    }
+
+    /// # Safety
+    /// As [`called`](Self::called).
+    #[inline]
+    unsafe fn compare_stack_pointers(&mut self, environment: Environment) {
+        if let Some(following) = &mut self.following
+            && following.samples < SAMPLES
+        {
+            following.samples += 1;
+            // SAFETY: by this function's contract.
+            let (held, said) = unsafe {
+                let held = registers::state_word(environment, following.calling.stack_word);
+                (held, self.cpu.register(self.cpu.stack_pointer(), &mut self.reader, environment))
+            };
+            if held != said {
+                self.following = None;
+                self.caller_unknown = false;
+                self.judge.set_context(Context::NONE);
+                self.callers_lost = true;
+            }
+        }
+    }
+
+    /// The call chains that these findings name.
+    pub(super) fn chains_of(&self, findings: &[Finding]) -> Vec<Chain> {
+        let Some(following) = &self.following else { return Vec::new() };
+        let contexts = findings.iter().flat_map(|finding| [finding.contexts.consumer, finding.contexts.producer]);
+        let distinct: std::collections::BTreeSet<Context> = contexts.filter(|context| *context != Context::NONE).collect();
+        distinct.into_iter().map(|context| Chain { context, callers: following.stacks.callers(context, TOLD) }).collect()
+    }
+
+    /// What the following of calls leaves out.
+    pub(super) fn limits_of_following(&self) -> Option<String> {
+        if self.callers_lost {
+            return Some("callers are not named: this QEMU keeps its registers elsewhere than those that are supported".into());
+        }
+        let full = self.following.as_ref().is_some_and(|following| following.stacks.is_full());
+        full.then(|| "there were more call chains than can be told apart: some findings name no callers".into())
+    }
+}
