@@ -54,6 +54,9 @@ pub(crate) struct SimulateOptions {
     /// Pages of swap, on the disk
     #[arg(long, value_name = "COUNT", default_value_t = 256)]
     swap: u32,
+    /// Windows that each CPU keeps mapped under the policy kept-windows, rounded up to a multiple of the colours
+    #[arg(long, value_name = "COUNT", default_value_t = 64)]
+    kept_windows: u32,
     /// What a full set of the cache throws out
     #[arg(long, value_name = "HOW", value_enum, default_value = "lru")]
     replacement: ReplacementName,
@@ -163,6 +166,7 @@ impl SimulateOptions {
                 setup.cpus = self.cpus;
                 setup.frames = self.frames;
                 setup.swap_pages = self.swap;
+                setup.kept_windows = self.kept_windows;
                 setup.replacement = match self.replacement {
                     ReplacementName::Lru => Replacement::Lru,
                     ReplacementName::Random => Replacement::Random,

@@ -2,7 +2,9 @@
 //! disk.
 
 use std::path::Path;
+use std::process::Command;
 
+use congruent_machine::{COSTS, Figure, Source};
 use serde_json::Value;
 
 use crate::runner::{Place, Ran};
@@ -21,6 +23,8 @@ pub const TESTS: &[Test] = tests![
     a_full_host_disk_is_said_and_the_report_is_still_written,
     bad_sectors_and_little_memory_are_noted,
     a_disk_file_with_something_in_it_is_left_alone,
+    the_documents_show_what_the_program_prints,
+    the_documents_figures_are_the_models,
 ];
 
 fn simulate(place: &Place, words: &[&str]) -> Ran {
@@ -197,4 +201,48 @@ fn a_disk_file_with_something_in_it_is_left_alone() {
     assert!(before.iter().any(|byte| *byte != 0));
     simulate(&place, &words).assert_cannot("`disk` is not empty");
     assert_eq!(std::fs::read(place.path("disk")).unwrap(), before);
+}
+
+/// Every block of the simulator's documents that begins with `$ congruent simulate` is what that prints.
+fn the_documents_show_what_the_program_prints() {
+    let mut shown = 0;
+    for document in ["how-aliases-bite.md", "results.md"] {
+        let text = std::fs::read_to_string(repository().join("docs/simulate").join(document)).unwrap();
+        for block in text.split("```console\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            let Some((command, expected)) = block.strip_prefix("$ congruent ").and_then(|block| block.split_once('\n')) else {
+                continue;
+            };
+            if expected.is_empty() {
+                continue;
+            }
+            let output = Command::new(env!("CARGO_BIN_EXE_congruent"))
+                .args(command.split_whitespace())
+                .current_dir(repository())
+                .env("NO_COLOR", "1")
+                .output()
+                .unwrap();
+            let printed = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(printed, expected, "{document}: `congruent {command}` prints something else now:\n{printed}");
+            shown += 1;
+        }
+    }
+    assert!(shown >= 4, "only {shown} blocks were found");
+}
+
+/// The table of `docs/simulate/cost-model.md` is `COSTS`.
+fn the_documents_figures_are_the_models() {
+    let text = std::fs::read_to_string(repository().join("docs/simulate/cost-model.md")).unwrap();
+    let figures = COSTS.iter().map(|model| model.iter().collect::<Vec<_>>()).collect::<Vec<_>>();
+    for (at, (name, _)) in figures[0].iter().enumerate() {
+        let cells = figures.iter().map(|model| match model[at].1 {
+            Figure { cycles, source: Source::Manual(_) } => format!(" {cycles} *m* |"),
+            Figure { cycles, .. } => format!(" {cycles} |"),
+        });
+        let row = format!("\n| {} |{}\n", name.replace('_', " "), cells.collect::<String>());
+        assert!(text.contains(&row), "the table should have the row {row}");
+    }
+    for model in COSTS {
+        assert!(text.contains(&format!("- **{}**: {}.", model.name, model.core)), "{}", model.name);
+    }
 }
