@@ -37,6 +37,9 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     let reporting = Reporting::open(&options.reports)?;
     let qemu = options.qemu.clone();
     let report_on_stdout = reporting.use_stdout();
+    if options.record.is_some() && options.icache.is_some() {
+        bail!("--record keeps no instruction fetches yet, so a replay could not judge them; leave out --icache or --record");
+    }
     let kept = options.record.as_deref().map(Kept::open).transpose()?;
     let record = kept.as_ref().map(|kept| Record { file: kept.path.clone(), muted: options.mute.clone() });
     let ended = session::run(Plan {
