@@ -140,13 +140,24 @@ pub(crate) fn lines(title: &str, names: &[String], places: &[String], values: &[
                             title { (names[at]) ", " (places[place]) ": " (short(*value)) }
                         }
                     }
-                    @if let Some(last) = line.last() {
-                        text.small x=(format!("{:.1}", x(places.len() - 1) + 8.0)) y=(format!("{:.1}", y(*last) + 3.0)) { (names[at]) }
-                    }
+                }
+                @for (at, label) in apart(values.iter().map(|line| y(line.last().copied().unwrap_or(0.0)) + 3.0).collect()) {
+                    text.small x=(format!("{:.1}", x(places.len() - 1) + 8.0)) y=(format!("{label:.1}")) { (names[at]) }
                 }
             }
         }
     }
+}
+
+/// Where labels go so that none covers another, each as near to its place as may be: from the lowest up.
+fn apart(places: Vec<f64>) -> Vec<(usize, f64)> {
+    const GAP: f64 = 10.0;
+    let mut labels: Vec<(usize, f64)> = places.into_iter().enumerate().collect();
+    labels.sort_by(|(_, a), (_, b)| b.total_cmp(a));
+    for at in 1..labels.len() {
+        labels[at].1 = labels[at].1.min(labels[at - 1].1 - GAP);
+    }
+    labels
 }
 
 #[cfg(test)]
@@ -160,6 +171,11 @@ mod tests {
         {
             assert_eq!(short(value), shown);
         }
+    }
+
+    #[test]
+    fn labels_do_not_cover_one_another() {
+        assert_eq!(apart(vec![100.0, 99.0, 20.0]), [(0, 100.0), (1, 90.0), (2, 20.0)]);
     }
 
     #[test]
