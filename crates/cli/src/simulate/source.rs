@@ -129,8 +129,11 @@ fn replay(file: &Path, text: &str, page: u32) -> anyhow::Result<Replay> {
 fn is_script(text: &str) -> bool {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines.next().is_none_or(|line| {
-        let task = line.split(':').next().unwrap_or_default();
-        line.starts_with("repeat ") || line.contains(':') && !task.contains(['(', ' ']) || task.parse::<u16>().is_ok()
+        let step = line.split_once(':').is_some_and(|(task, op)| {
+            // After the first colon of a time of day comes a digit, of a step none.
+            !task.contains(['(', ' ']) && !op.starts_with(|first: char| first.is_ascii_digit())
+        });
+        step || line.starts_with("repeat ")
     })
 }
 
