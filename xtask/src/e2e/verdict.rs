@@ -35,7 +35,8 @@ pub fn judge(report: &Value, status: Option<i32>, cases: &[&str], expect: Expect
         .or_else(|| match expect {
             Expect::Incomplete(names) => not_incomplete(report, &word, names),
             _ => unexpected(&word, findings, cases, expect),
-        });
+        })
+        .or_else(|| not_called(findings, callers));
     Verdict { word, findings: findings.len(), accesses, complaint }
 }
 
