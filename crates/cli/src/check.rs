@@ -13,6 +13,7 @@ use regex::bytes::RegexBuilder;
 
 use crate::arguments::CheckOptions;
 use crate::ending::Judged;
+use crate::guest_symbols;
 use crate::plugin;
 use crate::reporting::Reporting;
 use crate::session::{self, Plan};
@@ -30,7 +31,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     if options.qemu.is_empty() {
         bail!("no QEMU command; write it after `--`, as in: congruent check --dcache p5600 -- qemu-system-mipsel -M malta …");
     }
-    let symbols = options.reports.read_symbols()?;
+    let mut symbols = options.reports.read_symbols()?;
     let mute = mute(&options.mute, &symbols)?;
     let until = options.until.as_deref().map(until).transpose()?;
     let plugin = plugin::find(options.plugin.as_deref())?;
@@ -50,6 +51,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         mute,
         record,
         backtraces: !options.no_backtraces,
+        wants_memory: symbols.is_empty(),
         until,
         timeout: options.timeout,
         report_on_stdout,
@@ -57,6 +59,9 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     let judged = ended.judge(options.timeout, options.until.as_deref()).map_err(|line| anyhow!(line))?;
     if let Some(kept) = kept {
         kept.finish(&judged)?;
+    }
+    if let Some(memory) = &judged.memory {
+        guest_symbols::add(&mut symbols, &judged.target, memory);
     }
     let run = Run {
         target: &judged.target,

@@ -17,6 +17,8 @@ pub(crate) struct Ended {
     pub(crate) streamed: Vec<Finding>,
     /// The call chains that findings name, as they came in.
     pub(crate) chains: Chains,
+    /// The guest's memory where its kernel lies, as it was at the first finding; `None` if it was not wanted or nothing was found.
+    pub(crate) memory: Option<Vec<u8>>,
     /// Counters as they came in.
     pub(crate) stats: Stats,
     /// Why the plugin gave up, if it did.
@@ -75,6 +77,7 @@ pub(crate) struct Judged {
     pub(crate) stats: Stats,
     pub(crate) findings: Vec<Finding>,
     pub(crate) chains: Chains,
+    pub(crate) memory: Option<Vec<u8>>,
     pub(crate) limits: Vec<String>,
     pub(crate) outcome: Outcome,
     pub(crate) recording_failure: Option<String>,
@@ -104,7 +107,7 @@ impl Ended {
         };
         let recording_failure = self.recording_failure;
         let target = self.target.unwrap_or_else(|| "unknown".to_owned());
-        Ok(Judged { target, stats, findings, chains: self.chains, limits, outcome, recording_failure })
+        Ok(Judged { target, stats, findings, chains: self.chains, memory: self.memory, limits, outcome, recording_failure })
     }
 
     fn never_started(&self) -> String {

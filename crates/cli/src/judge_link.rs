@@ -25,6 +25,7 @@ pub(crate) struct JudgeLink {
     _directory: TempDir,
     socket: PathBuf,
     config: PathBuf,
+    memory: PathBuf,
 }
 
 impl JudgeLink {
@@ -34,6 +35,7 @@ impl JudgeLink {
         icache: Option<CacheGeometry>,
         mute: Vec<MuteRange>,
         backtraces: bool,
+        wants_memory: bool,
         record: Option<Record>,
         events: Sender<Event>,
     ) -> anyhow::Result<Self> {
@@ -51,17 +53,31 @@ impl JudgeLink {
         let listener = UnixListener::bind(&socket).with_context(|| format!("cannot listen on `{}`", socket.display()))?;
         let config = directory.path().join("config.json");
         let icache = icache.map(Into::into);
-        let content =
-            Config { protocol: PROTOCOL, socket: socket.clone(), geometry: geometry.into(), icache, mute, backtraces, record };
+        let memory = directory.path().join("memory");
+        let content = Config {
+            protocol: PROTOCOL,
+            socket: socket.clone(),
+            geometry: geometry.into(),
+            icache,
+            mute,
+            backtraces,
+            memory: wants_memory.then(|| memory.clone()),
+            record,
+        };
         let content = serde_json::to_vec(&content).context("cannot put the plugin's configuration into words")?;
         fs::write(&config, content).with_context(|| format!("cannot write `{}`", config.display()))?;
         thread::spawn(move || listen(&listener, &events));
-        Ok(Self { _directory: directory, socket, config })
+        Ok(Self { _directory: directory, socket, config, memory })
     }
 
     /// The file that the plugin is to read.
     pub(crate) fn config(&self) -> &Path {
         &self.config
+    }
+
+    /// The guest's memory as the plugin copied it, if it did.
+    pub(crate) fn memory(&self) -> Option<Vec<u8>> {
+        fs::read(&self.memory).ok()
     }
 
     /// Says that no further plugin will connect: [`Event::JudgeGone`] follows as soon as all that was sent has been read.

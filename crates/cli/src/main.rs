@@ -11,6 +11,7 @@ mod command_line;
 mod console;
 mod doctor;
 mod ending;
+mod guest_symbols;
 mod judge_link;
 mod keyboard;
 mod necessity;

@@ -47,6 +47,8 @@ pub(crate) struct Plan {
     pub(crate) mute: Vec<MuteRange>,
     /// Whether the guest's calls are followed.
     pub(crate) backtraces: bool,
+    /// Whether the guest's memory is wanted, to look for symbols in it.
+    pub(crate) wants_memory: bool,
     /// What is to be recorded, if anything.
     pub(crate) record: Option<Record>,
     /// The text at which the guest is stopped.
@@ -85,7 +87,8 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
     let forward = events.clone();
     thread::spawn(move || signals.forever().all(|signal| forward.send(Event::Signal(signal)).is_ok()));
 
-    let link = JudgeLink::open(plan.geometry, plan.icache, plan.mute, plan.backtraces, plan.record, events.clone())?;
+    let link =
+        JudgeLink::open(plan.geometry, plan.icache, plan.mute, plan.backtraces, plan.wants_memory, plan.record, events.clone())?;
     let input = Input::take().context("cannot prepare the terminal for the guest's keys; redirect standard input")?;
     let mut qemu = start(&plan.qemu, plugin_option(&plan.plugin, link.config()), &input)?;
     if let (Input::Keys(keyboard), Some(stdin)) = (&input, qemu.stdin.take()) {
@@ -116,6 +119,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
     link.close();
     session.collect_the_rest(&incoming);
     session.kill();
+    session.ended.memory = link.memory();
     let status = qemu.wait().context("cannot collect QEMU")?;
     session.ended.exit = match (status.code(), status.signal()) {
         (Some(code), _) => Exit::Code(code),

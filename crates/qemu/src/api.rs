@@ -507,6 +507,29 @@ impl Reader {
         Some(u32::from_le_bytes(bytes))
     }
 
+    /// Reads memory from a physical address on; `false` if it cannot be read.
+    ///
+    /// # Safety
+    /// Called from a callback on the CPU's thread.
+    pub unsafe fn physical_bytes(&mut self, address: u64, to: &mut [u8]) -> bool {
+        const SUCCESS: c_int = 0;
+        if let Some(read) = self.api.qemu_plugin_read_memory_hwaddr {
+            // SAFETY: by this function's contract; nothing else refers to the contents of the array, which is ours.
+            unsafe {
+                (self.api.g_byte_array_set_size)(self.buffer, 0);
+                if read(address, self.buffer, to.len()) != SUCCESS || (*self.buffer).len as usize != to.len() {
+                    return false;
+                }
+                to.copy_from_slice(std::slice::from_raw_parts((*self.buffer).data, to.len()));
+            }
+            return true;
+        }
+        let Some(read) = self.api.cpu_physical_memory_rw else { return false };
+        // SAFETY: by this function's contract; the buffer has the length that is passed.
+        unsafe { read(address, to.as_mut_ptr().cast(), to.len() as u64, false) };
+        true
+    }
+
     fn word(&self) -> Option<u32> {
         // SAFETY: the array is ours and nothing else refers to its contents now.
         let bytes = unsafe {

@@ -10,7 +10,8 @@
 //! Where what is: [`api`](self) binds QEMU's functions; `guest/` decodes instructions and `cpu/` reads the
 //! running processor, one file per architecture; `dma/` follows what the guest tells DMA engines to do, one file per engine; `registers`
 //! reaches into QEMU's CPU state; `translation` remembers where addresses lead; `mute` knows whether a muted function is running;
-//! `judge` judges and records; `stacks` keeps the guest's call stacks and `contexts` numbers them, `calls` knows which calls a recorded operation was made under; `session`
+//! `judge` judges and records; `stacks` keeps the guest's call stacks and `contexts` numbers them; `calls` knows which calls a recorded
+//! operation was made under; `session`
 //! puts them together; `plugin` is the thin shell that QEMU calls.
 
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]

@@ -2,6 +2,7 @@
 
 mod code;
 mod follow;
+mod memory;
 
 use std::fs::File;
 use std::time::{Duration, Instant};
@@ -23,6 +24,7 @@ use crate::plugin;
 use crate::registers::{self, Environment};
 use crate::translation::{GRANULE, Translations};
 use follow::Following;
+use memory::MemoryCopy;
 
 /// An instruction as callbacks carry it: its address and its word, in the one pointer that QEMU hands back.
 #[derive(Clone, Copy)]
@@ -101,6 +103,8 @@ pub struct Session {
     reader: Reader,
     mute: Mute,
     devices: Devices,
+    /// The copy of the kernel's memory that the first finding is to bring about.
+    memory_copy: Option<MemoryCopy>,
     following: Option<Following>,
     /// Whether calls were to be followed, and this QEMU does not let them be.
     callers_lost: bool,
@@ -166,6 +170,7 @@ impl Session {
             reader: Reader::new(api),
             mute: Mute::new(config.mute),
             devices: Devices::of(target),
+            memory_copy: config.memory.and_then(|file| MemoryCopy::of(target, file)),
             following,
             callers_lost: false,
             untranslated: 0,
@@ -697,6 +702,10 @@ impl Session {
     }
 
     fn send_new_findings(&mut self) {
+        if let Some(copy) = self.memory_copy.take() {
+            // SAFETY: findings are made in callbacks on the CPU's thread.
+            unsafe { copy.make(&mut self.reader) };
+        }
         for index in self.reported..self.judge.findings().len() {
             let finding = self.judge.findings()[index].clone();
             let chains = self.chains_of(std::slice::from_ref(&finding));

@@ -62,6 +62,34 @@ pub struct MuteRange {
     pub end: u64,
 }
 
+/// Where a guest of some architecture has its kernel, by Linux's conventions.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct KernelMemory {
+    /// The physical address at which memory begins.
+    pub physical: u64,
+    /// The virtual address under which the kernel has that in its linear mapping.
+    pub linear: u64,
+    /// How many bytes from there on hold the kernel's image, at most.
+    pub length: u64,
+}
+
+impl KernelMemory {
+    /// Of guests of this architecture, which is named as QEMU names it; `None` if it is not known.
+    #[must_use]
+    pub fn of(target: &str) -> Option<Self> {
+        let (physical, linear) = match target {
+            // kseg0 begins with physical address zero.
+            "mips" | "mipsel" => (0, 0x8000_0000),
+            // PAGE_OFFSET of the default split; the boards that are checked have memory from zero on.
+            "arm" => (0, 0xc000_0000),
+            // P1 shows physical memory; that of the R2D board begins here.
+            "sh4" | "sh4eb" => (0x0c00_0000, 0x8c00_0000),
+            _ => return None,
+        };
+        Some(Self { physical, linear, length: 64 << 20 })
+    }
+}
+
 /// What the plugin needs to know.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Config {
@@ -80,6 +108,10 @@ pub struct Config {
     /// Whether to follow the guest's calls, so that findings can name the callers.
     #[serde(default)]
     pub backtraces: bool,
+    /// The file into which the plugin copies the guest's [`KernelMemory`] at the first finding, so that the program can look for the
+    /// kernel's symbols there.
+    #[serde(default)]
+    pub memory: Option<PathBuf>,
     /// What is to be recorded, if anything.
     #[serde(default)]
     pub record: Option<Record>,

@@ -1,0 +1,44 @@
+//! A copy of the memory where the guest's kernel lies, for the program to find the kernel's symbols in.
+//!
+//! Made once, at the first finding: a run that finds nothing needs no names. The kernel's tables do not change after its start. What
+//! cannot be copied leaves code without names; the judging goes on.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+
+use congruent_wire::KernelMemory;
+
+use crate::api::Reader;
+
+/// How much is read at a time, in bytes.
+const PIECE: usize = 1 << 20;
+
+/// A copy that is to be made.
+pub struct MemoryCopy {
+    kernel: KernelMemory,
+    file: PathBuf,
+}
+
+impl MemoryCopy {
+    /// Of the kernel of a guest of architecture `target`; `None` if nobody knows where it lies.
+    pub fn of(target: &str, file: PathBuf) -> Option<Self> {
+        KernelMemory::of(target).map(|kernel| Self { kernel, file })
+    }
+
+    /// Makes it, as far as there is memory.
+    ///
+    /// # Safety
+    /// Called from a callback on the CPU's thread.
+    pub unsafe fn make(self, reader: &mut Reader) {
+        let Ok(mut file) = File::create(&self.file) else { return };
+        let mut piece = vec![0; PIECE];
+        for offset in (0..self.kernel.length).step_by(PIECE) {
+            // SAFETY: by this function's contract.
+            let read = unsafe { reader.physical_bytes(self.kernel.physical + offset, &mut piece) };
+            if !read || file.write_all(&piece).is_err() {
+                return;
+            }
+        }
+    }
+}
