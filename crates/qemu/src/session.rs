@@ -478,7 +478,7 @@ impl Session {
                 return self.judge_access(info, AccessKind::Load, (vaddr & !3) + start, length, site);
             }
         // SAFETY: by this function's contract.
-        } else if let Err(reason) = unsafe { self.cpu.calibrate(instruction.word, vaddr, environment) } {
+        } else if let Err(reason) = unsafe { self.cpu.calibrate(instruction.word, vaddr, self.api.value(info), environment) } {
             return self.stop(FailureKind::Environment, reason);
         }
         if !self.quiet_access(info, vaddr, site) {

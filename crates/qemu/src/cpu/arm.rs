@@ -74,7 +74,13 @@ impl Cpu for Arm {
         false
     }
 
-    unsafe fn calibrate(&mut self, _word: u32, _reported: u32, _environment: Environment) -> Result<(), Unsupported> {
+    unsafe fn calibrate(
+        &mut self,
+        _word: u32,
+        _reported: u32,
+        _value: Option<u32>,
+        _environment: Environment,
+    ) -> Result<(), Unsupported> {
         Ok(())
     }
 

@@ -156,7 +156,13 @@ impl Cpu for Mips {
         !self.calibration.is_complete() && mips_calibration_operand(word).is_some()
     }
 
-    unsafe fn calibrate(&mut self, word: u32, reported: u32, environment: Environment) -> Result<(), Unsupported> {
+    unsafe fn calibrate(
+        &mut self,
+        word: u32,
+        reported: u32,
+        _value: Option<u32>,
+        environment: Environment,
+    ) -> Result<(), Unsupported> {
         if self.calibration.is_complete() {
             return Ok(());
         }

@@ -72,14 +72,20 @@ pub trait Cpu {
     /// Whether this instruction's address should be compared with the registers (see [`calibrate`](Self::calibrate)).
     fn calibrates(&self, word: u32) -> bool;
 
-    /// Compares the address that QEMU reports with the one that the registers give.
+    /// Compares the address that QEMU reports, or the value that was moved if it is known, with what the registers give.
     ///
     /// # Errors
     /// [`Unsupported`] if they contradict each other.
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn calibrate(&mut self, word: u32, reported: u32, environment: Environment) -> Result<(), Unsupported>;
+    unsafe fn calibrate(
+        &mut self,
+        word: u32,
+        reported: u32,
+        value: Option<u32>,
+        environment: Environment,
+    ) -> Result<(), Unsupported>;
 
     /// Whether an instruction that is about to run will do anything: its condition holds.
     ///

@@ -32,14 +32,14 @@ pub struct Sh4 {
     unnamed_loads: u64,
 }
 
-/// Where `CPUSH4State` has things, in words from its start (QEMU's `target/sh4/cpu.h`). Calibration compares the general registers,
-/// and with them the status register, which says what bank they are in.
+/// Where `CPUSH4State` has things, in words from its start (QEMU's `target/sh4/cpu.h`). Calibration compares the general registers
+/// with addresses, and with them the status register, which says what bank they are in; and PR with what functions save of it.
 mod state {
     /// R0 to R7 of bank 0, R8 to R15, R0 to R7 of bank 1.
     pub const GENERAL: usize = 1;
     pub const SECOND_BANK: usize = GENERAL + 16;
     pub const STATUS: usize = GENERAL + 24 + 32;
-    pub const PROCEDURE: usize = STATUS + 15;
+    pub const PROCEDURE: usize = STATUS + 13;
 }
 
 /// The number under which [`Cpu::register`] has PR, the return address: one above the general registers.
@@ -147,14 +147,25 @@ impl Cpu for Sh4 {
     }
 
     fn calibrates(&self, word: u32) -> bool {
-        !self.calibration.is_complete() && sh4::calibration_operand(word).is_some()
+        !self.calibration.is_complete() && (sh4::calibration_operand(word).is_some() || sh4::saves_procedure(word))
     }
 
-    unsafe fn calibrate(&mut self, word: u32, reported: u32, environment: Environment) -> Result<(), Unsupported> {
+    unsafe fn calibrate(
+        &mut self,
+        word: u32,
+        reported: u32,
+        value: Option<u32>,
+        environment: Environment,
+    ) -> Result<(), Unsupported> {
         if self.calibration.is_complete() {
             return Ok(());
         }
-        let Some((number, offset)) = sh4::calibration_operand(word) else { return Ok(()) };
+        let (number, offset, reported) = match (sh4::calibration_operand(word), value) {
+            (Some((number, offset)), _) => (number, offset, reported),
+            // What is stored is PR itself.
+            (None, Some(stored)) if sh4::saves_procedure(word) => (PROCEDURE, 0, stored),
+            _ => return Ok(()),
+        };
         // SAFETY: by the trait's contract.
         let computed = unsafe { register(environment, number) }.wrapping_add_signed(offset);
         self.calibration.compare(computed, reported).map_err(|contradiction| contradiction.to_string())
@@ -317,9 +328,9 @@ mod tests {
             unsafe { register(words.as_ptr(), number) }
         };
         words[state::STATUS] = 1 << 30;
-        assert_eq!([0, 7, 8, 15, PROCEDURE].map(|number| read(&words, number)), [1, 8, 9, 16, 72]);
+        assert_eq!([0, 7, 8, 15, PROCEDURE].map(|number| read(&words, number)), [1, 8, 9, 16, 70]);
         words[state::STATUS] = 1 << 30 | 1 << 29;
-        assert_eq!([0, 7, 8, 15, PROCEDURE].map(|number| read(&words, number)), [17, 24, 9, 16, 72]);
+        assert_eq!([0, 7, 8, 15, PROCEDURE].map(|number| read(&words, number)), [17, 24, 9, 16, 70]);
         // A user program has the first bank whatever RB says.
         words[state::STATUS] = 1 << 29;
         assert_eq!(read(&words, 0), 1);

@@ -46,6 +46,11 @@ pub fn calibration_operand(word: u32) -> Option<(u8, i32)> {
     }
 }
 
+/// Whether an instruction saves PR, the return address: `sts.l pr,@-Rn`.
+pub fn saves_procedure(word: u32) -> bool {
+    word & 0xf0ff == 0x4022
+}
+
 /// A part of the processor that lies in its address space, in area P4.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Control {
@@ -228,6 +233,8 @@ mod tests {
         assert_eq!(calibration_operand(0x6112), None); // mov.l @r1,r1
         assert_eq!(calibration_operand(0x2216), None); // mov.l r1,@-r2: the base has moved
         assert_eq!(calibration_operand(0x6216), None); // mov.l @r1+,r2
+        // sts.l pr,@-r15, and lds.l @r15+,pr
+        assert!(saves_procedure(0x4f22) && !saves_procedure(0x4f26));
     }
 
     #[test]
