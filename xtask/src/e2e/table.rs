@@ -96,6 +96,7 @@ const ARM_MEMCPY: Side = Function(&["memcpy", "__memcpy", "mmiocpy"]);
 const RUNS_CASES: &str = "run_cases";
 /// The way from the program to its reads, and from the system call to the copy.
 const VM_WRITEV_CALLERS: &[&str] = &["main", "process_vm_rw"];
+const SH4_COPY: Side = Function(&["__copy_user"]);
 const CHILD_READS: Side = Function(&["child_reads_buffer"]);
 const DISK_READS: Side = Function(&["program_loads_block"]);
 
@@ -116,6 +117,7 @@ const fn linux(name: &'static str, guest: Guest, programs: &'static str, expect:
     let dcache = match guest {
         Guest::Mips => "p5600",
         Guest::Arm => "arm1176-qemu",
+        Guest::Sh4 => "sh7785",
     };
     Run {
         name,
@@ -134,6 +136,10 @@ const fn mips(name: &'static str, programs: &'static str, expect: Expect) -> Run
 
 const fn arm(name: &'static str, programs: &'static str, expect: Expect) -> Run {
     linux(name, Guest::Arm, programs, expect)
+}
+
+const fn sh4(name: &'static str, programs: &'static str, expect: Expect) -> Run {
+    linux(name, Guest::Sh4, programs, expect)
 }
 
 /// An ordinary mips run with sites muted.
@@ -169,6 +175,9 @@ const ORDINARY: &str = "workload,fork_threads,exec_args,mremap_odd";
 
 /// Direct reads and writes, then buffered ones, on a disk that moves bytes by itself.
 const DISK: &str = "disk:direct,disk:buffered";
+
+/// The same for guests that have no shell.
+const ORDINARY_WITHOUT_SHELL: &str = "everyday,fork_threads,exec_args,mremap_odd";
 
 /// Every run.
 pub const RUNS: &[Run] = &[
@@ -257,4 +266,23 @@ pub const RUNS: &[Run] = &[
         "breakpoint",
         Expect::Exactly(&[ARM_SELF_PATCHED, pair(Function(&["child_runs_here"]), ARM_MEMCPY)]),
     )),
+    sh4("sh4-ordinary", ORDINARY_WITHOUT_SHELL, Expect::Clean),
+    // QEMU's SH7751R says that its cache has 4 KiB, and so the kernel does nothing about the colours that a real one has.
+    Run {
+        load: Load::Linux { guest: Guest::Sh4, cpu: Some("sh7751r"), programs: "everyday", words: "", disk: false },
+        dcache: "sh7751r",
+        ..sh4("sh4-unaware", "everyday", Expect::AtLeast(&[pair(Kernel, User), pair(User, Kernel)]))
+    },
+    sh4("sh4-write-then-map", "write_then_map", Expect::Clean),
+    sh4("sh4-vm-writev", "vm_writev", Expect::Exactly(&[pair(CHILD_READS, SH4_COPY)])),
+    sh4("sh4-vm-writev-twin", "vm_writev:congruent", Expect::Clean),
+    sh4("sh4-shared-pread", "shared_pread", Expect::Exactly(&[pair(SH4_COPY, Function(&["program_stores_page"]))])),
+    sh4("sh4-shared-pread-twin", "shared_pread:congruent", Expect::Clean),
+    sh4("sh4-pwrite-mapped", "pwrite_mapped", Expect::Clean),
+    // Every new page is taken to be dirty and flushed once more when it is mapped, so what the copy itself flushes is not missed.
+    Run { mute: &["copy_user_highpage"], ..sh4("sh4-mute-cow", ORDINARY_WITHOUT_SHELL, Expect::Clean) },
+    Run {
+        mute: &["__update_cache"],
+        ..sh4("sh4-mute-deferred", "write_then_map", Expect::Exactly(&[pair(Function(&["program_loads_page"]), SH4_COPY)]))
+    },
 ];

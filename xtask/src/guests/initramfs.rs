@@ -1,4 +1,4 @@
-//! The guest's file system: busybox, `/init`, the programs.
+//! The guest's file system: `/init`, the programs, and busybox where Debian has one.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::cpio::Cpio;
 use super::machine::Guest;
-use super::programs::{self, PROGRAMS, SCRIPTS};
+use super::programs::{self, SCRIPTS};
 use super::recipe::Recipe;
 use crate::place;
 
@@ -17,10 +17,15 @@ use crate::place;
 /// If an input cannot be read.
 pub fn build(guest: Guest, kernel: &Path, programs: &Path) -> Result<()> {
     let sources = place::guest_sources();
-    let mut files = vec![(kernel.join("busybox"), "bin/busybox".to_owned()), (sources.join("init.sh"), "init".to_owned())];
-    files.extend(PROGRAMS.iter().map(|name| (programs.join(name), format!("programs/{name}"))));
-    files.extend(SCRIPTS.iter().map(|name| (sources.join("programs").join(format!("{name}.sh")), format!("programs/{name}"))));
-    files.extend(guest.modules().iter().map(|name| (kernel.join(format!("{name}.ko")), format!("modules/{name}.ko"))));
+    let mut files: Vec<_> = programs::of(guest).map(|(_, name)| (programs.join(name), format!("programs/{name}"))).collect();
+    if guest.is_stock() {
+        files.extend([(kernel.join("busybox"), "bin/busybox".to_owned()), (sources.join("init.sh"), "init".to_owned())]);
+        let script = |name: &&str| (sources.join("programs").join(format!("{name}.sh")), format!("programs/{name}"));
+        files.extend(SCRIPTS.iter().map(script));
+        files.extend(guest.modules().iter().map(|name| (kernel.join(format!("{name}.ko")), format!("modules/{name}.ko"))));
+    } else {
+        files.push((programs.join("init"), "init".to_owned()));
+    }
 
     let mut recipe = Recipe::new(format!("{}/initramfs.cpio", guest.directory())).input(programs::every());
     for (file, path) in &files {

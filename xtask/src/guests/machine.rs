@@ -3,10 +3,13 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 
 use crate::place;
+
+/// The emulators that come from Debian's package `qemu-system-misc`.
+pub const MISCELLANEOUS: &[&str] = &["qemu-system-sh4"];
 
 /// A version of QEMU, as Debian builds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -28,12 +31,18 @@ impl Qemu {
         }
     }
 
+    /// The directory that has the emulator of one kind of guest: Debian packs those of rarer architectures together.
+    pub fn directory_of(self, system: &str) -> String {
+        let rarer = if MISCELLANEOUS.contains(&system) { "-misc" } else { "" };
+        format!("{}{rarer}", self.directory())
+    }
+
     /// The emulator of one kind of guest.
     ///
     /// # Errors
     /// If it has not been fetched yet.
     pub fn program(self, system: &str) -> Result<PathBuf> {
-        let program = place::guests().join(self.directory()).join("bin").join(system);
+        let program = place::guests().join(self.directory_of(system)).join("bin").join(system);
         let more = if self == Self::V11_1 { " --qemu 11.1" } else { "" };
         ensure!(program.exists(), "{} is missing: run `cargo xtask guests{more}`", program.display());
         Ok(program)
@@ -55,25 +64,46 @@ pub enum Guest {
     Mips,
     /// Linux 6.12 for ARMv6 on `raspi1ap`.
     Arm,
+    /// Linux 6.12 for SH-4 on `r2d`, built from Debian's source.
+    Sh4,
+}
+
+/// Where the kernel of a [`Guest`] comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KernelFrom {
+    /// The package that depends on the newest one.
+    Package(&'static str),
+    /// Debian's source.
+    Source(Built),
+}
+
+/// A kernel that is built.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Built {
+    /// Linux's name of the architecture.
+    pub architecture: &'static str,
+    /// The target of its make, and the file in its `boot` directory.
+    pub image: &'static str,
 }
 
 impl Guest {
     /// Every guest.
-    pub const ALL: [Self; 2] = [Self::Mips, Self::Arm];
+    pub const ALL: [Self; 3] = [Self::Mips, Self::Arm, Self::Sh4];
 
     /// Its directory under `target/guests`.
     pub const fn directory(self) -> &'static str {
         match self {
             Self::Mips => "mips",
             Self::Arm => "arm",
+            Self::Sh4 => "sh4",
         }
     }
 
-    /// The Debian suite its packages come from: the last one that has the architecture.
+    /// The Debian suite its packages come from: the last one that has the architecture, or the kernel's source.
     pub const fn suite(self) -> &'static str {
         match self {
             Self::Mips => "bookworm",
-            Self::Arm => "trixie",
+            Self::Arm | Self::Sh4 => "trixie",
         }
     }
 
@@ -82,21 +112,33 @@ impl Guest {
         match self {
             Self::Mips => "mipsel",
             Self::Arm => "armel",
+            Self::Sh4 => "sh4",
         }
     }
 
-    /// The package that depends on its newest kernel.
-    pub const fn kernel_package(self) -> &'static str {
+    /// Where its kernel comes from.
+    pub const fn kernel(self) -> KernelFrom {
         match self {
-            Self::Mips => "linux-image-4kc-malta",
-            Self::Arm => "linux-image-rpi",
+            Self::Mips => KernelFrom::Package("linux-image-4kc-malta"),
+            Self::Arm => KernelFrom::Package("linux-image-rpi"),
+            Self::Sh4 => KernelFrom::Source(Built { architecture: "sh", image: "zImage" }),
         }
+    }
+
+    /// Whether Debian has its kernel and its busybox; if not, the guest has a first process of its own, and no shell.
+    pub const fn is_stock(self) -> bool {
+        matches!(self.kernel(), KernelFrom::Package(_))
+    }
+
+    /// The file with the kernel's symbols, in the guest's directory.
+    pub const fn symbols(self) -> &'static str {
+        if self.is_stock() { "kallsyms" } else { "kernel/System.map" }
     }
 
     /// The device tree of its board, which the kernel's package carries; `None` where the board needs none.
     pub const fn device_tree(self) -> Option<&'static str> {
         match self {
-            Self::Mips => None,
+            Self::Mips | Self::Sh4 => None,
             Self::Arm => Some("bcm2835-rpi-a-plus.dtb"),
         }
     }
@@ -105,7 +147,7 @@ impl Guest {
     pub const fn modules(self) -> &'static [&'static str] {
         match self {
             Self::Mips => &["ata_piix"],
-            Self::Arm => &[],
+            Self::Arm | Self::Sh4 => &[],
         }
     }
 
@@ -114,14 +156,17 @@ impl Guest {
         match self {
             Self::Mips => "mipsel-linux-gnu",
             Self::Arm => "arm-linux-gnueabi",
+            Self::Sh4 => "sh4-linux-gnu",
         }
     }
 
-    /// The core it runs on unless another is asked for.
+    /// The core it runs on unless another is asked for. On `r2d` QEMU would take an SH7751R, but says of it that its cache has 4 KiB,
+    /// and so the kernel would do nothing about aliases; of an SH7785 it says the truth.
     pub const fn default_cpu(self) -> &'static str {
         match self {
             Self::Mips => "P5600",
             Self::Arm => "arm1176",
+            Self::Sh4 => "sh7785",
         }
     }
 
@@ -129,6 +174,7 @@ impl Guest {
         match self {
             Self::Mips => "qemu-system-mipsel",
             Self::Arm => "qemu-system-arm",
+            Self::Sh4 => "qemu-system-sh4",
         }
     }
 }
@@ -186,6 +232,21 @@ impl Boot {
                 "none",
             ]),
             Guest::Arm => add(&["-M", "raspi1ap"]),
+            Guest::Sh4 => add(&[
+                "-M",
+                "r2d",
+                "-cpu",
+                self.cpu.as_deref().unwrap_or(self.guest.default_cpu()),
+                "-nic",
+                "none",
+                // The console is the second serial port.
+                "-serial",
+                "null",
+                "-serial",
+                "stdio",
+                "-monitor",
+                "none",
+            ]),
         }
         let arguments = self.kernel_arguments();
         ensure!(arguments.len() < LONGEST_ARGUMENTS, "too many programs for one boot: the boards cut `{arguments}` off");
@@ -200,6 +261,7 @@ impl Boot {
             let interface = match self.guest {
                 Guest::Mips => "ide",
                 Guest::Arm => "sd",
+                Guest::Sh4 => bail!("the kernel of {} has no disk", self.guest.directory()),
             };
             let mut drive = OsString::from(format!("if={interface},format=raw,snapshot=on,file="));
             drive.push(image);
@@ -215,11 +277,12 @@ impl Boot {
     /// Linux's command line. Each word is there for a reason:
     /// `nokaslr` so that one symbol table serves every boot; `ieee754=relaxed` because a P5600 refuses programs of the older NaN
     /// encoding, which Debian's are; `cca=3` because QEMU resets MIPS cores to uncached memory and Linux would leave it at that; the
-    /// blacklisted driver oopses on QEMU's board.
+    /// blacklisted driver oopses on QEMU's board; `noiotrap` because r2d's devices need no trapped I/O in QEMU.
     fn kernel_arguments(&self) -> String {
         let board = match self.guest {
             Guest::Mips => "console=ttyS0 ieee754=relaxed nokaslr cca=3",
             Guest::Arm => "console=ttyAMA0,115200 earlycon=pl011,0x20201000 initcall_blacklist=bcm2835_power_driver_init",
+            Guest::Sh4 => "console=ttySC1 noiotrap",
         };
         let space = if self.words.is_empty() { "" } else { " " };
         format!("{board} rdinit=/init panic=1{space}{} congruent.run={}", self.words, self.run)

@@ -1,6 +1,7 @@
 //! The guests that tests boot: stock kernels, emulators, programs, symbols, all under `target/guests`.
 
 pub mod bare;
+mod built;
 pub mod console;
 mod cpio;
 mod disk;
@@ -12,13 +13,14 @@ pub mod programs;
 pub mod recipe;
 
 use std::fs::{self, File};
+use std::path::PathBuf;
 use std::thread;
 
 use anyhow::{Context, Result};
 
 use crate::place;
 use bare::Bare;
-use machine::{Guest, Qemu};
+use machine::{Guest, KernelFrom, Qemu};
 
 /// Fetches and builds what is missing or out of date. Quick when nothing is.
 ///
@@ -31,26 +33,47 @@ pub fn prepare(newest_too: bool) -> Result<()> {
     lock.lock().context("cannot lock target/guests")?;
 
     // Everything that is fetched, at once: the mirror is the slow part.
-    let (compilers, kernels) = thread::scope(|scope| {
-        let qemu = scope.spawn(|| packages::qemu(Qemu::V10_0));
-        let newest = newest_too.then(|| scope.spawn(|| packages::qemu(Qemu::V11_1)));
+    let (compilers, made) = thread::scope(|scope| {
+        let versions = [Some(Qemu::V10_0), newest_too.then_some(Qemu::V11_1)].into_iter().flatten();
+        let emulators: Vec<_> = versions
+            .flat_map(|version| {
+                [scope.spawn(move || packages::qemu(version)), scope.spawn(move || packages::miscellaneous_qemu(version))]
+            })
+            .collect();
         let compilers = scope.spawn(packages::compilers);
-        let kernels = Guest::ALL.map(|guest| scope.spawn(move || packages::kernel(guest)));
-        let join = |thread: thread::ScopedJoinHandle<'_, Result<_>>| thread.join().expect("a fetch does not panic");
-        let fetched = [Some(qemu), newest].into_iter().flatten().map(join).collect::<Result<Vec<_>>>();
-        let (compilers, kernels) = (join(compilers), kernels.map(join));
+        let made = Guest::ALL.map(|guest| scope.spawn(move || make(guest)));
+        let fetched = emulators.into_iter().map(join).collect::<Result<Vec<_>>>();
+        let (compilers, made) = (join(compilers), made.map(join));
         fetched?;
-        anyhow::Ok((compilers?, kernels))
+        anyhow::Ok((compilers?, made))
     })?;
     disk::build()?;
     for bare in Bare::ALL {
         bare.build(&compilers)?;
     }
-    for (guest, kernel) in Guest::ALL.into_iter().zip(kernels) {
-        let kernel = kernel?;
-        let programs = programs::build(guest, &compilers)?;
+    for (guest, made) in Guest::ALL.into_iter().zip(made) {
+        let (kernel, own_compiler) = made?;
+        let programs = programs::build(guest, own_compiler.as_ref().unwrap_or(&compilers))?;
         initramfs::build(guest, &kernel, &programs)?;
-        kallsyms::build(guest, &kernel)?;
+        if guest.is_stock() {
+            kallsyms::build(guest, &kernel)?;
+        }
     }
     Ok(())
+}
+
+/// A guest's kernel, and the compiler that it was built with if it was.
+fn make(guest: Guest) -> Result<(PathBuf, Option<PathBuf>)> {
+    match guest.kernel() {
+        KernelFrom::Package(image) => Ok((packages::kernel(guest, image)?, None)),
+        KernelFrom::Source(built) => {
+            let compiler = packages::builder(guest)?;
+            Ok((built::kernel(guest, built, &compiler)?, Some(compiler)))
+        }
+    }
+}
+
+/// What a thread came to.
+fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
+    thread.join().expect("a fetch does not panic")
 }

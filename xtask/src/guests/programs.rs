@@ -12,7 +12,7 @@ use crate::{place, run};
 
 /// The programs in C. The place in this list decides the addresses of a program, so that a code address of a guest names one
 /// program: add at the end.
-pub const PROGRAMS: [&str; 12] = [
+pub const PROGRAMS: [&str; 13] = [
     "fork_threads",
     "shared_pread",
     "pwrite_mapped",
@@ -25,7 +25,16 @@ pub const PROGRAMS: [&str; 12] = [
     "disk",
     "jit",
     "breakpoint",
+    "everyday",
 ];
+
+/// The programs that write code of the processors they know: mips and arm.
+const WRITERS_OF_CODE: [&str; 2] = ["jit", "breakpoint"];
+
+/// The programs in C that a guest has, each with its place in [`PROGRAMS`].
+pub fn of(guest: Guest) -> impl Iterator<Item = (usize, &'static str)> {
+    PROGRAMS.into_iter().enumerate().filter(move |(_, name)| guest.is_stock() || !WRITERS_OF_CODE.contains(name))
+}
 
 /// The programs that are shell scripts.
 pub const SCRIPTS: [&str; 2] = ["workload", "kallsyms"];
@@ -38,8 +47,8 @@ fn base(index: usize) -> u64 {
 /// Everything that names code of this guest, for `--symbols`: the kernel's symbols and each program's ELF file.
 pub fn symbols(guest: Guest) -> Vec<PathBuf> {
     let dir = place::guests().join(guest.directory());
-    let elves = PROGRAMS.iter().map(|program| dir.join("programs").join(program));
-    std::iter::once(dir.join("kallsyms")).chain(elves).collect()
+    let elves = of(guest).map(|(_, program)| dir.join("programs").join(program));
+    std::iter::once(dir.join(guest.symbols())).chain(elves).collect()
 }
 
 /// Compiles every program for `guest` into `target/guests/<guest>/programs`.
@@ -52,19 +61,27 @@ pub fn build(guest: Guest, compilers: &Path) -> Result<PathBuf> {
     for header in ["colours.h", "child.h"] {
         recipe = recipe.file(&sources.join(header))?;
     }
-    for (index, program) in PROGRAMS.iter().enumerate() {
+    for (index, program) in of(guest) {
         recipe = recipe.input(flags(index).join(" ")).file(&sources.join(format!("{program}.c")))?;
+    }
+    if !guest.is_stock() {
+        recipe = recipe.file(&sources.join("../init.c"))?;
     }
     recipe.ensure(|dir| {
         fs::create_dir_all(dir)?;
-        for (index, program) in PROGRAMS.iter().enumerate() {
+        let compile = |index: usize, source: &str, program: &str| {
             let compiler = compilers.join("bin").join(format!("{}-gcc", guest.target()));
             // Debug information names files of the repository and no directory of this machine.
             let names = format!("-ffile-prefix-map={}=guests/programs", sources.display());
-            let source = format!("{program}.c");
             let command = &mut Command::new(compiler);
-            command.current_dir(&sources).args(flags(index)).arg(names).arg("-o").arg(dir.join(program)).arg(&source);
-            run::quietly(command).with_context(|| format!("compiling guests/programs/{source} for {}", guest.directory()))?;
+            command.current_dir(&sources).args(flags(index)).arg(names).arg("-o").arg(dir.join(program)).arg(source);
+            run::quietly(command).with_context(|| format!("compiling guests/programs/{source} for {}", guest.directory()))
+        };
+        for (index, program) in of(guest) {
+            compile(index, &format!("{program}.c"), program)?;
+        }
+        if !guest.is_stock() {
+            compile(PROGRAMS.len(), "../init.c", "init")?;
         }
         Ok(())
     })
