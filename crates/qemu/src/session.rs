@@ -134,6 +134,9 @@ impl Session {
         }
         let following = config.backtraces.then(|| Following::of(&*cpu)).flatten();
         let shapes = || vec![0; SHAPES].into_boxed_slice().try_into().map_err(|_| "out of memory");
+        if config.icache.is_some() && !cpu.follows_code_maintenance() {
+            return Err(format!("instruction fetches of {target} guests cannot be judged; leave --icache out"));
+        }
         let code = config.icache.map(CacheGeometry::try_from).transpose();
         let code = code.map_err(|error| format!("the geometry of the instruction cache: {error}"))?;
         let mut caches = JudgeConfig::new(geometry).with_contexts(following.is_some());

@@ -151,6 +151,11 @@ pub trait Cpu {
     /// See the trait.
     unsafe fn translations_change(&mut self, word: u32, reader: &mut Reader, environment: Environment);
 
+    /// Whether maintenance of the instruction cache is understood, without which every change of code would be a false alarm.
+    fn follows_code_maintenance(&self) -> bool {
+        true
+    }
+
     /// Whether an instruction may be a store to a part of the processor (see [`control_store`](Self::control_store)).
     fn may_store_control(&self, _word: u32) -> bool {
         false

@@ -216,6 +216,10 @@ impl Cpu for Sh4 {
         }
     }
 
+    fn follows_code_maintenance(&self) -> bool {
+        false
+    }
+
     fn may_store_control(&self, word: u32) -> bool {
         sh4::stores_long(word)
     }
