@@ -12,6 +12,10 @@ use crate::{e2e, guests, place, run};
 /// QEMU's own cache plugin (tags only, no maintenance, no aliases) on the same boot, measured once with QEMU 10.0.2.
 const PEER: f64 = 18.5;
 
+/// What is judged, in the order of its cost: a name and the options for it.
+const CHECKS: [(&str, &[&str]); 3] =
+    [("data side alone", &["--no-backtraces"]), ("with callers", &[]), ("with callers and fetches", &["--icache", "32K,4,32"])];
+
 /// Runs plain and checked boots in turn and prints their medians, then the benches of the judge's step.
 ///
 /// # Errors
@@ -20,23 +24,27 @@ pub fn perform(qemu: Qemu, rounds: usize) -> Result<()> {
     ensure!(rounds > 0, "at least one round is needed");
     guests::prepare(qemu == Qemu::V11_1)?;
     e2e::build()?;
-    let (mut plain, mut checked) = (Vec::new(), Vec::new());
+    let (mut plain, mut checked) = (Vec::new(), CHECKS.map(|_| Vec::new()));
     for round in 1..=rounds {
         let boot = Boot::new(Guest::Mips, qemu, "workload");
         let console = boot.capture(Duration::from_secs(180), false)?;
         console.check("workload")?;
         plain.push(console.took);
-        checked.push(check(&boot)?);
-        eprintln!(
-            "round {round} of {rounds}: {:.1} s plain, {:.1} s checked",
-            plain[round - 1].as_secs_f64(),
-            checked[round - 1].as_secs_f64()
-        );
+        eprint!("round {round} of {rounds}: plain {:.1} s", console.took.as_secs_f64());
+        for ((name, options), times) in CHECKS.iter().zip(&mut checked) {
+            let took = check(&boot, options)?;
+            eprint!(", {name} {:.1} s", took.as_secs_f64());
+            times.push(took);
+        }
+        eprintln!();
     }
-    let (plain, checked) = (median(plain), median(checked));
+    let plain = median(plain);
     println!("mips boot and workload, medians of {rounds} interleaved rounds");
-    println!("  plain QEMU            {plain:>6.2} s");
-    println!("  under congruent check {checked:>6.2} s   {:.2} times", checked / plain);
+    println!("  {:<26}{plain:>6.2} s", "plain QEMU");
+    for ((name, _), times) in CHECKS.iter().zip(checked) {
+        let checked = median(times);
+        println!("  {name:<26}{checked:>6.2} s   {:.2} times", checked / plain);
+    }
     println!("  for comparison: QEMU's cache plugin, tags only, {PEER} times (as measured once, not now)");
     run::visibly(
         Command::new("cargo").args(["bench", "--package", "congruent-shadow", "--bench", "step"]).current_dir(place::root()),
@@ -44,17 +52,20 @@ pub fn perform(qemu: Qemu, rounds: usize) -> Result<()> {
 }
 
 /// How long the boot takes under the judge.
-fn check(boot: &Boot) -> Result<Duration> {
+fn check(boot: &Boot, options: &[&str]) -> Result<Duration> {
     let reference = RUNS.iter().find(|run| run.name == "mips-ordinary").expect("the table has it");
     let start = Instant::now();
     let status = Command::new(place::release().join("congruent"))
-        .args(["check", "--dcache", reference.dcache, "--"])
+        .args(["check", "--dcache", reference.dcache])
+        .args(options)
+        .arg("--")
         .args(boot.command()?)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()?;
-    ensure!(status.success(), "congruent check ended with {status}");
+    // While it boots, the kernel changes code that it runs, which is a finding of the instruction side (see the table).
+    ensure!(matches!(status.code(), Some(0 | 1)), "congruent check ended with {status}");
     Ok(start.elapsed())
 }
 
