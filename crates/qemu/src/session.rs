@@ -430,7 +430,9 @@ impl Session {
         // What lies above a short value is not defined.
         let value = if size < 4 { value & ((1 << (8 * size)) - 1) } else { value };
         let (api, reader) = (&self.api, &mut self.reader);
+        // SAFETY: as above; it is called before this function returns.
         let name = || unsafe { api.device_name(info, vaddr.into()) };
+        // SAFETY: as above.
         let mut memory = |address| unsafe { reader.physical_word(address) };
         let judge = &mut self.judge;
         self.devices.access(kind, paddr, size, value, name, &mut memory, &mut |event| judge.bypass(&event));
