@@ -27,12 +27,12 @@ fn recorded(directory: &Path, end: Option<RunEnd>) -> std::path::PathBuf {
     let paddr = PhysAddr(0x4000);
     let access = |kind, vaddr, site| Event::Access { kind, vaddr: VirtAddr(vaddr), paddr, size: 4, site: Site(site) };
     let mut writer = Writer::new(Vec::new(), &header).unwrap();
-    writer.event(&access(AccessKind::Store, KERNEL, 0x8030_0000)).unwrap();
+    writer.event(0, &access(AccessKind::Store, KERNEL, 0x8030_0000)).unwrap();
     let chain = writer.chain(&[FLUSHES_CALLER]);
     let target = Target::Bytes { vaddr: VirtAddr(KERNEL), paddr, bytes: 1 };
     let op = Maintenance::WriteBackInvalidate;
     writer.operation(&Operation { op, target, site: Site(FLUSH), chain, muted: false }).unwrap();
-    writer.event(&access(AccessKind::Load, USER, 0x0040_0000)).unwrap();
+    writer.event(0, &access(AccessKind::Load, USER, 0x0040_0000)).unwrap();
     let limits = vec!["nothing of note".to_owned()];
     let mut file = writer.finish(Footer { accesses: 1234, uncached: 5, events: 0, limits }).unwrap();
     if let Some(end) = end {

@@ -140,7 +140,7 @@ impl Judge {
 
     /// Ends the recording. `stats` are those of the run.
     pub fn finish(&mut self, stats: Stats, limits: Vec<String>) {
-        self.note(|filter, keep| filter.end_all(keep));
+        self.note(|filter, keep| filter.finish(keep));
         let Some(recorder) = self.recorder.take() else { return };
         let footer = Footer { accesses: stats.accesses, uncached: stats.uncached, events: 0, limits };
         if let Err(error) = recorder.writer.finish(footer) {
@@ -177,12 +177,12 @@ impl Judge {
         PhysAddr(self.geometry.frame_base(self.shadow.frame(page)).0 + u64::from(offset))
     }
 
-    fn note(&mut self, event: impl FnOnce(&mut Filter, &mut dyn FnMut(&Event))) {
+    fn note(&mut self, event: impl FnOnce(&mut Filter, &mut dyn FnMut(u64, &Event))) {
         let Some(recorder) = &mut self.recorder else { return };
         let Recorder { filter, writer, .. } = &mut **recorder;
         let mut written = Ok(());
-        event(filter, &mut |event| {
-            if let Err(error) = writer.event(event) {
+        event(filter, &mut |age, event| {
+            if let Err(error) = writer.event(age, event) {
                 written = Err(error);
             }
         });

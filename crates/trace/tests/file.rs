@@ -50,7 +50,7 @@ fn written(steps: &[Step], block: usize) -> Vec<u8> {
     for steps in steps.chunks(block) {
         for step in steps {
             match step {
-                Step::Event(event) => writer.event(event).unwrap(),
+                Step::Event(event) => writer.event(0, event).unwrap(),
                 Step::Operation(operation, calls) => {
                     let chain = writer.chain(calls);
                     writer.operation(&Operation { chain, ..*operation }).unwrap();
@@ -151,6 +151,60 @@ fn a_file_that_is_cut_anywhere_is_not_taken_for_whole_and_what_comes_before_is_t
                 assert!(all.starts_with(&read(&file[..length]).1), "cut at {length}");
             }
         }
+    }
+}
+
+#[test]
+fn what_is_kept_late_is_read_at_the_end_of_its_era() {
+    let access = |n: u64| Event::Access {
+        kind: AccessKind::Store,
+        vaddr: VirtAddr(0x8000_0000 + 4 * n),
+        paddr: PhysAddr(4 * n),
+        size: 4,
+        site: Site(0x8000_1000),
+    };
+    let operation = |n: u32| Operation {
+        op: Maintenance::WriteBack,
+        target: Target::Index(32 * n),
+        site: Site(8),
+        chain: ChainId(0),
+        muted: false,
+    };
+    for flushes in [false, true] {
+        let mut writer = Writer::new(Vec::new(), &header()).unwrap();
+        writer.chain(&[]);
+        let flush = |writer: &mut Writer<Vec<u8>>| {
+            if flushes {
+                writer.flush().unwrap()
+            }
+        };
+        writer.operation(&operation(0)).unwrap();
+        writer.event(0, &access(0)).unwrap();
+        flush(&mut writer);
+        writer.operation(&operation(1)).unwrap();
+        // Of the first era, and of the one before now.
+        writer.event(2, &access(1)).unwrap();
+        writer.event(1, &access(2)).unwrap();
+        flush(&mut writer);
+        writer.event(0, &Event::Cpu { cpu: 1 }).unwrap();
+        writer.event(3, &access(3)).unwrap();
+        writer.event(1, &access(4)).unwrap();
+        writer.event(0, &access(5)).unwrap();
+        let file = writer.finish(Footer::default()).unwrap();
+        let event = |n| Step::Event(access(n));
+        let operation = |n| Step::Operation(operation(n), vec![]);
+        let expected = vec![
+            event(1),
+            event(3),
+            operation(0),
+            event(0),
+            event(2),
+            operation(1),
+            event(4),
+            Step::Event(Event::Cpu { cpu: 1 }),
+            event(5),
+        ];
+        assert_eq!(read(&file).1, expected, "flushed in between: {flushes}");
     }
 }
 

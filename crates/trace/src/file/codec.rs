@@ -26,6 +26,7 @@ const MAINTAIN_CODE: u8 = 0x24;
 const SPACE: u8 = 0x25;
 const CPU: u8 = 0x26;
 const CHAIN_TAG: u8 = 0x27;
+const ERA: u8 = 0x28;
 /// An access of which something is said: the flags say what.
 const ACCESS: u8 = 0x80;
 const SITE: u8 = 1;
@@ -65,6 +66,7 @@ struct Model {
     /// Per virtual page: the frame it led to last, plus one.
     frames: Vec<u32>,
     operation: Operation,
+    era: u64,
     /// From one operand to the next.
     stride: u32,
     chains: u32,
@@ -79,6 +81,7 @@ impl Default for Model {
             vaddr: 0,
             frames: std::vec![0; 1 << (32 - PAGE_SHIFT)],
             operation: Operation { op, target, site: Site(0), chain: ChainId(0), muted: false },
+            era: 0,
             stride: 0,
             chains: 0,
         }
@@ -234,6 +237,18 @@ impl Encoder {
             put(&mut self.bytes, *operand);
         }
         self.model.note_operation(operation);
+    }
+
+    /// Codes an event of an era that is over.
+    pub fn late(&mut self, era: u64, event: &Event) {
+        if era != self.model.era {
+            self.end_run();
+            self.bytes.push(ERA);
+            let difference = era.wrapping_sub(self.model.era) as i64;
+            put(&mut self.bytes, (difference << 1 ^ difference >> 63) as u64);
+            self.model.era = era;
+        }
+        self.event(event);
     }
 
     /// Codes anything but maintenance of the data side, which has a form of its own and is ignored here.
@@ -450,6 +465,12 @@ impl Decoder {
                     }
                     let calls: Result<_, _> = (0..length).map(|_| bytes.small()).collect();
                     self.chains.push(calls?);
+                }
+                ERA => {
+                    let coded = bytes.number()?;
+                    let difference = coded >> 1 ^ (coded & 1).wrapping_neg();
+                    self.model.era = self.model.era.wrapping_add(difference);
+                    visitor.era(self.model.era);
                 }
                 _ => {
                     let event = self.other(tag, &mut bytes)?;

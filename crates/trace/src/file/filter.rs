@@ -5,7 +5,9 @@
 //! concern it under any shape of cache. Within a run:
 //!
 //! - A block that only one virtual page ever accessed, and nothing ever discarded, cannot be read stale under any shape: each of
-//!   its copies is the newest. Its accesses are put off to the end of the run: what was filled, and the last store of each word.
+//!   its copies is the newest. Its accesses are put off until somebody else comes, beyond sweeps by index and of the whole cache: what
+//!   a sweep left of the copy follows from when each byte was last stored and each line last filled. So these are all that is
+//!   kept, *late*: with the number of operations since. What nobody else ever comes to see is not kept at all.
 //! - In any other block, a first load or store of a byte is kept at once, for it may be a hazard and hazards are told in order.
 //!   Further ones find what the first left behind. The last store of each word is kept at the end of the run if it says more
 //!   than the first did, because the next finding may name it as the producer.
@@ -13,7 +15,8 @@
 //! What is put off changes nothing that anybody can see before it is given out: every event that could see it ends the run.
 //!
 //! Guarantees (`crates/shadow/tests/recorded.rs` enumerates): under the judging that [`access`](Filter::access) is told of, the
-//! kept events give the very findings of all events, counts included. Under any other shape of
+//! kept events give the very findings of all events, counts included; but where single ways were swept between two stores to a line,
+//! the other of them may be named as the producer. Under any other shape of
 //! [`Validity::OF_FILTER`](super::Validity::OF_FILTER) and any muting, they give the same verdict and the same first hazard of each block; a
 //! hazard that repeats itself within one run is counted once. Caches have physical tags.
 
@@ -36,6 +39,9 @@ const CLASSES: usize = 8;
 const SHORTEST: u32 = 16;
 const WORD: usize = 4;
 const WORDS: usize = BLOCK as usize / WORD;
+const FILLS: usize = (BLOCK / SHORTEST) as usize;
+/// Stores of single bytes of words that a block remembers.
+const DIVIDED: usize = 32;
 /// Stands for several code addresses.
 const SEVERAL: u32 = u32::MAX;
 
@@ -64,21 +70,33 @@ struct Block {
     fetch_generation: u32,
 }
 
-/// The last store of each word of a block, and what was filled: what is put off.
+/// The last store of each byte of a block, and when each of its shortest lines was last filled: what is put off.
 #[derive(Clone)]
 struct Pending {
     /// The virtual address of the block.
     vaddr: u64,
     filled: u128,
-    stored: u128,
+    fills: [u32; FILLS],
     loader: Site,
-    sites: [u32; WORDS],
-    order: [u32; WORDS],
+    /// Bytes of the last store of their word.
+    stored: u128,
+    stores: [Store; WORDS],
+    /// Other bytes of a word, and their stores.
+    divided: Vec<(u128, Store)>,
     latest: u32,
 }
 
+/// A store that is put off.
+#[derive(Clone, Copy, Default)]
+struct Store {
+    site: u32,
+    /// When, in eras; and among the stores of the block.
+    era: u32,
+    order: u32,
+}
+
 /// Decides which events are kept. Events come in by the methods named after them, and what is kept goes to `keep`, in an order that
-/// means the same.
+/// means the same if each event is put before the last so many operations (or other events that end an era) as `keep` is told first.
 pub struct Filter {
     frames: Vec<u32>,
     far_frames: HashMap<u64, u32>,
@@ -86,11 +104,13 @@ pub struct Filter {
     bases: Vec<u64>,
     pending: Vec<Pending>,
     free: Vec<u32>,
-    /// Per class: blocks that may have something put off.
+    /// Per class: shared blocks that may have something put off.
     listed: [Vec<u32>; CLASSES],
     generation: [u32; CLASSES],
     code_generation: u32,
     cpu: u64,
+    /// Operations so far, since the last time that all was given out because they were too many to count.
+    era: u32,
 }
 
 /// Frames below this are found by their number.
@@ -117,6 +137,7 @@ impl Filter {
             generation: [1; CLASSES],
             code_generation: 1,
             cpu: 0,
+            era: 0,
         }
     }
 
@@ -132,7 +153,7 @@ impl Filter {
         size: u32,
         site: Site,
         hazardous: bool,
-        keep: &mut (impl FnMut(&Event) + ?Sized),
+        keep: &mut (impl FnMut(u64, &Event) + ?Sized),
     ) {
         let first = paddr.0 as u32 & (BLOCK - 1);
         if first + size > BLOCK {
@@ -148,7 +169,7 @@ impl Filter {
         let event = Event::Access { kind, vaddr, paddr, size, site };
         if is_new {
             // A frame is known from its first access on.
-            keep(&event);
+            keep(0, &event);
             if kind == AccessKind::Load {
                 self.block_mut(at).loaded |= widened(mask);
             }
@@ -161,10 +182,7 @@ impl Filter {
                 AccessKind::Load => {
                     let filled = widened(mask);
                     if filled & !loaded != 0 {
-                        self.block_mut(at).loaded |= filled;
-                        let pending = self.pending(at, vaddr);
-                        pending.filled |= filled;
-                        pending.loader = site;
+                        self.fill(at, vaddr, filled, site);
                     }
                 }
                 AccessKind::Store => self.put_off(at, vaddr, mask, site, keep),
@@ -180,7 +198,7 @@ impl Filter {
                 if mask & stored != 0 {
                     block.storer = SEVERAL;
                 }
-                keep(&event);
+                keep(0, &event);
             }
             AccessKind::Load => {}
             AccessKind::Store if alarmed || mask & !stored != 0 => {
@@ -190,7 +208,7 @@ impl Filter {
                 block.loaded &= !(mask & !stored);
                 block.stored |= mask;
                 block.fetched = 0;
-                keep(&event);
+                keep(0, &event);
             }
             AccessKind::Store => {
                 let block = self.block_mut(at);
@@ -212,7 +230,7 @@ impl Filter {
         size: u32,
         site: Site,
         hazardous: bool,
-        keep: &mut (impl FnMut(&Event) + ?Sized),
+        keep: &mut (impl FnMut(u64, &Event) + ?Sized),
     ) {
         let who = self.who(vaddr);
         for part in blocks_of(paddr, size.into()) {
@@ -224,11 +242,11 @@ impl Filter {
             // The run starts over: what is said of bytes would have to be taken apart.
             (block.loaded, block.stored, block.fetched) = (0, 0, 0);
         }
-        keep(&Event::Access { kind, vaddr, paddr, size, site });
+        keep(0, &Event::Access { kind, vaddr, paddr, size, site });
     }
 
     /// A prefetch of the line that holds an address.
-    pub fn prefetch(&mut self, vaddr: VirtAddr, paddr: PhysAddr, site: Site, keep: &mut (impl FnMut(&Event) + ?Sized)) {
+    pub fn prefetch(&mut self, vaddr: VirtAddr, paddr: PhysAddr, site: Site, keep: &mut (impl FnMut(u64, &Event) + ?Sized)) {
         let (at, is_new) = self.find_or_make(paddr);
         self.begin(at, self.who(vaddr), keep);
         let filled = widened(bytes(paddr.0 as u32 & (BLOCK - 1), 1));
@@ -238,13 +256,10 @@ impl Filter {
             if !is_there || block.alarmed || is_new {
                 self.give_out(at, keep);
                 self.block_mut(at).fetched = 0;
-                keep(&Event::Prefetch { vaddr, paddr, site });
+                keep(0, &Event::Prefetch { vaddr, paddr, site });
             }
         } else if filled & !block.loaded != 0 {
-            block.loaded |= filled;
-            let pending = self.pending(at, vaddr);
-            pending.filled |= filled;
-            pending.loader = site;
+            self.fill(at, vaddr, filled, site);
         }
     }
 
@@ -257,7 +272,7 @@ impl Filter {
         size: u32,
         site: Site,
         hazardous: bool,
-        keep: &mut (impl FnMut(&Event) + ?Sized),
+        keep: &mut (impl FnMut(u64, &Event) + ?Sized),
     ) {
         let (who, generation) = (self.who(vaddr), self.code_generation);
         let mut is_known = !hazardous;
@@ -283,11 +298,11 @@ impl Filter {
             block.fetched |= part_of(paddr, size.into(), part);
             (block.loaded, block.stored) = (0, 0);
         }
-        keep(&Event::Fetch { vaddr, paddr, size, site });
+        keep(0, &Event::Fetch { vaddr, paddr, size, site });
     }
 
     /// An access that goes past the cache: by a program, or by a device.
-    pub fn bypass(&mut self, event: &Event, keep: &mut (impl FnMut(&Event) + ?Sized)) {
+    pub fn bypass(&mut self, event: &Event, keep: &mut (impl FnMut(u64, &Event) + ?Sized)) {
         let (paddr, len) = match *event {
             Event::Uncached { paddr, size, .. } => (paddr, u64::from(size)),
             Event::Dma { paddr, len, .. } => (paddr, len),
@@ -305,23 +320,24 @@ impl Filter {
         }
         // What was never cached has no copies.
         if concerns {
-            keep(event);
+            keep(0, event);
         }
     }
 
     /// Something that is kept and concerns everything: the events that are none of the others.
-    pub fn other(&mut self, event: &Event, keep: &mut (impl FnMut(&Event) + ?Sized)) {
-        self.end_all(keep);
+    pub fn other(&mut self, event: &Event, keep: &mut (impl FnMut(u64, &Event) + ?Sized)) {
+        self.give_out_all(keep);
+        self.next_era(keep);
         match *event {
             Event::Cpu { cpu } => self.cpu = cpu.into(),
             Event::MaintainCode { .. } => self.code_generation = self.code_generation.wrapping_add(1),
             _ => {}
         }
-        keep(event);
+        keep(0, event);
     }
 
     /// Maintenance of the data side follows, muted or not. It is always kept, by the caller.
-    pub fn before_operation(&mut self, op: Maintenance, target: Target, keep: &mut (impl FnMut(&Event) + ?Sized)) {
+    pub fn before_operation(&mut self, op: Maintenance, target: Target, keep: &mut (impl FnMut(u64, &Event) + ?Sized)) {
         let discards = op == Maintenance::Invalidate;
         match target {
             Target::Bytes { paddr, bytes, .. } => {
@@ -335,15 +351,29 @@ impl Filter {
             Target::Index(operand) => self.end_class((operand >> BLOCK_SHIFT) as usize % CLASSES, discards, keep),
             Target::Whole => (0..CLASSES).for_each(|class| self.end_class(class, discards, keep)),
         }
+        self.next_era(keep);
     }
 
-    /// The run is over: gives out everything that was put off.
-    pub fn end_all(&mut self, keep: &mut (impl FnMut(&Event) + ?Sized)) {
+    /// The run is over: gives out what was put off of shared blocks. What only one page ever accessed nobody will see any more.
+    pub fn finish(&mut self, keep: &mut (impl FnMut(u64, &Event) + ?Sized)) {
         (0..CLASSES).for_each(|class| self.end_class(class, false, keep));
     }
 
+    fn give_out_all(&mut self, keep: &mut (impl FnMut(u64, &Event) + ?Sized)) {
+        (0..(self.blocks.len() * BLOCKS) as u32).for_each(|at| self.end(at, keep));
+        (0..CLASSES).for_each(|class| self.end_class(class, false, keep));
+    }
+
+    fn next_era(&mut self, keep: &mut (impl FnMut(u64, &Event) + ?Sized)) {
+        if self.era == u32::MAX {
+            self.give_out_all(keep);
+            self.era = 0;
+        }
+        self.era += 1;
+    }
+
     /// Ends the runs of all blocks of a class.
-    fn end_class(&mut self, class: usize, discards: bool, keep: &mut (impl FnMut(&Event) + ?Sized)) {
+    fn end_class(&mut self, class: usize, discards: bool, keep: &mut (impl FnMut(u64, &Event) + ?Sized)) {
         let mut listed = std::mem::take(&mut self.listed[class]);
         for at in listed.drain(..) {
             self.give_out(at, keep);
@@ -352,13 +382,17 @@ impl Filter {
         self.listed[class] = listed;
         self.generation[class] = self.generation[class].wrapping_add(1);
         if discards {
-            let blocks = self.blocks.iter_mut().flat_map(|page| page.iter_mut().skip(class).step_by(CLASSES));
-            blocks.filter(|block| block.who != 0).for_each(|block| (block.shared, block.fetched) = (true, 0));
+            for at in (class as u32..(self.blocks.len() * BLOCKS) as u32).step_by(CLASSES) {
+                if self.block_mut(at).who != 0 {
+                    self.end(at, keep);
+                    self.block_mut(at).shared = true;
+                }
+            }
         }
     }
 
     /// Ends the run of a block.
-    fn end(&mut self, at: u32, keep: &mut (impl FnMut(&Event) + ?Sized)) {
+    fn end(&mut self, at: u32, keep: &mut (impl FnMut(u64, &Event) + ?Sized)) {
         self.give_out(at, keep);
         let block = self.block_mut(at);
         (block.loaded, block.stored, block.fetched) = (0, 0, 0);
@@ -366,10 +400,15 @@ impl Filter {
 
     /// Begins a run of `who`, unless it is under way.
     #[inline]
-    fn begin(&mut self, at: u32, who: u64, keep: &mut (impl FnMut(&Event) + ?Sized)) {
+    fn begin(&mut self, at: u32, who: u64, keep: &mut (impl FnMut(u64, &Event) + ?Sized)) {
         let generation = self.generation[at as usize % CLASSES];
         let block = self.block_mut(at);
         if block.who == who && block.generation == generation {
+            return;
+        }
+        if block.who == who && !block.shared && !block.alarmed {
+            // A sweep: what it did to the one copy will be seen from when its bytes were last stored and filled.
+            (block.generation, block.loaded, block.fetched) = (generation, 0, 0);
             return;
         }
         self.end(at, keep);
@@ -380,20 +419,44 @@ impl Filter {
     }
 
     #[inline]
-    fn put_off(&mut self, at: u32, vaddr: VirtAddr, mask: u128, site: Site, keep: &mut (impl FnMut(&Event) + ?Sized)) {
-        let words = mask.trailing_zeros() as usize / WORD..=(127 - mask.leading_zeros() as usize) / WORD;
+    fn put_off(&mut self, at: u32, vaddr: VirtAddr, mask: u128, site: Site, keep: &mut (impl FnMut(u64, &Event) + ?Sized)) {
         let pending = self.pending(at, vaddr);
-        // Two instructions that store different bytes of a word: rare, and a word remembers one.
-        let divided = |word: usize| (pending.stored & !mask) >> (word * WORD) & 0xf != 0 && pending.sites[word] != site.0;
-        if words.clone().any(divided) {
+        if pending.latest == u32::MAX || pending.divided.len() >= DIVIDED {
             self.give_out(at, keep);
         }
+        let era = self.era;
         let pending = self.pending(at, vaddr);
         pending.latest += 1;
+        let store = Store { site: site.0, era, order: pending.latest };
+        if !pending.divided.is_empty() {
+            pending.divided.retain_mut(|(bytes, _)| {
+                *bytes &= !mask;
+                *bytes != 0
+            });
+        }
+        for word in mask.trailing_zeros() as usize / WORD..=(127 - mask.leading_zeros() as usize) / WORD {
+            let known = &mut pending.stores[word];
+            let others = pending.stored & !mask & 0xf << (word * WORD);
+            if others != 0 && (known.site, known.era) != (site.0, era) {
+                pending.divided.push((others, *known));
+                pending.stored &= !others;
+            }
+            *known = store;
+        }
         pending.stored |= mask;
-        for word in words {
-            pending.sites[word] = site.0;
-            pending.order[word] = pending.latest;
+    }
+
+    /// Puts off that these shortest lines were filled, in a block of one page.
+    fn fill(&mut self, at: u32, vaddr: VirtAddr, filled: u128, site: Site) {
+        self.block_mut(at).loaded |= filled;
+        let era = self.era;
+        let pending = self.pending(at, vaddr);
+        pending.filled |= filled;
+        pending.loader = site;
+        for (line, fill) in pending.fills.iter_mut().enumerate() {
+            if filled >> (line * SHORTEST as usize) & 1 != 0 {
+                *fill = era;
+            }
         }
     }
 
@@ -411,10 +474,11 @@ impl Filter {
         let fresh = Pending {
             vaddr: vaddr.0 & !(u64::from(BLOCK) - 1),
             filled: 0,
-            stored: 0,
+            fills: [0; FILLS],
             loader: Site(0),
-            sites: [0; WORDS],
-            order: [0; WORDS],
+            stored: 0,
+            stores: [Store::default(); WORDS],
+            divided: Vec::new(),
             latest: 0,
         };
         let place = match self.free.pop() {
@@ -429,7 +493,7 @@ impl Filter {
         };
         let block = self.block_mut(at);
         block.pending = place + 1;
-        if !std::mem::replace(&mut block.listed, true) {
+        if (block.shared || block.alarmed) && !std::mem::replace(&mut block.listed, true) {
             self.listed[at as usize % CLASSES].push(at);
         }
         place
@@ -437,7 +501,7 @@ impl Filter {
 
     /// Gives out what was put off.
     #[inline]
-    fn give_out(&mut self, at: u32, keep: &mut (impl FnMut(&Event) + ?Sized)) {
+    fn give_out(&mut self, at: u32, keep: &mut (impl FnMut(u64, &Event) + ?Sized)) {
         let place = std::mem::take(&mut self.block_mut(at).pending);
         if place != 0 {
             self.block_mut(at).storer = SEVERAL;
@@ -445,7 +509,7 @@ impl Filter {
         }
     }
 
-    fn give_out_now(&mut self, at: u32, place: u32, keep: &mut (impl FnMut(&Event) + ?Sized)) {
+    fn give_out_now(&mut self, at: u32, place: u32, keep: &mut (impl FnMut(u64, &Event) + ?Sized)) {
         let base = self.bases[at as usize / BLOCKS] + u64::from(at) % BLOCKS as u64 * u64::from(BLOCK);
         let pending = &self.pending[place as usize];
         let access = |kind, first: u32, size, site| Event::Access {
@@ -455,27 +519,31 @@ impl Filter {
             size,
             site,
         };
-        for (first, size) in stretches(pending.filled & !widened(pending.stored)) {
-            keep(&access(AccessKind::Load, first, size, pending.loader));
+        let age = |era| u64::from(self.era - era);
+        let of_word = |word: usize| (pending.stored & 0xf << (word * WORD), pending.stores[word]);
+        let stores = || (0..WORDS).map(of_word).chain(pending.divided.iter().copied()).filter(|(bytes, _)| *bytes != 0);
+        for (line, fill) in pending.fills.iter().enumerate() {
+            let first = line as u32 * SHORTEST;
+            let whole = bytes(first, SHORTEST);
+            let stored_since = || stores().any(|(bytes, store)| bytes & whole != 0 && store.era >= *fill);
+            if pending.filled & whole != 0 && !stored_since() {
+                keep(age(*fill), &access(AccessKind::Load, first, SHORTEST, pending.loader));
+            }
         }
-        let mut words: [u8; WORDS] = core::array::from_fn(|word| word as u8);
-        let stored = |word: u8| pending.stored >> (usize::from(word) * WORD) & 0xf;
-        words.sort_unstable_by_key(|word| (pending.order[usize::from(*word)], *word));
-        let mut left = words.into_iter().filter(|word| stored(*word) != 0).peekable();
-        while let Some(word) = left.next() {
-            let site = pending.sites[usize::from(word)];
-            let (mut last, mut mask) = (word, stored(word) << (usize::from(word) * WORD));
+        let mut stores: Vec<(u128, Store)> = stores().collect();
+        stores.sort_unstable_by_key(|(bytes, store)| (store.order, bytes.trailing_zeros()));
+        let mut left = stores.into_iter().peekable();
+        while let Some((mut mask, store)) = left.next() {
             // Stores of one instruction side by side, with none of another in between, are one.
-            while let Some(&next) = left.peek()
-                && next == last + 1
-                && pending.sites[usize::from(next)] == site
+            while let Some((next, by)) = left.peek()
+                && next.trailing_zeros() / WORD as u32 == (127 - mask.leading_zeros()) / WORD as u32 + 1
+                && (by.site, by.era) == (store.site, store.era)
             {
-                mask |= stored(next) << (usize::from(next) * WORD);
-                last = next;
+                mask |= next;
                 left.next();
             }
             for (first, size) in stretches(mask) {
-                keep(&access(AccessKind::Store, first, size, Site(site)));
+                keep(age(store.era), &access(AccessKind::Store, first, size, Site(store.site)));
             }
         }
         self.free.push(place);

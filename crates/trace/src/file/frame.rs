@@ -21,6 +21,8 @@ pub enum Kind {
     Header = b'H' as isize,
     /// Events, coded and compressed.
     Events = b'E' as isize,
+    /// Events of eras that were over when they were kept, coded and compressed.
+    Late = b'L' as isize,
     /// The [`Footer`], as JSON.
     Footer = b'F' as isize,
     /// The [`RunEnd`], as JSON.
@@ -29,7 +31,7 @@ pub enum Kind {
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
-        [Self::Header, Self::Events, Self::Footer, Self::End].into_iter().find(|kind| *kind as u8 == byte)
+        [Self::Header, Self::Events, Self::Late, Self::Footer, Self::End].into_iter().find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -67,6 +69,7 @@ pub struct Layout<'a> {
     /// What was recorded.
     pub header: Header,
     pub(super) events: Vec<EventsAt<'a>>,
+    pub(super) late: Vec<EventsAt<'a>>,
     /// The recorder's last words; none if it never got to say them.
     pub footer: Option<Footer>,
     /// How the run ended; none if nobody was there to see it.
@@ -96,7 +99,7 @@ impl<'a> Layout<'a> {
             version => return Err(OpenError::Version(version.unwrap_or(0) as u32)),
         }
         let header = serde_json::from_value(value).map_err(|_| damaged(position, "a field is missing"))?;
-        let mut layout = Self { header, events: Vec::new(), footer: None, end: None, damage: None };
+        let mut layout = Self { header, events: Vec::new(), late: Vec::new(), footer: None, end: None, damage: None };
         for block in blocks {
             if let Err(damage) = block.and_then(|block| layout.add(block)) {
                 layout.damage = Some(damage);
@@ -117,6 +120,7 @@ impl<'a> Layout<'a> {
         let wrong = |what| Damage { position, what };
         match kind {
             Kind::Events if self.footer.is_none() => self.events.push(EventsAt { position, content_length, stored }),
+            Kind::Late if self.footer.is_none() => self.late.push(EventsAt { position, content_length, stored }),
             Kind::Footer if self.footer.is_none() => {
                 self.footer = Some(serde_json::from_slice(stored).map_err(|_| wrong("a footer that cannot be read"))?);
             }

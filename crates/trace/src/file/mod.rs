@@ -140,6 +140,11 @@ pub struct RunEnd {
     pub incomplete_because: Option<String>,
 }
 
+/// Whether an era ends with this event, as it does with every operation on the data side. What is kept late says of which era it is.
+pub(crate) fn ends_era(event: &Event) -> bool {
+    matches!(event, Event::MaintainCode { .. } | Event::Space { .. } | Event::Cpu { .. })
+}
+
 /// A number that stands for a call chain of the file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 pub struct ChainId(pub u32);

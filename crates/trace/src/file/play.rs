@@ -1,7 +1,10 @@
 //! Reading a recording: its events, in order, to whoever wants them.
 
+use std::vec::Vec;
+
 use super::codec::Decoder;
-use super::{Damage, Layout, Operation};
+use super::frame::EventsAt;
+use super::{Damage, Layout, Operation, ends_era};
 use crate::{AccessKind, Event, Site};
 use congruent_geometry::{PhysAddr, VirtAddr};
 
@@ -16,6 +19,9 @@ pub trait Visitor {
     /// Anything else.
     fn event(&mut self, event: &Event);
 
+    /// What follows, up to the next call, belongs to this era, which is over. [`play`] puts it there and so does not call this.
+    fn era(&mut self, _era: u64) {}
+
     /// So many of the file's bytes of events are done, of so many. For progress; called now and then.
     fn progress(&mut self, _done: u64, _of: u64) {}
 }
@@ -27,16 +33,103 @@ pub trait Visitor {
 /// been played.
 pub fn play(layout: &Layout<'_>, visitor: &mut impl Visitor) -> Result<(), Damage> {
     let of = layout.events.iter().map(|block| block.stored.len() as u64).sum();
+    let (mut decoder, mut late) = (Decoder::default(), Late::default());
+    for block in &layout.late {
+        decoder.play(&content(block)?, &mut late).map_err(|_| wrong(block, NONSENSE))?;
+        if late.events.len() > MOST_LATE {
+            return Err(wrong(block, "a block after which too many events wait"));
+        }
+    }
+    late.events.sort_by_key(|(era, _)| *era);
+    let mut in_order = InOrder { visitor, late: &late.events, era: 0 };
     let (mut decoder, mut done) = (Decoder::default(), 0);
     for block in &layout.events {
-        let wrong = |what| Damage { position: block.position, what };
-        let content = zstd::bulk::decompress(block.stored, block.content_length)
-            .ok()
-            .filter(|content| content.len() == block.content_length)
-            .ok_or(wrong("a block that cannot be decompressed"))?;
-        decoder.play(&content, visitor).map_err(|_| wrong("a block that holds no events"))?;
+        decoder.play(&content(block)?, &mut in_order).map_err(|_| wrong(block, NONSENSE))?;
         done += block.stored.len() as u64;
-        visitor.progress(done, of);
+        in_order.visitor.progress(done, of);
     }
     layout.damage.clone().map_or(Ok(()), Err)
+}
+
+const NONSENSE: &str = "a block that holds no events";
+/// More than any recorder keeps, and not more than memory has room for.
+const MOST_LATE: usize = 1 << 26;
+
+fn wrong(block: &EventsAt<'_>, what: &'static str) -> Damage {
+    Damage { position: block.position, what }
+}
+
+fn content(block: &EventsAt<'_>) -> Result<Vec<u8>, Damage> {
+    let content = zstd::bulk::decompress(block.stored, block.content_length).ok();
+    let content = content.filter(|content| content.len() == block.content_length);
+    content.ok_or(wrong(block, "a block that cannot be decompressed"))
+}
+
+/// Gathers the events that were kept late, with their eras.
+#[derive(Default)]
+struct Late {
+    events: Vec<(u64, Event)>,
+    era: u64,
+}
+
+impl Visitor for Late {
+    fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site) {
+        self.event(&Event::Access { kind, vaddr, paddr, size, site });
+    }
+
+    /// Operations end an era and so are never late.
+    fn operation(&mut self, _operation: &Operation, _chain: &[u32]) {}
+
+    fn event(&mut self, event: &Event) {
+        if self.events.len() <= MOST_LATE {
+            self.events.push((self.era, *event));
+        }
+    }
+
+    fn era(&mut self, era: u64) {
+        self.era = era;
+    }
+}
+
+/// Puts late events where they belong: at the end of their era.
+struct InOrder<'a, V> {
+    visitor: &'a mut V,
+    /// Those still to come.
+    late: &'a [(u64, Event)],
+    era: u64,
+}
+
+impl<V: Visitor> InOrder<'_, V> {
+    #[inline]
+    fn end_era(&mut self) {
+        while let Some(((era, event), left)) = self.late.split_first()
+            && *era <= self.era
+        {
+            self.late = left;
+            match *event {
+                Event::Access { kind, vaddr, paddr, size, site } => self.visitor.access(kind, vaddr, paddr, size, site),
+                _ => self.visitor.event(event),
+            }
+        }
+        self.era += 1;
+    }
+}
+
+impl<V: Visitor> Visitor for InOrder<'_, V> {
+    #[inline]
+    fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site) {
+        self.visitor.access(kind, vaddr, paddr, size, site);
+    }
+
+    fn operation(&mut self, operation: &Operation, chain: &[u32]) {
+        self.end_era();
+        self.visitor.operation(operation, chain);
+    }
+
+    fn event(&mut self, event: &Event) {
+        if ends_era(event) {
+            self.end_era();
+        }
+        self.visitor.event(event);
+    }
 }

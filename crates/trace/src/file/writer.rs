@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use super::codec::Encoder;
 use super::frame::{Kind, SIGNATURE, block};
-use super::{ChainId, Footer, Header, Operation, RunEnd};
+use super::{ChainId, Footer, Header, Operation, RunEnd, ends_era};
 use crate::Event;
 
 /// Coded events of one block, in bytes.
@@ -20,6 +20,8 @@ const LEVEL: i32 = 6;
 pub struct Writer<W: Write> {
     to: W,
     encoder: Encoder,
+    late: Encoder,
+    era: u64,
     events: u64,
 }
 
@@ -30,19 +32,25 @@ impl<W: Write> Writer<W> {
     /// Whatever `to` reports.
     pub fn new(mut to: W, header: &Header) -> io::Result<Self> {
         to.write_all(&SIGNATURE)?;
-        let mut writer = Self { to, encoder: Encoder::default(), events: 0 };
+        let mut writer = Self { to, encoder: Encoder::default(), late: Encoder::default(), era: 0, events: 0 };
         writer.json(Kind::Header, header)?;
         Ok(writer)
     }
 
-    /// Adds an event that is not maintenance of the data side, which is added by [`operation`](Self::operation).
+    /// Adds an event that is not maintenance of the data side, which is added by [`operation`](Self::operation). It came before
+    /// the last `age` events that end an era; if it is one of those itself, `age` must be 0.
     ///
     /// # Errors
     /// Whatever the file reports.
     #[inline]
-    pub fn event(&mut self, event: &Event) -> io::Result<()> {
+    pub fn event(&mut self, age: u64, event: &Event) -> io::Result<()> {
         self.events += 1;
-        self.encoder.event(event);
+        if age == 0 {
+            self.encoder.event(event);
+            self.era += u64::from(ends_era(event));
+        } else {
+            self.late.late(self.era.saturating_sub(age), event);
+        }
         self.write_if_full()
     }
 
@@ -53,6 +61,7 @@ impl<W: Write> Writer<W> {
     pub fn operation(&mut self, operation: &Operation) -> io::Result<()> {
         self.events += 1;
         self.encoder.operation(operation);
+        self.era += 1;
         self.write_if_full()
     }
 
@@ -66,10 +75,13 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Whatever the file reports.
     pub fn flush(&mut self) -> io::Result<()> {
-        let coded = self.encoder.take();
-        if !coded.is_empty() {
-            let stored = zstd::bulk::compress(&coded, LEVEL)?;
-            self.to.write_all(&block(Kind::Events, coded.len(), &stored))?;
+        // What is late first: what comes before any place of the file then means the same without the rest.
+        for (kind, encoder) in [(Kind::Late, &mut self.late), (Kind::Events, &mut self.encoder)] {
+            let coded = encoder.take();
+            if !coded.is_empty() {
+                let stored = zstd::bulk::compress(&coded, LEVEL)?;
+                self.to.write_all(&block(kind, coded.len(), &stored))?;
+            }
         }
         self.to.flush()
     }
@@ -87,7 +99,7 @@ impl<W: Write> Writer<W> {
 
     #[inline]
     fn write_if_full(&mut self) -> io::Result<()> {
-        if self.encoder.len() >= BLOCK { self.flush() } else { Ok(()) }
+        if self.encoder.len().max(self.late.len()) >= BLOCK { self.flush() } else { Ok(()) }
     }
 
     fn json(&mut self, kind: Kind, value: &impl serde::Serialize) -> io::Result<()> {
