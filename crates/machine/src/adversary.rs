@@ -77,6 +77,20 @@ impl<T, S> Machine<T, S> {
         }
     }
 
+    /// The same for all lines that something may happen to when a CPU uses this address: that of the physical one, and with virtual
+    /// tags whatever is held in its place.
+    pub(crate) fn stir_at(&mut self, cpu: usize, at: At) {
+        self.stir(at.paddr);
+        if !self.config.data.indexing.has_virtual_tags() {
+            return;
+        }
+        let data = &self.cores[cpu].data;
+        let held = data.find(data.place(at)).and_then(|slot| data.held(slot));
+        if let Some(line) = held.filter(|line| *line != at.paddr.align_down(data.line() as u64)) {
+            self.stir(line);
+        }
+    }
+
     /// Fills a line that nobody asked for, or not. Data caches of a speculative computer know one place for a line, whatever the
     /// virtual address.
     fn speculate(&mut self, paddr: PhysAddr) {

@@ -109,6 +109,7 @@ impl Cache {
         let (index, key) = match self.indexing {
             Indexing::Vipt => (at.vaddr.0, u128::from(at.paddr.0 >> self.line_shift)),
             Indexing::Vivt => (at.vaddr.0, u128::from(at.space) << 64 | u128::from(at.vaddr.0 >> self.line_shift)),
+            Indexing::VivtUntagged => (at.vaddr.0, u128::from(at.vaddr.0 >> self.line_shift)),
             Indexing::Pipt => (at.paddr.0, u128::from(at.paddr.0 >> self.line_shift)),
         };
         Place { set: (index >> self.line_shift) as usize & self.set_mask, key }

@@ -11,7 +11,7 @@ use congruent_trace::{Event, Site};
 
 use crate::adversary::Adversary;
 use crate::cache::{At, Cache, GLOBAL};
-use crate::config::{Config, ConfigError, Replacement, Writes};
+use crate::config::{Config, ConfigError, Indexing, Replacement, Writes};
 use crate::counters::Counters;
 use crate::memory::Memory;
 use crate::random::Random;
@@ -185,9 +185,12 @@ impl<T: Refill, S: Sink> Machine<T, S> {
         self.cores[cpu].site
     }
 
-    /// Switches a CPU to another address space.
+    /// Switches a CPU to another address space. If tags of data caches depend on it, it is told; of which CPU is not.
     pub fn set_asid(&mut self, cpu: usize, asid: Asid) {
         self.cores[cpu].tlb.asid = asid;
+        if self.config.data.indexing == Indexing::Vivt {
+            self.tell(Event::Space { space: asid.0.into() });
+        }
     }
 
     /// The address space that a CPU is in.

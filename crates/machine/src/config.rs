@@ -12,8 +12,19 @@ pub enum Indexing {
     /// Both by the virtual address and the address space: every mapping is an alias, and physical memory is known to the
     /// cache only for write-backs. Global mappings are shared by all address spaces.
     Vivt,
+    /// Both by the virtual address alone (ARM926EJ-S: DDI 0198E, 4.1): as `Vivt`, with one address space for all. An address that is
+    /// mapped to another frame without a flush hits what was held for the one before.
+    VivtUntagged,
     /// Both by the physical address: no aliases.
     Pipt,
+}
+
+impl Indexing {
+    /// Whether lines are found by virtual addresses only.
+    #[must_use]
+    pub const fn has_virtual_tags(self) -> bool {
+        matches!(self, Self::Vivt | Self::VivtUntagged)
+    }
 }
 
 /// How stores travel.
@@ -195,7 +206,7 @@ impl Config {
         if self.code.geometry.page() != page {
             return Err(ConfigError::Pages { data: page, code: self.code.geometry.page() });
         }
-        if self.speculative && (self.data.geometry.aliases() || self.data.indexing == Indexing::Vivt) {
+        if self.speculative && (self.data.geometry.aliases() || self.data.indexing.has_virtual_tags()) {
             return Err(ConfigError::SpeculativeAliases);
         }
         let l1 = self.data.geometry.line().max(self.code.geometry.line());

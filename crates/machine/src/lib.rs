@@ -48,6 +48,9 @@ pub use disk::{Damaged, Disk, DiskError, DiskErrorReason, Medium, MediumError, S
 pub use interleave::{Program, Progress, interleave};
 pub use memory::Memory;
 pub use random::Random;
-pub use schedules::{Bypass, CodeShape, Groups, Impossible, Line, Move, Op, Schedules, Shape, StateSet, Step, Verdict, Witness};
+pub use schedules::{
+    Bypass, CodeShape, Groups, Impossible, Line, Move, Op, RemapStep, RemapVerdict, RemappedSchedules, Schedules, Shape,
+    StateSet, Step, Verdict, Witness,
+};
 pub use sink::{Ignore, Sink};
 pub use tlb::{Asid, Fault, FaultKind, Mapping, Refill, Rights};

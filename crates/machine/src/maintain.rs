@@ -26,7 +26,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
             Maintenance::Invalidate => &mut counters.lines_invalidated,
             Maintenance::WriteBackInvalidate => &mut counters.lines_written_back_and_invalidated,
         } += 1;
-        self.stir(at.paddr);
+        self.stir_at(cpu, at);
         for other in 0..self.cores.len() {
             let data = &self.cores[other].data;
             if let Some(slot) = data.find(data.place(at)) {

@@ -4,6 +4,7 @@
 //! if some schedule leads to it. Sets and steps between them are remembered, so that long enumerations share their work.
 
 mod line;
+mod remapped;
 mod state;
 mod step;
 
@@ -14,6 +15,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 pub use self::line::{Impossible, Line};
+pub use self::remapped::{RemapStep, RemapVerdict, RemappedSchedules};
 use self::state::{MOST_PLACES, State};
 pub use self::step::{Bypass, CodeShape, Groups, Move, Op, Shape, Step, Verdict};
 

@@ -13,9 +13,9 @@ mod program;
 
 use std::collections::BTreeSet;
 
-use congruent_geometry::{CacheGeometry, PhysAddr};
-use congruent_machine::{CacheConfig, Config, Random, Replacement, Writes};
-use congruent_shadow::{CodeCache, Config as JudgeConfig, Shadow};
+use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use congruent_machine::{CacheConfig, Config, Indexing, Random, Replacement, Writes};
+use congruent_shadow::{CodeCache, Config as JudgeConfig, Shadow, VirtualTags};
 use congruent_trace::Event;
 
 use program::{Computer, Step, Style, is_consumer, narrowed};
@@ -58,9 +58,20 @@ fn computer(shape: (u32, u32, u32, u32), number: u64) -> Config {
     Config { data, code: CacheConfig::new(code), speculative, ..Config::new(geometry, 4) }
 }
 
+/// The same computer with one CPU and virtual tags, which tell address spaces apart or do not.
+fn with_virtual_tags(config: Config, indexing: Indexing) -> Config {
+    let data = CacheConfig { indexing, writes: Writes::Back, ..config.data };
+    Config { cpus: 1, data, speculative: false, ..config }
+}
+
 /// The judge of such a computer.
 fn judge(config: &Config) -> Shadow {
-    let mut judge = JudgeConfig::new(config.data.geometry).with_code(CodeCache::new(config.code.geometry)).unwrap();
+    let judge = JudgeConfig::new(config.data.geometry);
+    let mut judge = match config.data.indexing {
+        Indexing::Vivt => judge.with_virtual_tags(VirtualTags::BySpace { shared_from: VirtAddr(u64::MAX) }).unwrap(),
+        Indexing::VivtUntagged => judge.with_virtual_tags(VirtualTags::Untagged).unwrap(),
+        _ => judge.with_code(CodeCache::new(config.code.geometry)).unwrap(),
+    };
     judge.writes_through = config.data.writes == Writes::Through;
     judge.write_allocate = config.data.write_allocate;
     Shadow::new(if config.speculative { judge.speculating().unwrap() } else { judge })
@@ -86,9 +97,8 @@ fn named(judge: &Shadow, events: &[Event], bytes: impl IntoIterator<Item = PhysA
 }
 
 /// Runs one long program; returns how many old bytes were returned, and how many reports there were.
-fn run(shape: (u32, u32, u32, u32), replacement: Replacement, cpus: usize, seed: u64) -> (u64, u64) {
-    let geometry = geometry(shape);
-    let config = Config { replacement, cpus, seed, ..computer(shape, seed) };
+fn run(config: Config, seed: u64) -> (u64, u64) {
+    let (geometry, replacement, cpus) = (config.data.geometry, config.replacement, config.cpus);
     let mut computer = Computer::new(config);
     let mut judge = judge(&config);
     let mut random = Random::new(seed);
@@ -100,7 +110,11 @@ fn run(shape: (u32, u32, u32, u32), replacement: Replacement, cpus: usize, seed:
         let events = computer.events();
         if !old.is_empty() {
             let seen = named(&judge, &events, old.iter().copied());
-            assert_eq!(seen, old, "missed: {shape:?} {replacement:?}, {cpus} CPUs, seed {seed}, step {number}: {step:?}");
+            assert_eq!(
+                seen, old,
+                "missed: {geometry} {:?} {replacement:?}, {cpus} CPUs, seed {seed}, step {number}: {step:?}",
+                config.data.indexing
+            );
             old_bytes += old.len() as u64;
         }
         let before = judge.stats().hazards;
@@ -110,7 +124,7 @@ fn run(shape: (u32, u32, u32, u32), replacement: Replacement, cpus: usize, seed:
             reports += after - before;
             computer.repair(&step);
             computer.events().iter().for_each(|event| judge.apply(event));
-            assert_eq!(judge.stats().hazards, after, "a repair was reported: {shape:?}, seed {seed}, step {number}: {step:?}");
+            assert_eq!(judge.stats().hazards, after, "a repair was reported: {geometry}, seed {seed}, step {number}: {step:?}");
         }
     }
     (old_bytes, reports)
@@ -125,7 +139,7 @@ fn whenever_the_machine_returns_an_old_byte_the_judge_has_named_it() {
             for cpus in [1, 2] {
                 for seed in first..first + 40 {
                     let seed = seed * SHAPES.len() as u64 + number as u64;
-                    let (old, reported) = run(shape, replacement, cpus, seed);
+                    let (old, reported) = run(Config { replacement, cpus, seed, ..computer(shape, seed) }, seed);
                     old_bytes += old;
                     reports += reported;
                 }
@@ -202,4 +216,46 @@ fn for_every_byte_that_the_judge_names_first_some_schedule_shows_the_old_one() {
     }
     println!("{reports} reports, each byte shown; the hardest took {most} seeds");
     assert!(reports > 1000, "only {reports} reports: the programs are not what they should be");
+}
+
+const VIRTUAL_TAGS: [Indexing; 2] = [Indexing::Vivt, Indexing::VivtUntagged];
+
+#[test]
+fn whenever_a_virtually_tagged_cache_returns_an_old_byte_or_another_frames_the_judge_has_named_it() {
+    for indexing in VIRTUAL_TAGS {
+        let mut old_bytes = 0;
+        for replacement in [Replacement::Adversarial, Replacement::Random, Replacement::Lru] {
+            for (number, shape) in SHAPES.into_iter().enumerate() {
+                for seed in 0..20 {
+                    let seed = seed * SHAPES.len() as u64 + number as u64;
+                    let config = Config { replacement, seed, ..computer(shape, seed) };
+                    old_bytes += run(with_virtual_tags(config, indexing), seed).0;
+                }
+            }
+        }
+        println!("{indexing:?}: {old_bytes} wrong bytes returned, all of them named");
+        assert!(old_bytes > 2000, "{indexing:?}: only {old_bytes} wrong bytes: the programs are not what they should be");
+    }
+}
+
+#[test]
+fn for_every_byte_that_the_judge_names_first_some_virtually_tagged_cache_shows_the_wrong_one() {
+    for indexing in VIRTUAL_TAGS {
+        let (mut reports, mut most) = (0, 0);
+        for (number, shape) in SHAPES.into_iter().enumerate() {
+            for seed in 0..200 {
+                let seed = seed * SHAPES.len() as u64 + number as u64;
+                let mut random = Random::new(seed);
+                let config = with_virtual_tags(computer(shape, random.below(24)), indexing);
+                let Some((steps, named)) = first_report(&config, &mut random) else { continue };
+                match earn(&config, &steps, &named) {
+                    Ok(seeds) => most = most.max(seeds),
+                    Err(left) => panic!("false alarm: {config:?}, seed {seed}: no schedule shows {left:?} of {steps:?}"),
+                }
+                reports += 1;
+            }
+        }
+        println!("{indexing:?}: {reports} reports, each byte shown; the hardest took {most} seeds");
+        assert!(reports > 200, "{indexing:?}: only {reports} reports: the programs are not what they should be");
+    }
 }

@@ -80,6 +80,20 @@ pub(crate) fn about(class: HazardClass) -> About {
              with stores.",
             "Drop the lines from the instruction cache after the newer bytes have reached memory and before running them.",
         ),
+        HazardClass::ReadHomonym => (
+            "A load that may hit another frame's copy under its virtual address",
+            "A cache with virtual tags finds lines by their virtual addresses. What an address held before it was mapped to another \
+             frame may still be held, and is hit.",
+            "Write back and invalidate a virtual page in the cache before mapping it to another frame, or when switching to an address \
+             space that maps it differently.",
+        ),
+        HazardClass::WriteHomonym => (
+            "A store that may go into another frame's copy under its virtual address",
+            "A cache with virtual tags finds lines by their virtual addresses. The store hits what the address held for another \
+             frame: that frame is damaged, and the right one is left without the bytes.",
+            "Write back and invalidate a virtual page in the cache before mapping it to another frame, or when switching to an address \
+             space that maps it differently.",
+        ),
         _ => (
             "Stale bytes can be seen",
             "This class is newer than this program's descriptions; its name says which rule was broken.",

@@ -130,6 +130,20 @@ pub(crate) fn explain(entry: &Entry) -> Explanation {
             ),
             format!("drop {here} of the frame from the instruction cache after the newer bytes reach memory, before running them"),
         ),
+        HazardClass::ReadHomonym => (
+            format!("{reader} may read another frame's bytes; {writer} may have left them in the cache"),
+            "the cache finds lines by their virtual addresses, and may still hold what this one stood for before it was mapped to \
+             this frame"
+                .to_owned(),
+            "write back and invalidate the virtual page before it is mapped to another frame".to_owned(),
+        ),
+        HazardClass::WriteHomonym => (
+            format!("{reader} may store into another frame's bytes; {writer} may have left them in the cache"),
+            "the cache finds lines by their virtual addresses, and the store may hit what this one stood for before it was mapped \
+             to this frame"
+                .to_owned(),
+            "write back and invalidate the virtual page before it is mapped to another frame".to_owned(),
+        ),
         _ => (
             format!("{reader} may see old bytes; {writer} wrote newer ones"),
             "this kind of hazard is newer than this program's explanations".to_owned(),

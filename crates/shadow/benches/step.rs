@@ -7,7 +7,7 @@
 use std::hint::black_box;
 
 use congruent_geometry::{CacheGeometry, Colour, Frame, PhysAddr, VirtAddr};
-use congruent_shadow::{Config, PageId, Shadow};
+use congruent_shadow::{Alias, CodeCache, Config, PageId, Shadow, VirtualTags};
 use congruent_trace::{AccessKind, Event, Maintenance, Scope, Site};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
@@ -18,15 +18,30 @@ struct Bench {
     shadow: Shadow,
     pages: Vec<PageId>,
     colours: [Colour; 2],
+    /// Of every page at the first address, where tags are virtual.
+    aliases: Vec<Alias>,
 }
 
 impl Bench {
     fn new() -> Self {
-        let geometry = CacheGeometry::new(32 << 10, 4, 32).expect("a cache that can be");
-        let mut shadow = Shadow::new(Config::new(geometry));
-        let pages = (0..PAGES).map(|frame| shadow.page(Frame(frame))).collect();
+        Self::of(Config::new(geometry()))
+    }
+
+    fn with_code() -> Self {
+        Self::of(Config::new(geometry()).with_code(CodeCache::new(geometry())).expect("caches that go together"))
+    }
+
+    fn with_virtual_tags() -> Self {
+        Self::of(Config::new(geometry()).with_virtual_tags(VirtualTags::Untagged).expect("a cache that can be judged"))
+    }
+
+    fn of(config: Config) -> Self {
+        let geometry = config.geometry;
+        let mut shadow = Shadow::new(config);
+        let pages: Vec<PageId> = (0..PAGES).map(|frame| shadow.page(Frame(frame))).collect();
+        let aliases = (0..).zip(&pages).map(|(number, page)| shadow.alias(*page, own_address(number, 0))).collect();
         let colours = [0, 1].map(|index| geometry.colour_from_index(index).expect("two colours"));
-        Self { shadow, pages, colours }
+        Self { shadow, pages, colours, aliases }
     }
 
     fn loads(&mut self, colour: usize) {
@@ -35,6 +50,28 @@ impl Bench {
                 let offset = black_box(line * 32 + 4);
                 if !self.shadow.quiet_load(*page, self.colours[colour], offset, 4) {
                     self.shadow.access(AccessKind::Load, *page, address(colour, offset), offset, 4, Site(4));
+                }
+            }
+        }
+    }
+
+    fn fetches(&mut self) {
+        for page in &self.pages {
+            for line in 0..LINES {
+                let offset = black_box(line * 32 + 4);
+                if !self.shadow.quiet_fetch(*page, self.colours[0], offset, 4) {
+                    self.shadow.fetch(*page, address(0, offset), offset, 4, Site(4));
+                }
+            }
+        }
+    }
+
+    fn loads_through_aliases(&mut self) {
+        for (number, (page, alias)) in self.pages.iter().zip(&self.aliases).enumerate() {
+            for line in 0..LINES {
+                let offset = black_box(line * 32 + 4);
+                if !self.shadow.quiet_load(*page, *alias, offset, 4) {
+                    self.shadow.access(AccessKind::Load, *page, own_address(number as u64, offset), offset, 4, Site(4));
                 }
             }
         }
@@ -66,6 +103,15 @@ impl Bench {
     }
 }
 
+fn geometry() -> CacheGeometry {
+    CacheGeometry::new(32 << 10, 4, 32).expect("a cache that can be")
+}
+
+/// An address that stands for one page only.
+fn own_address(number: u64, offset: u32) -> VirtAddr {
+    VirtAddr((number << 12) + u64::from(offset))
+}
+
 /// An address of this colour.
 fn address(colour: usize, offset: u32) -> VirtAddr {
     VirtAddr(colour as u64 * 4096 + u64::from(offset))
@@ -83,6 +129,14 @@ fn step(criterion: &mut Criterion) {
     let mut bench = Bench::new();
     bench.stores(0);
     group.bench_function("quiet store", |b| b.iter(|| bench.stores(0)));
+
+    let mut bench = Bench::with_code();
+    bench.fetches();
+    group.bench_function("quiet fetch", |b| b.iter(|| bench.fetches()));
+
+    let mut bench = Bench::with_virtual_tags();
+    bench.loads_through_aliases();
+    group.bench_function("quiet load, virtual tags", |b| b.iter(|| bench.loads_through_aliases()));
 
     // An operation on another set begins a new epoch: every line is looked at once and found to be as it was.
     let mut bench = Bench::new();

@@ -5,10 +5,11 @@
 
 use alloc::vec::Vec;
 
-use congruent_geometry::{ByteMask, Colour, PhysAddr, VirtAddr};
+use congruent_geometry::{ByteMask, PhysAddr, VirtAddr};
 use congruent_trace::{AccessKind, Site};
 
-use crate::finding::{Example, Party, PartyKind, Side};
+use crate::aliases::Alias;
+use crate::finding::{Example, HazardClass, Party, PartyKind, Side};
 use crate::heads::{Head, LineId};
 use crate::history::Question;
 use crate::line::{Hazard, Path};
@@ -18,8 +19,15 @@ impl Shadow {
     /// An access that may change something.
     #[cold]
     #[inline(never)]
-    pub(crate) fn access_slow(&mut self, kind: AccessKind, page: PageId, colour: Colour, offset: u32, size: u32, site: Site) {
-        let colour = colour.index() as u16;
+    pub(crate) fn access_slow(&mut self, kind: AccessKind, page: PageId, alias: Alias, offset: u32, size: u32, site: Site) {
+        let colour = alias.0;
+        if self.aliases.are_virtual() {
+            let kind = if kind == AccessKind::Load { PartyKind::Load } else { PartyKind::Store };
+            let by = Party { kind, site, colour: Some(colour) };
+            self.pieces(page.0, offset, size, |shadow, id, bytes| {
+                shadow.meet_homonyms(id, colour, bytes, Some(by));
+            });
+        }
         let last = offset.wrapping_add(size.wrapping_sub(1));
         if (offset ^ last) >> self.simple_shift == 0 && self.stays_simple(kind, page, colour, offset) {
             if kind == AccessKind::Store {
@@ -90,9 +98,10 @@ impl Shadow {
 
     /// Takes a prefetch of the line that holds `offset` of a page: it may be filled, and nothing is consumed.
     pub fn prefetch(&mut self, page: PageId, vaddr: VirtAddr, offset: u32) {
-        let colour = self.colour_of(vaddr);
-        self.pieces(page.0, offset, 1, |shadow, id, _| {
-            if !shadow.keeps_simple(AccessKind::Load, id, colour) {
+        let Alias(colour) = self.alias(page, vaddr);
+        self.pieces(page.0, offset, 1, |shadow, id, bytes| {
+            let both = shadow.meet_homonyms(id, colour, bytes, None);
+            if both || !shadow.keeps_simple(AccessKind::Load, id, colour) {
                 let stamp = shadow.sweeps.stamp();
                 let mut line = shadow.unpack(id);
                 shadow.settle_for(id, &mut line, colour, stamp);
@@ -292,7 +301,16 @@ impl Shadow {
                 concerns: &concerns,
             };
             let contexts = self.origins.contexts(id.page, (paddr.0 & in_page) as u32, consumer, hazard.producer);
-            self.findings.record(hazard.class, consumer, hazard.producer, example, contexts, || self.history.between(&question));
+            let is_homonym = matches!(hazard.class, HazardClass::ReadHomonym | HazardClass::WriteHomonym);
+            let producer = hazard.producer.map(|party| if is_homonym { party } else { self.shown(id.page, party) });
+            let past = || {
+                let mut told = self.history.between(&question);
+                for past in told.iter_mut().filter(|past| past.side == Side::Data) {
+                    past.colour = past.colour.map(|alias| self.aliases.colour(id.page, alias));
+                }
+                told
+            };
+            self.findings.record(hazard.class, self.shown(id.page, consumer), producer, example, contexts, past);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use congruent_geometry::CacheGeometry;
+use congruent_geometry::{CacheGeometry, VirtAddr};
 
 /// What the judge is to assume. Made with [`Config::new`]; fields may be added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -16,11 +16,24 @@ pub struct Config {
     /// Whether a store fills a line that the data cache does not hold. If not, it goes to memory.
     pub write_allocate: bool,
     pub(crate) speculative: bool,
+    pub(crate) virtual_tags: Option<VirtualTags>,
     /// The instruction cache. If `None`, fetches and maintenance of the instruction side are ignored.
     pub code: Option<CodeCache>,
     /// Whether to remember through which calls the last store to each line came, for findings to tell of. It costs 8 bytes per
     /// line (per 32 bytes, where lines are shorter).
     pub contexts: bool,
+}
+
+/// How a cache with virtual tags tells lines apart. (The physical address is kept for writing back, to where the line was filled from.)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum VirtualTags {
+    /// By the virtual address alone (ARM926EJ-S: DDI 0198E, 4.1): what an address held in one address space is hit in the next.
+    Untagged,
+    /// By the virtual address and the address space ([`Event::Space`](congruent_trace::Event::Space)).
+    BySpace {
+        /// Addresses from here on are in all spaces, one line for all.
+        shared_from: VirtAddr,
+    },
 }
 
 /// An instruction cache, virtually indexed and physically tagged.
@@ -64,6 +77,8 @@ pub enum ConfigError {
         /// How many it has.
         colours: u32,
     },
+    /// Virtual tags are judged only of data caches that fill lines at accesses, and without the instruction side.
+    VirtualTags,
     /// The instruction cache's lines are shorter than the data cache's; or they are not equal, and it is filled from there. In
     /// bytes.
     Lines {
@@ -87,6 +102,9 @@ impl fmt::Display for ConfigError {
                 "speculative fills are judged for data caches without aliases, and this one has {colours} colours; give it ways no \
                  larger than a page"
             ),
+            Self::VirtualTags => f.write_str(
+                "caches with virtual tags are judged without speculative fills and without an instruction cache; leave those out",
+            ),
             Self::Lines { data, code, fills_from_data: false } => {
                 write!(f, "instruction cache lines of {code} bytes are shorter than the data cache's of {data}")
             }
@@ -105,7 +123,15 @@ impl Config {
     /// is not judged.
     #[must_use]
     pub const fn new(geometry: CacheGeometry) -> Self {
-        Self { geometry, writes_through: false, write_allocate: true, speculative: false, code: None, contexts: false }
+        Self {
+            geometry,
+            writes_through: false,
+            write_allocate: true,
+            speculative: false,
+            virtual_tags: None,
+            code: None,
+            contexts: false,
+        }
     }
 
     /// The same, with stores that go to memory at once.
@@ -126,12 +152,27 @@ impl Config {
     ///
     /// # Errors
     /// [`ConfigError::SpeculativeAliases`] if the data cache has several colours: which of them can be reached at any moment is not
-    /// known.
+    /// known. [`ConfigError::VirtualTags`] for the same reason.
     pub const fn speculating(self) -> Result<Self, ConfigError> {
+        if self.virtual_tags.is_some() {
+            return Err(ConfigError::VirtualTags);
+        }
         if self.geometry.aliases() {
             return Err(ConfigError::SpeculativeAliases { colours: self.geometry.colours() });
         }
         Ok(Self { speculative: true, ..self })
+    }
+
+    /// The same, with a data cache that finds its lines by virtual addresses only. Then every address of a frame is an alias, and
+    /// an address may hit what it held for another frame.
+    ///
+    /// # Errors
+    /// [`ConfigError::VirtualTags`] if the core is speculative, or the instruction side is to be judged.
+    pub const fn with_virtual_tags(self, tags: VirtualTags) -> Result<Self, ConfigError> {
+        if self.speculative || self.code.is_some() {
+            return Err(ConfigError::VirtualTags);
+        }
+        Ok(Self { virtual_tags: Some(tags), ..self })
     }
 
     /// Whether the data cache may fill lines that nobody asked for.
@@ -151,6 +192,9 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] if the judge cannot take the two together.
     pub const fn with_code(self, code: CodeCache) -> Result<Self, ConfigError> {
+        if self.virtual_tags.is_some() {
+            return Err(ConfigError::VirtualTags);
+        }
         let (data, fills_from_data) = (self.geometry, code.fills_from_data);
         if code.geometry.page() != data.page() {
             return Err(ConfigError::Pages { data: data.page(), code: code.geometry.page() });

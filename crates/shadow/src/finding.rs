@@ -33,6 +33,10 @@ pub enum HazardClass {
     /// A fetch that may hit a copy in the instruction cache older than the newest bytes (or be served by such a copy in the data
     /// cache, where misses are).
     FetchStaleCopy,
+    /// A load that may hit another frame's copy, left under the same virtual address from before it was mapped to this frame.
+    ReadHomonym,
+    /// A store that may go into another frame's copy, left under the same virtual address.
+    WriteHomonym,
 }
 
 /// What kind of access a party of a finding made.

@@ -25,6 +25,7 @@ impl Shadow {
 
     pub(crate) fn set_of(&self, id: LineId, colour: u16) -> u32 {
         let lines = self.geometry.lines_per_page();
+        let colour = self.aliases.colour(id.page, colour);
         (u32::from(colour) * lines + id.line) & (self.geometry.sets() - 1)
     }
 
@@ -207,6 +208,9 @@ impl Shadow {
 
     /// The compact form of the data cache's copies, if they have one.
     fn simple_data_form(&self, id: LineId, copies: &[Copy]) -> Option<(Head, ByteMask)> {
+        if copies.iter().any(|copy| self.aliases.is_mixed(id.page, copy.colour, id.line)) {
+            return None;
+        }
         let whole = |copy: &Copy| copy.ways == self.shape.all_ways && copy.stale.is_empty();
         match *copies {
             [] => Some((Head::Empty, ByteMask::EMPTY)),

@@ -19,8 +19,7 @@
 //!
 //! # What it does not promise
 //! - That a real core misbehaves: a finding says that *some* core with this geometry may. No finding says that none does.
-//! - Anything beyond one virtually indexed and physically tagged data cache, and an instruction cache so indexed and tagged: not
-//!   virtually tagged caches, write buffers, prefetch buffers and pipelines (which need barriers), second-level caches, cores with
+//! - Anything beyond one virtually indexed data cache, and an instruction cache beside it if tags are physical: not write buffers, prefetch buffers and pipelines (which need barriers), second-level caches, cores with
 //!   aliases or with instruction caches that fill lines without an access.
 //! - Caches of several CPUs: events of all CPUs are taken as those of one, and so an instruction cache that one CPU alone dropped a
 //!   line from counts as dropped for all.
@@ -78,6 +77,23 @@
 //! prefetched through the data cache; it is taken to stay so, as kernels keep their memory mapped. This is judged for data caches of
 //! one colour; the instruction side is filled by fetches only.
 //!
+//! # Virtual tags
+//! With [`Config::with_virtual_tags`] a copy is found again only through the virtual page, and perhaps the address space
+//! ([`VirtualTags`]), that it was filled through. All of the above holds with *alias*, such a page, in place of colour: two addresses
+//! are never congruent. Findings go on naming colours, which say what set a line is in. A copy is written back to where it was filled
+//! from. Maintenance by address acts on the virtual line, whatever it is mapped to meanwhile.
+//!
+//! What an alias holds for one frame is hit by who means another. So, before anything else in the table:
+//!
+//! | event | is a hazard if | then |
+//! |---|---|---|
+//! | load through a page | it may hold another frame's copy of that line: [`ReadHomonym`] | that copy is as good as written back and invalidated |
+//! | store through it | the same: [`WriteHomonym`] | the same |
+//! | prefetch through it | never | the page may hold either |
+//! | maintenance by address | | every frame's copy under the address is meant |
+//!
+//! Lines that compete for a set are not taken to displace one another, as ever.
+//!
 //! # By index, and the whole cache
 //! An operation on one set and way reaches a line only if it sits in that way, which no chip tells. So a colour is swept when every
 //! way was operated on that its copy may sit in: all of them, after an access, since the access may have found the line dropped and
@@ -106,6 +122,8 @@
 //! [`WriteUnderDirtyAlias`]: HazardClass::WriteUnderDirtyAlias
 //! [`DmaReadStale`]: HazardClass::DmaReadStale
 //! [`DmaWriteUnderDirty`]: HazardClass::DmaWriteUnderDirty
+//! [`ReadHomonym`]: HazardClass::ReadHomonym
+//! [`WriteHomonym`]: HazardClass::WriteHomonym
 //! [`FetchDirty`]: HazardClass::FetchDirty
 //! [`FetchStaleCopy`]: HazardClass::FetchStaleCopy
 //! [`MixedAttributesRead`]: HazardClass::MixedAttributesRead
@@ -118,6 +136,7 @@ extern crate alloc;
 extern crate std;
 
 mod access;
+mod aliases;
 mod code;
 mod config;
 mod fetch;
@@ -126,6 +145,7 @@ mod findings;
 mod forms;
 mod heads;
 mod history;
+mod homonym;
 mod line;
 mod maintain;
 mod origins;
@@ -140,7 +160,8 @@ mod view;
 #[cfg(doc)]
 use congruent_geometry::CacheGeometry;
 
-pub use config::{CodeCache, Config, ConfigError};
+pub use aliases::Alias;
+pub use config::{CodeCache, Config, ConfigError, VirtualTags};
 pub use finding::{Contexts, Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side};
 pub use shadow::{PageId, Shadow};
 pub use view::{CopyView, LineView};

@@ -17,14 +17,24 @@ use crate::shadow::Shadow;
 impl Shadow {
     /// Maintenance by address.
     pub(crate) fn maintain_line(&mut self, op: Maintenance, vaddr: VirtAddr, paddr: PhysAddr, site: Site) {
-        let Some(id) = self.line_id(paddr) else { return };
-        let colour = self.colour_of(vaddr);
+        if !self.aliases.are_virtual() {
+            if let Some(id) = self.line_id(paddr) {
+                self.maintain_alias(op, id, self.colour_of(vaddr), site);
+            }
+            return;
+        }
+        for (id, alias) in self.meant_by(None, vaddr) {
+            self.maintain_alias(op, id, alias, site);
+        }
+    }
+
+    fn maintain_alias(&mut self, op: Maintenance, id: LineId, alias: u16, site: Site) {
         let writer = self.last_writer(id);
-        let effect = self.maintain_line_now(op, id, colour);
+        let effect = self.maintain_line_now(op, id, alias);
         let past = Past {
             target: Target::Line(id),
             op,
-            colour: Some(colour),
+            colour: Some(alias),
             site,
             effect,
             muted: false,
@@ -71,7 +81,7 @@ impl Shadow {
         self.push_sweep(Target::Whole, op, site, epoch);
     }
 
-    fn maintain_line_now(&mut self, op: Maintenance, id: LineId, colour: u16) -> Effect {
+    pub(crate) fn maintain_line_now(&mut self, op: Maintenance, id: LineId, colour: u16) -> Effect {
         match self.heads.head(id) {
             Head::Empty => return Effect::Nothing,
             Head::Single { colour: held, .. } if held != colour => return Effect::Nothing,
@@ -99,7 +109,7 @@ impl Shadow {
     fn discard(&mut self, id: LineId, colour: Option<u16>, ways: Ways) {
         match self.heads.head(id) {
             Head::Empty | Head::Shared { .. } => return,
-            Head::Single { colour: held, .. } if colour.is_some_and(|colour| colour != held) => return,
+            Head::Single { colour: held, .. } if !self.is_of(id, held, colour) => return,
             Head::Single { .. } if self.heads.bits(id).is_empty() => return,
             Head::Single { .. } | Head::Record(_) => {}
         }
@@ -110,12 +120,17 @@ impl Shadow {
         let meant = |copy: &&Copy| !copy.is_code() && (live || !copy.dirty.is_empty());
         let meant: Vec<u16> = line.copies.iter().filter(meant).map(|copy| copy.colour).collect();
         for held in meant {
-            if colour.is_none_or(|colour| colour == held) {
+            if self.is_of(id, held, colour) {
                 line.resolve(held, stamp, |colour, stamp| self.swept(id, colour, stamp));
                 line.maintain(Maintenance::Invalidate, held, ways);
             }
         }
         self.close(id, line);
+    }
+
+    /// Whether an alias of a page is of this colour, if one is asked for.
+    fn is_of(&self, id: LineId, alias: u16, colour: Option<u16>) -> bool {
+        colour.is_none_or(|colour| colour == self.aliases.colour(id.page, alias))
     }
 
     fn push_sweep(&mut self, target: Target, op: Maintenance, site: Site, epoch: u32) {

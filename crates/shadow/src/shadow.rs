@@ -4,11 +4,13 @@
 //! division or panic on that path. Everything else is in `access` and `maintain`. Not here: the rules (`line`).
 
 use alloc::collections::BTreeMap;
+use alloc::vec;
 use alloc::vec::Vec;
 
-use congruent_geometry::{CacheGeometry, Colour, Frame, VirtAddr};
+use congruent_geometry::{CacheGeometry, Frame, VirtAddr};
 use congruent_trace::{AccessKind, Context, DmaDirection, Event, Maintenance, Scope, Site};
 
+use crate::aliases::{Alias, Aliases};
 use crate::code::Code;
 use crate::finding::{Effect, Finding};
 use crate::findings::Findings;
@@ -37,6 +39,7 @@ pub struct Shadow {
     pub(crate) origins: Origins,
 
     pub(crate) geometry: CacheGeometry,
+    pub(crate) aliases: Aliases,
     pub(crate) shape: Shape,
     pub(crate) records: Records,
     pub(crate) sweeps: Sweeps,
@@ -79,6 +82,7 @@ impl Shadow {
             heads,
             origins: Origins::new(&geometry, config.contexts),
             geometry,
+            aliases: Aliases::new(config.virtual_tags, geometry),
             shape: Shape {
                 all_ways: Ways::first(geometry.ways()),
                 code_ways: code.all_ways(),
@@ -128,6 +132,7 @@ impl Shadow {
                 self.frames.insert(frame.0, page);
                 self.frame_of.push(frame);
                 self.heads.push_page();
+                self.aliases.push_page();
                 if self.shape.speculative {
                     self.live.push(false);
                 }
@@ -147,10 +152,11 @@ impl Shadow {
     }
 
     /// Takes a load that changes nothing. False, and nothing was taken, if it may change something: then it is one for
-    /// [`access`](Self::access). It is of `size` bytes, at least 1, at `offset` of a page, within the page.
+    /// [`access`](Self::access). It is of `size` bytes, at least 1, at `offset` of a page, within the page. `alias`: the colour if
+    /// tags are physical, else what [`alias`](Self::alias) says.
     #[inline]
-    pub fn quiet_load(&mut self, page: PageId, colour: Colour, offset: u32, size: u32) -> bool {
-        let quiet = self.is_quiet(page, colour, offset, size, WATCHED);
+    pub fn quiet_load(&mut self, page: PageId, alias: impl Into<Alias>, offset: u32, size: u32) -> bool {
+        let quiet = self.is_quiet(page, alias.into(), offset, size, WATCHED);
         self.accesses += u64::from(quiet);
         quiet
     }
@@ -158,8 +164,8 @@ impl Shadow {
     /// Takes a store that changes nothing but which bytes are dirty in the one colour that holds the line, and who stored
     /// last; else as [`quiet_load`](Self::quiet_load).
     #[inline]
-    pub fn quiet_store(&mut self, page: PageId, colour: Colour, offset: u32, size: u32, site: Site) -> bool {
-        let quiet = self.is_quiet(page, colour, offset, size, 0);
+    pub fn quiet_store(&mut self, page: PageId, alias: impl Into<Alias>, offset: u32, size: u32, site: Site) -> bool {
+        let quiet = self.is_quiet(page, alias.into(), offset, size, 0);
         if quiet {
             self.accesses += 1;
             self.heads.store_at(page.0, offset, size, site);
@@ -170,15 +176,15 @@ impl Shadow {
 
     /// Takes any cacheable access of `size` bytes, at least 1, at `offset` of a page, within the page; it may span lines.
     pub fn access(&mut self, kind: AccessKind, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) {
-        let colour = self.geometry.colour(vaddr);
+        let alias = self.alias(page, vaddr);
         let quiet = match kind {
-            AccessKind::Load => self.quiet_load(page, colour, offset, size),
-            AccessKind::Store => self.quiet_store(page, colour, offset, size, site),
+            AccessKind::Load => self.quiet_load(page, alias, offset, size),
+            AccessKind::Store => self.quiet_store(page, alias, offset, size, site),
         };
         if !quiet {
             self.accesses += 1;
             self.vaddr = Some(vaddr);
-            self.access_slow(kind, page, colour, offset, size, site);
+            self.access_slow(kind, page, alias, offset, size, site);
             self.vaddr = None;
             if kind == AccessKind::Store {
                 self.origins.note_all(page.0, offset, size, site);
@@ -189,10 +195,10 @@ impl Shadow {
     /// Whether an access stays in a line that only this colour holds, and that was accessed in this epoch. Of the line's key,
     /// the bits in `ignored` do not count.
     #[inline]
-    fn is_quiet(&self, page: PageId, colour: Colour, offset: u32, size: u32, ignored: u32) -> bool {
+    fn is_quiet(&self, page: PageId, alias: Alias, offset: u32, size: u32, ignored: u32) -> bool {
         let simple = (offset ^ offset.wrapping_add(size.wrapping_sub(1))) >> self.simple_shift == 0;
         let key = self.heads.key_at(page.0, offset);
-        simple && key.is_some_and(|key| key & !ignored == self.now | colour.index() as u32)
+        simple && key.is_some_and(|key| key & !ignored == self.now | u32::from(alias.0))
     }
 
     /// Takes any event.
@@ -242,6 +248,7 @@ impl Shadow {
                     Scope::Whole => self.maintain_code_whole(site),
                 }
             }
+            Event::Space { space } => self.aliases.enter(space),
             _ => {}
         }
     }
@@ -269,9 +276,16 @@ impl Shadow {
         };
         let past = match scope {
             Scope::Line { vaddr, paddr } => {
-                let Some(id) = self.line_id(paddr) else { return };
-                let colour = if code { self.code.colour_of(vaddr) } else { self.colour_of(vaddr) };
-                past(Target::Line(id), Some(colour), self.last_writer(id), 0, code.then_some(0))
+                let id = self.line_id(paddr);
+                let meant = match id {
+                    Some(id) if code => vec![(id, self.code.colour_of(vaddr))],
+                    _ => self.meant_by(id, vaddr),
+                };
+                for (id, alias) in meant {
+                    let writer = self.last_writer(id);
+                    self.history.push(past(Target::Line(id), Some(alias), writer, 0, code.then_some(0)));
+                }
+                return;
             }
             Scope::Index { .. } | Scope::Whole => {
                 let target = if let Scope::Index { set, .. } = scope { Target::Index { set } } else { Target::Whole };
@@ -320,6 +334,7 @@ impl Shadow {
             + self.records.bytes()
             + self.sweeps.bytes()
             + self.history.bytes()
+            + self.aliases.bytes()
             + frames;
         Stats {
             accesses: self.accesses,

@@ -42,7 +42,8 @@ impl Shadow {
         let mut copies: Vec<CopyView> = Vec::new();
         for copy in &line.copies {
             let side = if copy.is_code() { Side::Instruction } else { Side::Data };
-            let colour = copy.colour & !CODE;
+            let alias = copy.colour & !CODE;
+            let colour = if copy.is_code() { alias } else { self.aliases.colour(id.page, alias) };
             match copies.iter_mut().find(|other| (other.side, other.colour) == (side, colour)) {
                 // In different ways of one set.
                 Some(other) => (other.dirty, other.stale) = (other.dirty | copy.dirty, other.stale | copy.stale),

@@ -1,7 +1,7 @@
 //! One story per hazard class, each with a twin in which the bug is fixed and the judge stays silent.
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{CodeCache, Config, Effect, HazardClass, PartyKind, Shadow, Side};
+use congruent_shadow::{CodeCache, Config, Effect, HazardClass, PartyKind, Shadow, Side, VirtualTags};
 use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Scope, Site};
 
 /// A judge of a 32 KiB cache with two colours, and one frame that a kernel (colour 0) and a user (colour 1) share.
@@ -30,6 +30,24 @@ impl Story {
 
     fn drop_code(mut self, scope: Scope, site: u32) -> Self {
         self.0.apply(&Event::MaintainCode { scope, site: Site(site) });
+        self
+    }
+
+    /// The same with virtual tags.
+    fn with_virtual_tags(tags: VirtualTags) -> Self {
+        let geometry = CacheGeometry::new(32 << 10, 4, 32).unwrap();
+        Self(Shadow::new(Config::new(geometry).with_virtual_tags(tags).unwrap()))
+    }
+
+    /// An access of another frame.
+    fn of_other_frame(mut self, kind: AccessKind, vaddr: u64, site: u32) -> Self {
+        let paddr = PhysAddr(FRAME + 0x7000);
+        self.0.apply(&Event::Access { kind, vaddr: VirtAddr(vaddr), paddr, size: 4, site: Site(site) });
+        self
+    }
+
+    fn space(mut self, space: u32) -> Self {
+        self.0.apply(&Event::Space { space });
         self
     }
 
@@ -335,4 +353,57 @@ fn caches_that_cannot_be_judged_are_refused_by_name() {
     assert!(refused(code(32, 8192)).contains("8192"));
     assert!(refused(code(64, 4096).filled_from_data()).contains("32 bytes, not 64"));
     assert!(Config::new(data).speculating().unwrap_err().to_string().contains("2 colours"));
+    let virtually = Config::new(data).with_virtual_tags(VirtualTags::Untagged).unwrap();
+    let beside = CodeCache::new(data);
+    for refused in [
+        virtually.with_code(beside),
+        virtually.speculating(),
+        Config::new(data).with_code(beside).unwrap().with_virtual_tags(VirtualTags::Untagged),
+    ] {
+        assert!(refused.unwrap_err().to_string().contains("virtual tags"));
+    }
+}
+
+#[test]
+fn under_virtual_tags_even_congruent_addresses_are_aliases() {
+    let congruent = USER + 0x2000;
+    Story::new().store(USER, 0, 1).load(congruent, 0, 2).stays_clean();
+    let story = || Story::with_virtual_tags(VirtualTags::Untagged).store(USER, 0, 1);
+    let judge = story().load(congruent, 0, 2).finds(HazardClass::ReadDirtyElsewhere, 2, 1);
+    let finding = &judge.findings()[0];
+    assert_eq!((finding.consumer.colour, finding.producer.unwrap().colour), (Some(1), Some(1)));
+    story().maintain(WriteBack, USER, 3).load(congruent, 0, 2).stays_clean();
+}
+
+#[test]
+fn an_address_that_is_mapped_to_another_frame_must_be_flushed_under_virtual_tags() {
+    let left_behind = || Story::with_virtual_tags(VirtualTags::Untagged).store(USER, 0, 1).space(2);
+    left_behind().of_other_frame(AccessKind::Load, USER, 2).finds(HazardClass::ReadHomonym, 2, 1);
+    left_behind().of_other_frame(AccessKind::Store, USER, 2).finds(HazardClass::WriteHomonym, 2, 1);
+    // Whatever the address is mapped to when it is flushed.
+    left_behind().maintain(WriteBackInvalidate, USER, 3).of_other_frame(AccessKind::Load, USER, 2).stays_clean();
+    // Another address does not meet it.
+    left_behind().of_other_frame(AccessKind::Load, USER + 0x2000, 2).stays_clean();
+    // Neither does anybody where tags are physical.
+    Story::new().store(USER, 0, 1).of_other_frame(AccessKind::Load, USER, 2).stays_clean();
+}
+
+#[test]
+fn tags_that_tell_address_spaces_apart_leave_shared_addresses_alone() {
+    let story = || Story::with_virtual_tags(VirtualTags::BySpace { shared_from: VirtAddr(KERNEL) }).space(1);
+    story().store(USER, 0, 1).space(2).of_other_frame(AccessKind::Load, USER, 2).stays_clean();
+    story().store(USER, 0, 1).space(2).load(USER, 0, 2).finds(HazardClass::ReadDirtyElsewhere, 2, 1);
+    story().store(KERNEL, 0, 1).space(2).load(KERNEL, 0, 2).stays_clean();
+    story().store(KERNEL, 0, 1).space(2).of_other_frame(AccessKind::Load, KERNEL, 2).finds(HazardClass::ReadHomonym, 2, 1);
+}
+
+#[test]
+fn a_page_with_more_virtual_addresses_than_have_numbers_is_judged_on() {
+    let mut story = Story::with_virtual_tags(VirtualTags::Untagged);
+    for page in 0..3000 {
+        // Nothing is left behind, so numbers can be given out again.
+        story = story.store(page << 12, 0, 1).maintain(WriteBackInvalidate, page << 12, 2);
+    }
+    assert!(story.0.alias_generation() > 0);
+    story.store(USER, 0, 3).load(USER + 0x2000, 0, 4).finds(HazardClass::ReadDirtyElsewhere, 4, 3);
 }

@@ -3,19 +3,26 @@
 use std::collections::BTreeSet;
 
 use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
-use congruent_machine::{Asid, Config, Machine, Mapping, Random, Refill, Rights};
+use congruent_machine::{Asid, Config, Indexing, Machine, Mapping, Random, Refill, Rights};
 use congruent_trace::{Event, Maintenance, Site};
 
 /// The first page number of uncached mappings.
 const UNCACHED: u64 = 1 << 20;
 
-/// Every frame at every colour, and uncached: page `frame * colours + colour`, or `UNCACHED + frame`.
+/// The first page number of those that each address space maps to a frame of its own; a multiple of every number of colours.
+const TAKEN_IN_TURNS: u64 = 1 << 21;
+
+/// Every frame at every colour, and uncached: page `frame * colours + colour`, or `UNCACHED + frame`. In address space `frame`,
+/// page `TAKEN_IN_TURNS + colour`.
 #[derive(Clone)]
 struct Tables(CacheGeometry);
 
 impl Refill for Tables {
-    fn refill(&mut self, _: usize, _: Asid, page: VirtAddr) -> Option<Mapping> {
+    fn refill(&mut self, _: usize, space: Asid, page: VirtAddr) -> Option<Mapping> {
         let page = page.0 >> self.0.page_shift();
+        if page >= TAKEN_IN_TURNS {
+            return Some(Mapping::new(Frame(space.0.into()), Rights::ALL));
+        }
         Some(match page.checked_sub(UNCACHED) {
             Some(frame) => Mapping::new(Frame(frame), Rights::WRITE).uncached(),
             None => Mapping::new(Frame(page / u64::from(self.0.colours())), Rights::ALL),
@@ -80,13 +87,40 @@ pub struct Computer {
     machine: Machine<Tables, Vec<Event>>,
     flat: Vec<u8>,
     geometry: CacheGeometry,
+    /// Whether frames take turns at the same virtual pages.
+    in_turns: bool,
 }
 
 impl Computer {
     pub fn new(config: Config) -> Self {
         let geometry = config.data.geometry;
-        let machine = Machine::with_sink(Config { tlb_entries: 8, ..config }, Tables(geometry), Vec::new()).unwrap();
-        Self { machine, flat: vec![0; (config.frames * u64::from(geometry.page())) as usize], geometry }
+        let mut machine = Machine::with_sink(Config { tlb_entries: 8, ..config }, Tables(geometry), Vec::new()).unwrap();
+        let in_turns = config.data.indexing.has_virtual_tags();
+        let page = geometry.page() as usize;
+        let mut flat = vec![0; config.frames as usize * page];
+        if in_turns {
+            // Bytes of the wrong frame must be seen to be wrong.
+            flat.chunks_mut(page).zip(0xf0..).for_each(|(frame, value)| frame.fill(value));
+            machine.memory_mut().write(PhysAddr(0), &flat);
+        }
+        Self { machine, flat, geometry, in_turns }
+    }
+
+    /// An address of these bytes of this colour, in the address space that the CPU is in now.
+    fn address(&mut self, colour: u32, range: Range) -> VirtAddr {
+        if !self.in_turns {
+            return address(&self.geometry, colour, range);
+        }
+        self.machine.set_asid(0, Asid(range.frame as u16));
+        VirtAddr(((TAKEN_IN_TURNS + u64::from(colour)) << self.geometry.page_shift()) + u64::from(range.offset))
+    }
+
+    fn virtual_address(&mut self, path: Path, range: Range) -> Option<VirtAddr> {
+        match path {
+            Path::Cached(colour) => Some(self.address(colour, range)),
+            Path::Uncached => Some(VirtAddr(((UNCACHED + range.frame) << self.geometry.page_shift()) + u64::from(range.offset))),
+            Path::Device => None,
+        }
     }
 
     /// What was said since this was last asked.
@@ -97,70 +131,73 @@ impl Computer {
     /// Carries a step out; returns the bytes of which old values were returned.
     pub fn take(&mut self, step: &Step) -> BTreeSet<PhysAddr> {
         let paddr = step.range().map_or(PhysAddr(0), |range| self.physical(range));
-        let machine = &mut self.machine;
         match *step {
             Step::Load { cpu, path, range } => {
                 let mut bytes = vec![0; range.len as usize];
-                match (path, virtual_address(&self.geometry, path, range)) {
+                match (path, self.virtual_address(path, range)) {
                     // The two ways to load.
                     (_, Some(vaddr)) if range.len <= 8 => {
-                        let word = machine.load(cpu, vaddr, range.len).unwrap();
+                        let word = self.machine.load(cpu, vaddr, range.len).unwrap();
                         bytes.copy_from_slice(&word.to_le_bytes()[..range.len as usize]);
                     }
-                    (_, Some(vaddr)) => machine.read(cpu, vaddr, &mut bytes).unwrap(),
-                    (_, None) => machine.device_reads(Site(1), paddr, &mut bytes).unwrap(),
+                    (_, Some(vaddr)) => self.machine.read(cpu, vaddr, &mut bytes).unwrap(),
+                    (_, None) => self.machine.device_reads(Site(1), paddr, &mut bytes).unwrap(),
                 }
                 self.older(range, &bytes)
             }
             Step::Store { cpu, path, range, value } => {
                 let bytes = vec![value; range.len as usize];
-                match (path, virtual_address(&self.geometry, path, range)) {
+                match (path, self.virtual_address(path, range)) {
                     (_, Some(vaddr)) if range.len <= 8 => {
-                        machine.store(cpu, vaddr, range.len, u64::from_le_bytes([value; 8])).unwrap();
+                        self.machine.store(cpu, vaddr, range.len, u64::from_le_bytes([value; 8])).unwrap();
                     }
-                    (_, Some(vaddr)) => machine.write(cpu, vaddr, &bytes).unwrap(),
-                    (_, None) => machine.device_writes(Site(1), paddr, &bytes).unwrap(),
+                    (_, Some(vaddr)) => self.machine.write(cpu, vaddr, &bytes).unwrap(),
+                    (_, None) => self.machine.device_writes(Site(1), paddr, &bytes).unwrap(),
                 }
                 self.flat_mut(range).copy_from_slice(&bytes);
                 BTreeSet::new()
             }
             Step::Update { cpu, colour, range, value } => {
-                let vaddr = address(&self.geometry, colour, range);
-                let word = machine.update(cpu, vaddr, range.len, |_| u64::from_le_bytes([value; 8])).unwrap();
+                let vaddr = self.address(colour, range);
+                let word = self.machine.update(cpu, vaddr, range.len, |_| u64::from_le_bytes([value; 8])).unwrap();
                 let old = self.older(range, &word.to_le_bytes()[..range.len as usize]);
                 self.flat_mut(range).fill(value);
                 old
             }
             Step::Prefetch { cpu, colour, range } => {
-                machine.prefetch(cpu, address(&self.geometry, colour, range));
+                let vaddr = self.address(colour, range);
+                self.machine.prefetch(cpu, vaddr);
                 BTreeSet::new()
             }
             Step::Maintain { cpu, op, colour, range } => {
-                machine.maintain(cpu, op, address(&self.geometry, colour, range)).unwrap();
+                let vaddr = self.address(colour, range);
+                self.machine.maintain(cpu, op, vaddr).unwrap();
                 BTreeSet::new()
             }
             Step::Index { cpu, op, set, way } => {
-                machine.maintain_index(cpu, op, set, way);
+                self.machine.maintain_index(cpu, op, set, way);
                 BTreeSet::new()
             }
             Step::Whole { cpu, op } => {
-                machine.maintain_whole(cpu, op);
+                self.machine.maintain_whole(cpu, op);
                 BTreeSet::new()
             }
             Step::Fetch { cpu, colour, range } => {
-                let word = machine.fetch(cpu, address(&self.geometry, colour, range), range.len).unwrap();
+                let vaddr = self.address(colour, range);
+                let word = self.machine.fetch(cpu, vaddr, range.len).unwrap();
                 self.older(range, &word.to_le_bytes()[..range.len as usize])
             }
             Step::DropCode { cpu, colour, range } => {
-                machine.invalidate_code(cpu, address(&self.geometry, colour, range)).unwrap();
+                let vaddr = self.address(colour, range);
+                self.machine.invalidate_code(cpu, vaddr).unwrap();
                 BTreeSet::new()
             }
             Step::DropCodeIndex { cpu, set, way } => {
-                machine.invalidate_code_index(cpu, set, way);
+                self.machine.invalidate_code_index(cpu, set, way);
                 BTreeSet::new()
             }
             Step::DropCodeWhole { cpu } => {
-                machine.invalidate_code_whole(cpu);
+                self.machine.invalidate_code_whole(cpu);
                 BTreeSet::new()
             }
         }
@@ -171,10 +208,13 @@ impl Computer {
         let Some(range) = step.range() else { return };
         let line = self.geometry.line();
         let (first, end) = (range.offset / line * line, (range.offset + range.len).next_multiple_of(line));
-        for offset in (first..end).step_by(line as usize) {
-            let range = Range { offset, len: line, ..range };
+        // What was held for another frame may have been met.
+        let frames = if self.in_turns { 0..self.frames() } else { range.frame..range.frame + 1 };
+        let lines = (first..end).step_by(line as usize);
+        for (frame, offset) in frames.flat_map(|frame| lines.clone().map(move |offset| (frame, offset))) {
+            let range = Range { frame, offset, len: line };
             for colour in 0..self.geometry.colours() {
-                let vaddr = address(&self.geometry, colour, range);
+                let vaddr = self.address(colour, range);
                 self.machine.maintain(0, Maintenance::WriteBackInvalidate, vaddr).unwrap();
                 self.machine.invalidate_code(0, vaddr).unwrap();
             }
@@ -182,7 +222,8 @@ impl Computer {
             self.machine.device_writes(Site(2), self.physical(range), &newest).unwrap();
             for colour in 0..self.geometry.colours() {
                 // Filled meanwhile by a speculative core, and clean.
-                self.machine.maintain(0, Maintenance::Invalidate, address(&self.geometry, colour, range)).unwrap();
+                let vaddr = self.address(colour, range);
+                self.machine.maintain(0, Maintenance::Invalidate, vaddr).unwrap();
             }
         }
     }
@@ -191,12 +232,17 @@ impl Computer {
     pub fn lost_once_written_back(mut self, step: &Step) -> BTreeSet<PhysAddr> {
         let Some(range) = step.range() else { return BTreeSet::new() };
         if let Step::Store { path: Path::Cached(colour), .. } | Step::Update { colour, .. } = *step {
-            self.machine.maintain(0, Maintenance::WriteBack, address(&self.geometry, colour, range)).unwrap();
+            let vaddr = self.address(colour, range);
+            self.machine.maintain(0, Maintenance::WriteBack, vaddr).unwrap();
         }
         self.machine.maintain_whole(0, Maintenance::WriteBack);
         let mut bytes = vec![0; range.len as usize];
         self.machine.memory().read(self.physical(range), &mut bytes);
         self.older(range, &bytes)
+    }
+
+    fn frames(&self) -> u64 {
+        self.flat.len() as u64 / u64::from(self.geometry.page())
     }
 
     fn physical(&self, range: Range) -> PhysAddr {
@@ -219,14 +265,6 @@ impl Computer {
 fn address(geometry: &CacheGeometry, colour: u32, range: Range) -> VirtAddr {
     let page = range.frame * u64::from(geometry.colours()) + u64::from(colour);
     VirtAddr((page << geometry.page_shift()) + u64::from(range.offset))
-}
-
-fn virtual_address(geometry: &CacheGeometry, path: Path, range: Range) -> Option<VirtAddr> {
-    match path {
-        Path::Cached(colour) => Some(address(geometry, colour, range)),
-        Path::Uncached => Some(VirtAddr(((UNCACHED + range.frame) << geometry.page_shift()) + u64::from(range.offset))),
-        Path::Device => None,
-    }
 }
 
 /// What kind of program it is.
@@ -253,8 +291,8 @@ impl Style {
         let (geometry, cpus) = (&config.data.geometry, config.cpus);
         Self {
             cpus,
-            // Each CPU has an instruction cache of its own, which the judge takes for one.
-            code: if cpus == 1 { random.below(5) } else { 0 },
+            // Each CPU has an instruction cache of its own, which the judge takes for one; beside virtual tags it judges none.
+            code: if cpus == 1 && !config.data.indexing.has_virtual_tags() { random.below(5) } else { 0 },
             code_geometry: config.code.geometry,
             frames: 1 + random.below(4),
             lines: 1 + random.below(3) as u32,
@@ -266,9 +304,11 @@ impl Style {
         }
     }
 
-    /// A program of a few steps, on one line.
+    /// A program of a few steps, on one line, or on two that may be met under one address.
     pub fn short(random: &mut Random, config: &Config) -> Self {
-        Self { frames: 1, lines: 1, long: false, ..Self::long(random, config) }
+        // Two frames that are never at one address would only compete for the set, which is not judged.
+        let frames = if config.data.indexing == Indexing::VivtUntagged { 2 } else { 1 };
+        Self { frames, lines: 1, long: false, ..Self::long(random, config) }
     }
 
     /// A step of this kind. Steps of different numbers store different bytes.

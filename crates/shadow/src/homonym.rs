@@ -1,0 +1,139 @@
+//! Virtual tags: aliases that come and go, and copies of another frame that an access meets under its own address.
+//!
+//! Guarantees: after an access through a virtual page, no line of another frame counts as held under the address it used; after a
+//! prefetch, either may be. Without virtual tags nothing here is reached. Not here: what an alias is (`aliases`).
+
+use alloc::vec::Vec;
+
+use congruent_geometry::{ByteMask, VirtAddr};
+use congruent_trace::Maintenance;
+
+use crate::aliases::{Alias, Home, MOST, Tag};
+use crate::finding::{HazardClass, Party, PartyKind};
+use crate::heads::{Head, LineId};
+use crate::line::Hazard;
+use crate::shadow::{PageId, Shadow};
+
+/// Pages that a virtual page may have stood for before it is looked which of them may still be held.
+const FEW: usize = 4;
+
+impl Shadow {
+    /// The alias of a page that this virtual address is, in the address space told last: what [`quiet_load`](Self::quiet_load)
+    /// and [`quiet_store`](Self::quiet_store) want. It may be kept while [`alias_generation`](Self::alias_generation) stays the same.
+    #[inline]
+    pub fn alias(&mut self, page: PageId, vaddr: VirtAddr) -> Alias {
+        if self.aliases.are_virtual() { self.virtual_alias(page, vaddr) } else { self.geometry.colour(vaddr).into() }
+    }
+
+    /// Changes when an [alias](Self::alias) given out before may stand for another address. Never, if tags are physical.
+    #[must_use]
+    pub fn alias_generation(&self) -> u64 {
+        self.aliases.generation()
+    }
+
+    #[cold]
+    fn virtual_alias(&mut self, page: PageId, vaddr: VirtAddr) -> Alias {
+        let tag = self.aliases.tag(vaddr);
+        let known = self.aliases.find(page.0, tag).or_else(|| self.aliases.add(page.0, tag));
+        Alias(known.unwrap_or_else(|| {
+            // As good as any that holds nothing; or the oldest, taken as written back.
+            let lines = self.geometry.lines_per_page();
+            let unused =
+                (0..MOST as u16).find(|alias| (0..lines).all(|line| !self.may_hold(LineId { page: page.0, line }, *alias)));
+            let alias = unused.unwrap_or(0);
+            if unused.is_none() {
+                for line in 0..lines {
+                    self.maintain_line_now(Maintenance::WriteBackInvalidate, LineId { page: page.0, line }, alias);
+                }
+            }
+            self.aliases.replace(Home { page: page.0, alias }, tag);
+            alias
+        }))
+    }
+
+    /// The lines that maintenance of this virtual address acts on, each with the alias it does so through: with physical tags the
+    /// one that holds the physical address, with virtual ones those that were filled through the virtual one.
+    pub(crate) fn meant_by(&self, id: Option<LineId>, vaddr: VirtAddr) -> Vec<(LineId, u16)> {
+        if !self.aliases.are_virtual() {
+            return id.map(|id| (id, self.geometry.colour(vaddr).index() as u16)).into_iter().collect();
+        }
+        let line = self.geometry.page_offset(vaddr.0) >> self.geometry.line_shift();
+        let homes = self.aliases.homes(self.aliases.tag(vaddr)).iter();
+        homes.map(|home| (LineId { page: home.page, line }, home.alias)).collect()
+    }
+
+    /// Before an access or a prefetch of this line through a virtual page: other frames' lines under the same address. Those that
+    /// an access (`consumer`, of `bytes`) may meet are reported, and then as good as written back and invalidated. True if such a
+    /// line may be held still, as after a prefetch it may.
+    pub(crate) fn meet_homonyms(&mut self, id: LineId, alias: u16, bytes: ByteMask, consumer: Option<Party>) -> bool {
+        if !self.aliases.are_virtual() {
+            return false;
+        }
+        let mut both = false;
+        let Some(tag) = self.aliases.tag_of(id.page, alias) else { return false };
+        let own = Home { page: id.page, alias };
+        if !self.aliases.homes(tag).contains(&own) {
+            if self.aliases.homes(tag).len() >= FEW {
+                self.forget_homes(tag);
+            }
+            self.aliases.settle_in(tag, own);
+        }
+        let others: Vec<Home> = self.aliases.homes(tag).iter().copied().filter(|home| home.page != id.page).collect();
+        for home in others {
+            let met = LineId { page: home.page, ..id };
+            if !self.may_hold(met, home.alias) {
+                continue;
+            }
+            let Some(consumer) = consumer else {
+                // Either may be held now. Neither has a compact form until it is known which.
+                both = true;
+                self.aliases.set_mixed(tag, id.line, true);
+                let line = self.open(met);
+                self.close(met, line);
+                continue;
+            };
+            let class = if consumer.kind == PartyKind::Store { HazardClass::WriteHomonym } else { HazardClass::ReadHomonym };
+            let producer = self.last_writer(met);
+            let producer = producer.map(|by| self.shown(met.page, by));
+            let mut hazards = core::mem::take(&mut self.hazards);
+            hazards.push(Hazard { class, bytes, producer, producer_is_last: true, producer_stamp: None, still_dirty: false });
+            self.report(id, &mut hazards, consumer);
+            self.hazards = hazards;
+            self.maintain_line_now(Maintenance::WriteBackInvalidate, met, home.alias);
+        }
+        if consumer.is_some() {
+            self.aliases.set_mixed(tag, id.line, false);
+        }
+        both
+    }
+
+    /// The party with a colour in place of its alias of this page.
+    pub(crate) fn shown(&self, page: u32, party: Party) -> Party {
+        let in_data = party.kind != PartyKind::Fetch;
+        Party { colour: party.colour.map(|alias| if in_data { self.aliases.colour(page, alias) } else { alias }), ..party }
+    }
+
+    /// Whether this alias may hold the line, after all that was swept.
+    fn may_hold(&mut self, id: LineId, alias: u16) -> bool {
+        match self.heads.head(id) {
+            Head::Empty => return false,
+            Head::Single { colour, .. } if colour != alias => return false,
+            Head::Shared { .. } if !self.heads.names(id, alias) => return false,
+            _ => {}
+        }
+        let line = self.open(id);
+        let held = line.copies.iter().any(|copy| copy.colour == alias);
+        self.close(id, line);
+        held
+    }
+
+    /// Forgets the pages that a virtual page stood for and of which nothing is held through it any more.
+    fn forget_homes(&mut self, tag: Tag) {
+        for home in self.aliases.homes(tag).to_vec() {
+            let lines = self.geometry.lines_per_page();
+            if (0..lines).all(|line| !self.may_hold(LineId { page: home.page, line }, home.alias)) {
+                self.aliases.leave(tag, home);
+            }
+        }
+    }
+}
