@@ -12,7 +12,7 @@ pub enum Indexing {
     /// Both by the virtual address and the address space: every mapping is an alias, and physical memory is known to the
     /// cache only for write-backs. Global mappings are shared by all address spaces.
     Vivt,
-    /// Both by the virtual address alone (ARM926EJ-S: DDI 0198E, 4.1): as `Vivt`, with one address space for all. An address that is
+    /// Both by the virtual address alone (ARM926EJ-S: DDI 0198D, 4.1): as `Vivt`, with one address space for all. An address that is
     /// mapped to another frame without a flush hits what was held for the one before.
     VivtUntagged,
     /// Both by the physical address: no aliases.

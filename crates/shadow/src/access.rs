@@ -20,13 +20,9 @@ impl Shadow {
     #[cold]
     #[inline(never)]
     pub(crate) fn access_slow(&mut self, kind: AccessKind, page: PageId, alias: Alias, offset: u32, size: u32, site: Site) {
-        let colour = alias.0;
+        let Alias(colour) = alias;
         if self.aliases.are_virtual() {
-            let kind = if kind == AccessKind::Load { PartyKind::Load } else { PartyKind::Store };
-            let by = Party { kind, site, colour: Some(colour) };
-            self.pieces(page.0, offset, size, |shadow, id, bytes| {
-                shadow.meet_homonyms(id, colour, bytes, Some(by));
-            });
+            self.meet_homonyms_in(kind, page, colour, offset, size, site);
         }
         let last = offset.wrapping_add(size.wrapping_sub(1));
         if (offset ^ last) >> self.simple_shift == 0 && self.stays_simple(kind, page, colour, offset) {
@@ -38,9 +34,24 @@ impl Shadow {
                 }
             }
         } else {
-            self.pieces(page.0, offset, size, |shadow, id, bytes| shadow.access_line(kind, id, colour, bytes, site));
+            self.access_lines(kind, page, colour, offset, size, site);
         }
         self.note_live(page);
+    }
+
+    /// The rest. Not part of the above, so that what is commoner need not make room for it.
+    #[inline(never)]
+    fn access_lines(&mut self, kind: AccessKind, page: PageId, colour: u16, offset: u32, size: u32, site: Site) {
+        self.pieces(page.0, offset, size, |shadow, id, bytes| shadow.access_line(kind, id, colour, bytes, site));
+    }
+
+    #[inline(never)]
+    fn meet_homonyms_in(&mut self, kind: AccessKind, page: PageId, alias: u16, offset: u32, size: u32, site: Site) {
+        let kind = if kind == AccessKind::Load { PartyKind::Load } else { PartyKind::Store };
+        let by = Party { kind, site, colour: Some(alias) };
+        self.pieces(page.0, offset, size, |shadow, id, bytes| {
+            shadow.meet_homonyms(id, alias, bytes, Some(by));
+        });
     }
 
     /// The commonest changes, done without looking further: a line that nobody held, or that only this colour holds and that no
@@ -53,9 +64,15 @@ impl Shadow {
         }
         match self.heads.head(id) {
             Head::Empty => {}
-            Head::Single { colour: held, stamp, .. } if held == colour => {
+            Head::Single { colour: held, stamp, watched } if held == colour => {
                 if !self.sweeps.quiet_since(self.set_of(id, colour), stamp) {
                     return false;
+                }
+                if kind == AccessKind::Load {
+                    // To the instruction cache a load is nothing.
+                    let stamp = self.sweeps.stamp();
+                    self.heads.set_head(id, Head::Single { colour, stamp, watched });
+                    return true;
                 }
             }
             Head::Shared { stamp } if kind == AccessKind::Load && stamp == self.sweeps.epoch() => {

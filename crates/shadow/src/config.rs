@@ -27,7 +27,7 @@ pub struct Config {
 /// How a cache with virtual tags tells lines apart. (The physical address is kept for writing back, to where the line was filled from.)
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum VirtualTags {
-    /// By the virtual address alone (ARM926EJ-S: DDI 0198E, 4.1): what an address held in one address space is hit in the next.
+    /// By the virtual address alone (ARM926EJ-S: DDI 0198D, 4.1): what an address held in one address space is hit in the next.
     Untagged,
     /// By the virtual address and the address space ([`Event::Space`](congruent_trace::Event::Space)).
     BySpace {

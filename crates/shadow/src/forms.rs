@@ -26,7 +26,7 @@ impl Shadow {
     pub(crate) fn set_of(&self, id: LineId, colour: u16) -> u32 {
         let lines = self.geometry.lines_per_page();
         let colour = self.aliases.colour(id.page, colour);
-        (u32::from(colour) * lines + id.line) & (self.geometry.sets() - 1)
+        (u32::from(colour) * lines + id.line) & self.set_mask
     }
 
     /// The last access known to have written the line.

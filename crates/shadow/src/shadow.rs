@@ -39,6 +39,8 @@ pub struct Shadow {
     pub(crate) origins: Origins,
 
     pub(crate) geometry: CacheGeometry,
+    /// The geometry's sets less one: to ask it would be to divide.
+    pub(crate) set_mask: u32,
     pub(crate) aliases: Aliases,
     pub(crate) shape: Shape,
     pub(crate) records: Records,
@@ -82,6 +84,7 @@ impl Shadow {
             heads,
             origins: Origins::new(&geometry, config.contexts),
             geometry,
+            set_mask: geometry.sets() - 1,
             aliases: Aliases::new(config.virtual_tags, geometry),
             shape: Shape {
                 all_ways: Ways::first(geometry.ways()),

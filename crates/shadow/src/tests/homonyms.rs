@@ -48,6 +48,7 @@ impl Stage {
         // no longer than what can be accessed quietly.
         let way = 1024 * u32::from(shape.colours);
         let geometry = CacheGeometry::with_page(way * u32::from(shape.ways), shape.ways.into(), 64, 1024).unwrap();
+        let geometry = geometry.with_write_back_unit(64 / u32::from(shape.units())).unwrap();
         Self { geometry, shape }
     }
 
@@ -192,6 +193,7 @@ fn long_runs_over_two_frames_and_two_virtual_pages() {
         Shape::new(2, 1, 1),
         Shape::new(2, 1, 2),
         Shape::new(1, 2, 1),
+        Shape { groups_per_unit: 1, write_allocate: false, ..Shape::new(1, 2, 2) },
         Shape { write_allocate: false, ..Shape::new(2, 1, 1) },
         Shape { writes_through: true, ..Shape::new(2, 1, 2) },
     ]
