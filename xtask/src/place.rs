@@ -22,6 +22,11 @@ pub fn guests() -> PathBuf {
     root().join("target/guests")
 }
 
+/// The recordings that are part of the repository.
+pub fn recordings() -> PathBuf {
+    root().join("recordings")
+}
+
 /// Where reports of test runs are kept.
 pub fn reports() -> PathBuf {
     root().join("target/reports")

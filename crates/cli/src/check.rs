@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow, bail};
 use congruent_geometry::{CacheGeometry, PRESETS};
 use congruent_report::{Outcome, Report, Run, Symbols};
 use congruent_shadow::{CodeCache, Config};
-use congruent_trace::file::{RunEnd, append_end};
+use congruent_trace::file::{Layout, RunEnd, append_end, pack};
 use congruent_wire::{MuteRange, Record};
 use regex::bytes::RegexBuilder;
 
@@ -139,7 +139,27 @@ impl Kept {
         let appended = OpenOptions::new().append(true).open(&self.path);
         appended
             .and_then(|file| append_end(file, &RunEnd { incomplete_because }))
-            .with_context(|| format!("cannot finish the recording `{}`", self.path.display()))
+            .with_context(|| format!("cannot finish the recording `{}`", self.path.display()))?;
+        // Unpacked it is as good, only larger.
+        self.pack().unwrap_or_else(|error| eprintln!("congruent: the recording stays unpacked: {error:#}"));
+        Ok(())
+    }
+
+    /// Puts a packed recording in the place of this one, once it is written.
+    fn pack(&self) -> anyhow::Result<()> {
+        if !self.path.is_file() {
+            return Ok(());
+        }
+        let file = fs::read(&self.path)?;
+        let Some(packed) = pack(&Layout::of(&file)?)? else { return Ok(()) };
+        let mut beside = self.path.clone().into_os_string();
+        beside.push(".packing");
+        let written = fs::write(&beside, packed).and_then(|()| fs::rename(&beside, &self.path));
+        if written.is_err() {
+            // Nothing can be done about a file that does not want to go.
+            let _ = fs::remove_file(&beside);
+        }
+        Ok(written?)
     }
 }
 

@@ -4,7 +4,8 @@
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_trace::file::{
-    ChainId, Footer, Header, Layout, OpenError, Operation, RunEnd, Target, VERSION, Validity, Visitor, Writer, append_end, play,
+    ChainId, Footer, Header, Layout, OpenError, Operation, RunEnd, Target, VERSION, Validity, Visitor, Writer, append_end, pack,
+    play,
 };
 use congruent_trace::{AccessKind, DmaDirection, Event, IndexForm, Maintenance, Scope, Site};
 use proptest::prelude::*;
@@ -112,6 +113,10 @@ proptest! {
         let file = written(&steps, block);
         let (layout, read) = read(&file);
         prop_assert!(layout.is_whole());
+        prop_assert_eq!(&read, &steps);
+        let packed = pack(&layout).unwrap().unwrap();
+        let (layout_of_packed, read) = self::read(&packed);
+        prop_assert_eq!((layout_of_packed.footer, layout_of_packed.end), (layout.footer, layout.end));
         prop_assert_eq!(read, steps);
     }
 }

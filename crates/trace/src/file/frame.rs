@@ -12,7 +12,7 @@ pub const SIGNATURE: [u8; 16] = *b"CONGRUENT-TRACE\n";
 /// Kind, length of the content, length as stored, checksum of these three and what is stored.
 pub const HEAD: usize = 13;
 /// The longest content of one block; what claims to be longer is damage.
-const LONGEST: u32 = 16 << 20;
+pub const LONGEST: u32 = 16 << 20;
 
 /// What a block holds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,6 +9,7 @@
 mod codec;
 mod filter;
 mod frame;
+mod pack;
 mod play;
 mod writer;
 
@@ -22,6 +23,7 @@ use crate::{Event, IndexForm, Maintenance, Scope, Site};
 
 pub use filter::Filter;
 pub use frame::Layout;
+pub use pack::pack;
 pub use play::{Visitor, play};
 pub use writer::{Writer, append_end};
 

@@ -59,7 +59,8 @@ fn wrong(block: &EventsAt<'_>, what: &'static str) -> Damage {
     Damage { position: block.position, what }
 }
 
-fn content(block: &EventsAt<'_>) -> Result<Vec<u8>, Damage> {
+/// The coded events of a block.
+pub(super) fn content(block: &EventsAt<'_>) -> Result<Vec<u8>, Damage> {
     let content = zstd::bulk::decompress(block.stored, block.content_length).ok();
     let content = content.filter(|content| content.len() == block.content_length);
     content.ok_or(wrong(block, "a block that cannot be decompressed"))
