@@ -150,3 +150,31 @@ fn necessity_names_what_each_function_was_needed_for() {
     let (_, said) = necessity(&["--dcache", "16K,4,32", "--callers", "0"]);
     assert_eq!(said, "not shown necessary          1 operations  0x80100000\n");
 }
+
+/// What `recordings/README.md` says of the runs in the repository.
+#[test]
+fn the_recordings_of_the_repository_say_what_their_readme_says() {
+    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recordings");
+    let map = |name: &str| ["--symbols".to_owned(), recordings.join(name).display().to_string()];
+    let kernel = map("mips.map");
+    let run = |name: &str, options: &[String]| {
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        replay(&recordings.join(name), &options)
+    };
+
+    let (status, report, _) = run("mips-ordinary.congruent", &kernel);
+    assert_eq!((status, &report["verdict"]), (0, &"clean".into()));
+
+    let muted = [&kernel[..], &["--mute".to_owned(), "copy_user_highpage".to_owned()]].concat();
+    let (status, report, _) = run("mips-ordinary.congruent", &muted);
+    let consumers: Vec<&str> =
+        report["findings"].as_array().unwrap().iter().filter_map(|finding| finding["consumer"]["symbol"].as_str()).collect();
+    assert_eq!(status, 1);
+    assert!(consumers.iter().any(|symbol| symbol.starts_with("copy_page")), "{consumers:?}");
+
+    let (status, report, _) = run("mips-vm-writev.congruent", &[kernel, map("mips-vm-writev.map")].concat());
+    let findings = report["findings"].as_array().unwrap();
+    assert_eq!((status, findings.len(), &findings[0]["count"]), (1, 1, &32768.into()));
+    let consumer = findings[0]["consumer"]["symbol"].as_str().unwrap();
+    assert!(consumer.starts_with("child_reads_buffer"), "{consumer}");
+}
