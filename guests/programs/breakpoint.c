@@ -1,6 +1,9 @@
 /*
  * A debugger: stops a child in a function that both had run before, puts a breakpoint there, lets the child run into it, takes it out again.
  * The kernel writes into the child's code through a mapping of its own and must make the child's next fetch see it.
+ *
+ * The first store gives the child a frame of its own, and the frame decides the kernel's colour: children are made until one has a frame
+ * of another colour than the code's, or, as the harmless twin, of the same.
  */
 #include "colours.h"
 
@@ -14,6 +17,7 @@
 #define BREAKPOINT 0xe7f001f0u /* what the kernel takes for a breakpoint: udf #16 */
 #endif
 #define ROUNDS 16
+#define CHILDREN 64
 
 NOT_INLINED static void child_runs_here(void)
 {
@@ -29,15 +33,26 @@ static void wait_for(pid_t child, int signal)
 		fail("the child did not stop by signal %d but %x", signal, (unsigned)status);
 }
 
-int main(void)
+static long word_of(pid_t child)
 {
-	long original;
-	pid_t child;
-	int round;
+	long word;
 
-	program_name = "breakpoint";
-	fflush(stdout);
-	child = must("fork", fork());
+	errno = 0;
+	word = ptrace(PTRACE_PEEKTEXT, child, (void *)child_runs_here, NULL);
+	must("peek", errno ? -1 : 0);
+	return word;
+}
+
+static void poke(pid_t child, long word)
+{
+	must("poke", ptrace(PTRACE_POKETEXT, child, (void *)child_runs_here, (void *)word));
+}
+
+/* A stopped child whose code has a frame of its own. */
+static pid_t start(void)
+{
+	pid_t child = must("fork", fork());
+
 	if (child == 0) {
 		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 		for (;;) {
@@ -46,19 +61,52 @@ int main(void)
 		}
 	}
 	wait_for(child, SIGSTOP);
-	errno = 0;
-	original = ptrace(PTRACE_PEEKTEXT, child, (void *)child_runs_here, NULL);
-	must("peek", errno ? -1 : 0);
+	poke(child, word_of(child));
+	return child;
+}
+
+/* Whether the child's code has a frame as wanted. Colours that differ modulo two differ in every cache that is tried. */
+static int is_wanted(pid_t child, int congruent)
+{
+	uintptr_t page = (uintptr_t)child_runs_here / PAGE;
+	uint64_t frame;
+	char who[16];
+	int pagemap;
+
+	snprintf(who, sizeof who, "%d", (int)child);
+	pagemap = open_pagemap(who);
+	frame = frame_at(pagemap, page);
+	close(pagemap);
+	return congruent ? frame % COLOURS == page % COLOURS : frame % 2 != page % 2;
+}
+
+int main(int argc, char **argv)
+{
+	pid_t children[CHILDREN];
+	int congruent = congruent_only(argc, argv), made = 0, round;
+	long original;
+	pid_t child;
+
+	program_name = congruent ? "breakpoint:congruent" : "breakpoint";
+	fflush(stdout);
+	do {
+		if (made == CHILDREN)
+			fail("none of %d children has code in a frame of the colour", made);
+		child = children[made++] = start();
+	} while (!is_wanted(child, congruent));
+	original = word_of(child);
 	for (round = 0; round < ROUNDS; round++) {
-		must("poke", ptrace(PTRACE_POKETEXT, child, (void *)child_runs_here, (void *)BREAKPOINT));
+		poke(child, BREAKPOINT);
 		must("continue", ptrace(PTRACE_CONT, child, NULL, NULL));
 		wait_for(child, SIGTRAP);
-		must("poke", ptrace(PTRACE_POKETEXT, child, (void *)child_runs_here, (void *)original));
+		poke(child, original);
 		must("continue", ptrace(PTRACE_CONT, child, NULL, NULL));
 		wait_for(child, SIGSTOP);
 	}
-	kill(child, SIGKILL);
-	waitpid(child, &round, 0);
-	printf("PASS breakpoint\n");
+	while (made--) {
+		kill(children[made], SIGKILL);
+		waitpid(children[made], NULL, 0);
+	}
+	printf("PASS %s\n", program_name);
 	return 0;
 }

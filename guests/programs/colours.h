@@ -106,6 +106,28 @@ __attribute__((unused)) static void populate_by_loads(const char *area)
 		(void)*(const volatile uint32_t *)(area + scattered(n) * PAGE);
 }
 
+/* The frame under page number `page` (address / PAGE) of the process that `pagemap` was opened for. */
+static inline uint64_t frame_at(int pagemap, uintptr_t page)
+{
+	uint64_t entry, frame;
+
+	if (pread(pagemap, &entry, sizeof entry, (off_t)page * sizeof entry) != sizeof entry)
+		fail("reading a pagemap: %s", strerror(errno));
+	frame = entry & 0x7fffffffffffffull;
+	if (!(entry >> 63) || !frame)
+		fail("page %#lx has no frame that I may know: am I root?", (unsigned long)page);
+	return frame;
+}
+
+/* The pagemap of process `who`: "self" or a number. */
+static inline int open_pagemap(const char *who)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "/proc/%s/pagemap", who);
+	return must(path, open(path, O_RDONLY));
+}
+
 /* Which pages of an area are to be tried: indices in `page`, `count` of them. */
 struct choice {
 	unsigned page[COLOURS * COLOURS * EACH_RELATION];
@@ -122,20 +144,12 @@ __attribute__((unused)) static struct choice choose(const char *who, const char 
 	struct choice choice = {.count = 0, .relations = 0};
 	unsigned had[COLOURS][COLOURS] = {{0}};
 	unsigned n, kernel, user;
-	char path[64];
-	int pagemap;
+	int pagemap = open_pagemap(who);
 
-	snprintf(path, sizeof path, "/proc/%s/pagemap", who);
-	pagemap = must(path, open(path, O_RDONLY));
 	for (n = 0; n < PAGES; n++) {
 		uintptr_t number = (uintptr_t)area / PAGE + n;
-		uint64_t entry;
 
-		if (pread(pagemap, &entry, sizeof entry, (off_t)number * sizeof entry) != sizeof entry)
-			fail("reading %s", path);
-		if (!(entry >> 63) || !(entry & 0x7fffffffffffffull))
-			fail("page %u has no frame that I may know: am I root?", n);
-		kernel = (unsigned)entry % COLOURS;
+		kernel = (unsigned)frame_at(pagemap, number) % COLOURS;
 		user = number % COLOURS;
 		if ((only_congruent && kernel != user) || had[kernel][user] == EACH_RELATION)
 			continue;

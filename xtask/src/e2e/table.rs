@@ -266,6 +266,7 @@ pub const RUNS: &[Run] = &[
         "breakpoint",
         Expect::Exactly(&[ARM_SELF_PATCHED, pair(Function(&["child_runs_here"]), ARM_MEMCPY)]),
     )),
+    fetching(arm("arm-breakpoint-twin", "breakpoint:congruent", Expect::Exactly(&[ARM_SELF_PATCHED]))),
     sh4("sh4-ordinary", ORDINARY_WITHOUT_SHELL, Expect::Clean),
     // QEMU's SH7751R says that its cache has 4 KiB, and so the kernel does nothing about the colours that a real one has.
     Run {
