@@ -12,7 +12,7 @@ use core::cell::{RefCell, RefMut};
 use congruent::{CpuSlots, FrameWord, KeptSlot};
 use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
 use congruent_machine::{Asid, CacheConfig, Config, Fault, Machine, NoSuchMemory, Sink};
-use congruent_shadow::{CodeCache, PageId, Shadow};
+use congruent_shadow::{PageId, Shadow};
 use congruent_trace::{AccessKind, Event, Maintenance, Site};
 
 use crate::setup::{Setup, SetupError};
@@ -362,9 +362,8 @@ impl Board {
         };
         config.check().map_err(SetupError::Machine)?;
         let frames = setup.frames as usize;
-        let judged = congruent_shadow::Config::new(setup.dcache).with_code(CodeCache::new(setup.icache));
         let ear = Ear {
-            judge: Shadow::new(judged.map_err(SetupError::Judge)?),
+            judge: Shadow::new(setup.judged().map_err(SetupError::Judge)?),
             history: setup.history.then(Vec::new),
             geometry: setup.dcache,
             pages: vec![None; frames],

@@ -6,6 +6,7 @@ use core::str::FromStr;
 
 use congruent_geometry::CacheGeometry;
 use congruent_machine::{COSTS, CostModel, L2Config, Replacement};
+use congruent_shadow::CodeCache;
 use congruent_trace::Site;
 
 /// How the kernel keeps the colours of a frame equal.
@@ -144,6 +145,14 @@ impl Setup {
             mute: Vec::new(),
             history: false,
         }
+    }
+
+    /// What the judge is told of this computer.
+    ///
+    /// # Errors
+    /// If it cannot judge caches of these shapes together ([`CodeCache`]).
+    pub fn judged(&self) -> Result<congruent_shadow::Config, congruent_shadow::ConfigError> {
+        congruent_shadow::Config::new(self.dcache).with_code(CodeCache::new(self.icache))
     }
 }
 

@@ -8,9 +8,9 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, bail};
 use congruent_geometry::{ByteMask, CacheGeometry, PhysAddr};
-use congruent_shadow::{Config, Finding, LineView, Shadow, Side};
+use congruent_shadow::{Finding, LineView, Shadow, Side};
 use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Scope, Site};
-use congruent_vm::{Outcome, PolicyKind, site_name};
+use congruent_vm::{Outcome, PolicyKind, Setup, site_name};
 
 use super::options::Computer;
 use super::run::{in_memory, with_policy};
@@ -37,11 +37,20 @@ pub(super) fn explain(
     let index = number as usize - 1;
     let findings = amount(outcome.findings.len() as u64, "finding", "findings");
     let finding = outcome.findings.get(index).with_context(|| format!("--explain {number}: {policy} has {findings} here"))?;
-    anstream::print!("{}", account(number, finding, &outcome, &setup.dcache));
+    anstream::print!("{}", account(number, finding, &outcome, &setup)?);
     Ok(1)
 }
 
-fn account(number: u32, finding: &Finding, outcome: &Outcome, geometry: &CacheGeometry) -> String {
+/// The caches whose colours are told.
+#[derive(Clone, Copy)]
+struct Caches {
+    data: CacheGeometry,
+    code: CacheGeometry,
+}
+
+fn account(number: u32, finding: &Finding, outcome: &Outcome, setup: &Setup) -> anyhow::Result<String> {
+    let caches = Caches { data: setup.dcache, code: setup.icache };
+    let geometry = &caches.data;
     let line = finding.example.paddr.align_down(geometry.line().into());
     let mut text = String::new();
     let head = super::text::sentence(&results::finding(finding));
@@ -49,11 +58,11 @@ fn account(number: u32, finding: &Finding, outcome: &Outcome, geometry: &CacheGe
     writeln!(text, "finding {number} of {}: {head}", outcome.policy).expect("a string takes everything");
     writeln!(
         text,
-        "The line at {line} of memory, bytes {}; `c0` is the cache's colour 0.",
+        "The line at {line} of memory, bytes {}; `c0` is the data cache's colour 0, `i0` the instruction cache's.",
         bytes(at, finding.example.bytes.into())
     )
     .expect("a string takes everything");
-    let steps = steps(finding, outcome, geometry, line);
+    let steps = steps(finding, outcome, Shadow::new(setup.judged()?), caches, line);
     let skipped = steps.len().saturating_sub(TOLD);
     if skipped > 0 {
         writeln!(text, "({} before these)", amount(skipped as u64, "event", "events")).expect("a string takes everything");
@@ -73,7 +82,7 @@ fn account(number: u32, finding: &Finding, outcome: &Outcome, geometry: &CacheGe
     if let Some(seen) = seen {
         writeln!(text, "\nWhat was seen on this machine: {seen}.").expect("a string takes everything");
     }
-    text
+    Ok(text)
 }
 
 /// An event on the line, and what the judge held possible around it.
@@ -85,18 +94,17 @@ struct Step {
     times: u64,
 }
 
-fn steps(finding: &Finding, outcome: &Outcome, geometry: &CacheGeometry, line: PhysAddr) -> Vec<Step> {
-    let mut judge = Shadow::new(Config::new(*geometry));
+fn steps(finding: &Finding, outcome: &Outcome, mut judge: Shadow, caches: Caches, line: PhysAddr) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut before = judge.view(line);
-    for event in outcome.history.iter().filter(|event| concerns(event, geometry, line)) {
+    for event in outcome.history.iter().filter(|event| concerns(event, &caches.data, line)) {
         judge.apply(event);
         let after = judge.view(line);
-        let what = words(event, geometry, line);
+        let what = words(event, caches, line);
         let changed = before != after;
         let found = judge.findings().iter().any(|found| is_same(found, finding));
         match steps.last_mut() {
-            _ if matches!(event, Event::Maintain { scope: Scope::Whole | Scope::Index { .. }, .. }) && !changed => {}
+            _ if is_broad(event) && !changed => {}
             Some(last) if !changed && !found && last.what == what => last.times += 1,
             _ => steps.push(Step { what, before: state(&before), after: state(&after), times: 1 }),
         }
@@ -110,6 +118,15 @@ fn steps(finding: &Finding, outcome: &Outcome, geometry: &CacheGeometry, line: P
         before = after;
     }
     steps
+}
+
+/// Whether an event is maintenance that is not of one line: most of it is about others.
+fn is_broad(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Maintain { scope: Scope::Whole | Scope::Index { .. }, .. }
+            | Event::MaintainCode { scope: Scope::Whole | Scope::Index { .. }, .. }
+    )
 }
 
 fn is_same(found: &Finding, finding: &Finding) -> bool {
@@ -130,14 +147,17 @@ fn concerns(event: &Event, geometry: &CacheGeometry, line: PhysAddr) -> bool {
         }
         Event::Dma { paddr, len, .. } => overlaps(paddr, len),
         Event::Prefetch { paddr, .. } => overlaps(paddr, 1),
-        Event::Maintain { scope: Scope::Line { paddr, .. }, .. } => overlaps(paddr, 1),
-        Event::Maintain { .. } => true,
+        Event::Maintain { scope: Scope::Line { paddr, .. }, .. }
+        | Event::MaintainCode { scope: Scope::Line { paddr, .. }, .. } => overlaps(paddr, 1),
+        Event::Maintain { .. } | Event::MaintainCode { .. } => true,
         _ => false,
     }
 }
 
-fn words(event: &Event, geometry: &CacheGeometry, line: PhysAddr) -> String {
+fn words(event: &Event, caches: Caches, line: PhysAddr) -> String {
+    let geometry = caches.data;
     let colour = |vaddr| format!("c{}", geometry.colour(vaddr).index());
+    let code_colour = |vaddr| format!("i{}", caches.code.colour(vaddr).index());
     let part = |paddr: PhysAddr, len: u64| {
         let start = paddr.0.max(line.0);
         let end = (paddr.0 + len).min(line.0 + u64::from(geometry.line()));
@@ -154,7 +174,7 @@ fn words(event: &Event, geometry: &CacheGeometry, line: PhysAddr) -> String {
             format!("{} {verb} bytes {} uncached", by(site), part(paddr, size.into()))
         }
         Event::Fetch { vaddr, paddr, size, site } => {
-            format!("{} fetches bytes {} through {}", by(site), part(paddr, size.into()), colour(vaddr))
+            format!("{} fetches bytes {} through {}", by(site), part(paddr, size.into()), code_colour(vaddr))
         }
         Event::Dma { direction, paddr, len, site } => {
             let verb = if direction == DmaDirection::Read { "reads" } else { "writes" };
@@ -173,6 +193,11 @@ fn words(event: &Event, geometry: &CacheGeometry, line: PhysAddr) -> String {
                 Scope::Whole => format!("{} {verb} the whole cache", by(site)),
             }
         }
+        Event::MaintainCode { scope, site } => match scope {
+            Scope::Line { vaddr, .. } => format!("{} invalidates the line at {}", by(site), code_colour(vaddr)),
+            Scope::Index { set, way } => format!("{} invalidates way {way} of set {set} of the instruction cache", by(site)),
+            Scope::Whole => format!("{} invalidates the whole instruction cache", by(site)),
+        },
         _ => format!("{event:?}"),
     }
 }

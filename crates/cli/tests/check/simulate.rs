@@ -19,6 +19,7 @@ pub const TESTS: &[Test] = tests![
     a_workload_written_as_a_script_is_the_same_workload,
     logs_of_real_programs_are_replayed,
     a_finding_is_told_event_by_event,
+    every_account_ends_with_the_event_that_its_finding_is_about,
     wrong_words_and_workloads_are_named_in_one_line,
     a_full_host_disk_is_said_and_the_report_is_still_written,
     bad_sectors_and_little_memory_are_noted,
@@ -136,6 +137,27 @@ fn a_finding_is_told_event_by_event() {
     }
     simulate(&place, &[&words[..], &["--explain", "999"]].concat()).assert_cannot("--explain 999: none has ");
     simulate(&place, &["--explain", "1"]).assert_cannot("add --policy with its name");
+}
+
+fn every_account_ends_with_the_event_that_its_finding_is_about() {
+    let place = Place::new();
+    let words = ["--workload", "debugger", "--scale", "10", "--policy", "none"];
+    let report = simulate(&place, &[&words[..], &["--format", "json"]].concat());
+    let report: Value = serde_json::from_str(&report.stdout).unwrap();
+    let findings = report["computers"][0]["policies"][0]["findings"].as_array().unwrap();
+    assert!(findings.iter().any(|finding| finding["class"] == "fetch-dirty"), "{findings:?}");
+    for (at, finding) in findings.iter().enumerate() {
+        let ran = simulate(&place, &[&words[..], &["--explain", &(at + 1).to_string()]].concat());
+        let last = ran.stdout.lines().rfind(|line| line.trim_start().starts_with(|c: char| c.is_ascii_digit())).unwrap();
+        let verb = match finding["consumer"]["kind"].as_str().unwrap() {
+            "fetch" => " fetches ",
+            "load" => " loads ",
+            "store" => " stores ",
+            "dma" => "the device (",
+            other => panic!("{other}"),
+        };
+        assert!(last.contains(finding["consumer"]["site"].as_str().unwrap()) && last.contains(verb), "{finding}: {}", ran.stdout);
+    }
 }
 
 fn wrong_words_and_workloads_are_named_in_one_line() {
