@@ -2,28 +2,31 @@
 
 mod code;
 mod follow;
+mod maintain;
 mod memory;
+mod tell;
 
 use std::fs::File;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_shadow::{CodeCache, Config as JudgeConfig, PageId, Stats};
 use congruent_trace::file::{Header, Target as Operands, Validity};
-use congruent_trace::{AccessKind, Event, IndexForm, Maintenance, Scope, Site};
-use congruent_wire::{Config, FailureKind, Message, Record};
+use congruent_trace::{AccessKind, Event, IndexForm, Scope, Site};
+use congruent_wire::{Config, FailureKind, Record};
 
 use crate::api::{AccessInfo, AccessShape, Api, Block, Insn, Reader, Registers, Target};
 use crate::channel::Channel;
 use crate::cpu::{self, ControlStore, Cpu};
 use crate::dma::Devices;
-use crate::guest::{CacheInstruction, Meaning, Offset, Operand, Pointer};
+use crate::guest::Meaning;
 use crate::judge::Judge;
 use crate::mute::Mute;
 use crate::plugin;
 use crate::registers::{self, Environment};
 use crate::translation::{GRANULE, Translations};
 use follow::Following;
+use maintain::Side;
 use memory::MemoryCopy;
 
 /// An instruction as callbacks carry it: its address and its word, in the one pointer that QEMU hands back.
@@ -53,13 +56,6 @@ impl Instruction {
 
 pub use code::Fetched;
 
-/// Which cache is maintained, and what is done to it: of the instruction side, copies can only be dropped.
-#[derive(Clone, Copy)]
-enum Side {
-    Data(Maintenance),
-    Code,
-}
-
 /// What an access reaches.
 enum Reached {
     /// Cacheable memory: the shadow of its frame, and the offset there.
@@ -79,11 +75,6 @@ const fn is_kernel(pc: u32) -> bool {
     pc >> 31 == 1
 }
 
-/// How many slow steps pass between two looks at the clock.
-const STEPS_PER_LOOK: u32 = 1024;
-const STATUS_INTERVAL: Duration = Duration::from_millis(200);
-/// How much of a recording the end of the process may take.
-const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 /// The number of values of QEMU's access description whose shape is remembered.
 const SHAPES: usize = 1 << 18;
 
@@ -491,176 +482,6 @@ impl Session {
         }
     }
 
-    /// An instruction that is more than a load or store is about to run.
-    ///
-    /// # Safety
-    /// Called from an execution callback that reads registers, with the environment it received.
-    pub unsafe fn execute(&mut self, instruction: Instruction, environment: Environment) {
-        // SAFETY: by this function's contract, here and below.
-        if self.stopped {
-            return;
-        }
-        if self.judge.is_recording() && self.cpu.calls(instruction.word) {
-            // SAFETY: as above.
-            let stack = unsafe { self.cpu.register(self.cpu.stack_pointer(), &mut self.reader, environment) };
-            return self.judge.note_call(instruction.pc, stack);
-        }
-        // SAFETY: as above.
-        if !unsafe { self.cpu.executes(instruction.word, &mut self.reader) } {
-            return;
-        }
-        match self.cpu.decode(instruction.word) {
-            // SAFETY: as above.
-            Meaning::Cache(what) => unsafe { self.maintain_as(Side::Data(what.op), what.operand, instruction, environment) },
-            // SAFETY: as above.
-            Meaning::CodeCache(operand) => unsafe { self.maintain_as(Side::Code, operand, instruction, environment) },
-            // SAFETY: as above.
-            Meaning::BothCaches(what) => unsafe {
-                self.maintain_as(Side::Data(what.op), what.operand, instruction, environment);
-                self.maintain_as(Side::Code, what.operand, instruction, environment);
-            },
-            // SAFETY: as above.
-            Meaning::Prefetch(pointer) => unsafe { self.prefetch(pointer, instruction.site(), environment) },
-            Meaning::Translation => {
-                // Remembered translations are void from the next access on.
-                self.translations.forget();
-                // SAFETY: as above.
-                unsafe { self.cpu.translations_change(instruction.word, &mut self.reader, environment) };
-                self.space_changes();
-            }
-            Meaning::PartialWord(_) | Meaning::Other => {}
-        }
-    }
-
-    /// # Safety
-    /// As [`execute`](Self::execute).
-    unsafe fn maintain_as(&mut self, side: Side, operand: Operand, instruction: Instruction, environment: Environment) {
-        let Some(geometry) = self.geometry_of(side) else { return };
-        let site = instruction.site();
-        // SAFETY: by this function's contract.
-        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
-        let muted = self.mute.is_used() && self.mute.covers(instruction.pc, register(self.cpu.stack_pointer()));
-        if let Side::Data(op) = side
-            && self.judge.is_recording()
-        {
-            // SAFETY: as above.
-            unsafe { self.note_operation(CacheInstruction { op, operand }, site, muted, environment) };
-        }
-        // SAFETY: as above.
-        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
-        match operand {
-            Operand::Whole => self.maintain(side, Scope::Whole, site, muted),
-            Operand::Index { register: number, offset } => {
-                let value = register(number).wrapping_add_signed(offset);
-                self.maintain(side, self.cpu.index(&geometry, value), site, muted);
-            }
-            Operand::Address { register: number, offset } => {
-                let vaddr = register(number).wrapping_add_signed(offset);
-                self.maintain_line(side, vaddr, site, muted);
-            }
-            Operand::Range { first, last } => {
-                let line = geometry.line();
-                let (first, last) = (register(first) & !(line - 1), register(last) & !(line - 1));
-                let mut next = (first <= last).then_some(first);
-                while let Some(vaddr) = next {
-                    self.maintain_line(side, vaddr, site, muted);
-                    next = vaddr.checked_add(line).filter(|vaddr| *vaddr <= last);
-                }
-            }
-        }
-        self.step();
-    }
-
-    /// Records an operation as the instruction has it, for whatever cache it will be judged with.
-    ///
-    /// # Safety
-    /// As [`execute`](Self::execute).
-    unsafe fn note_operation(&mut self, what: CacheInstruction, site: Site, muted: bool, environment: Environment) {
-        // SAFETY: by this function's contract.
-        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
-        let stack = register(self.cpu.stack_pointer());
-        let (first, last) = match what.operand {
-            Operand::Whole => return self.judge.note_operation(what.op, Operands::Whole, site, muted, stack),
-            Operand::Index { register: number, offset } => {
-                let mut operand = register(number).wrapping_add_signed(offset);
-                if self.cpu.index_form() == IndexForm::Resolved
-                    && let Scope::Index { set, way } = self.cpu.index(&self.geometry, operand)
-                {
-                    operand = IndexForm::resolved(set, way);
-                }
-                return self.judge.note_operation(what.op, Operands::Index(operand), site, muted, stack);
-            }
-            Operand::Address { register: number, offset } => {
-                let vaddr = register(number).wrapping_add_signed(offset);
-                (vaddr, vaddr)
-            }
-            Operand::Range { first, last } => (register(first), register(last)),
-        };
-        let mut next = (first <= last).then_some(first);
-        while let Some(vaddr) = next {
-            let end_of_page = vaddr | (GRANULE - 1);
-            let bytes = end_of_page.min(last) - vaddr + 1;
-            // SAFETY: by this function's contract.
-            if let Some(paddr) = unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) } {
-                let target = Operands::Bytes { vaddr: VirtAddr(vaddr.into()), paddr, bytes };
-                self.judge.note_operation(what.op, target, site, muted, stack);
-            }
-            next = end_of_page.checked_add(1).filter(|vaddr| *vaddr <= last);
-        }
-    }
-
-    /// A prefetch of a page that is not mapped does nothing; one that the hardware may also ignore is taken to fill.
-    ///
-    /// # Safety
-    /// As [`execute`](Self::execute).
-    unsafe fn prefetch(&mut self, pointer: Pointer, site: Site, environment: Environment) {
-        // SAFETY: by this function's contract.
-        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
-        let base = register(pointer.register);
-        let vaddr = match pointer.offset {
-            Offset::Constant(offset) => base.wrapping_add_signed(offset),
-            Offset::Register { register: number, shift, subtract } => {
-                let offset = register(number) << shift;
-                if subtract { base.wrapping_sub(offset) } else { base.wrapping_add(offset) }
-            }
-        };
-        let (page, offset) = if let Some(target) = self.translations.find(vaddr) {
-            (target.page, target.offset | (vaddr % GRANULE))
-        } else {
-            // SAFETY: by this function's contract.
-            let Some(paddr) = (unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) }) else { return };
-            // SAFETY: as above.
-            if !unsafe { self.cpu.is_cached(vaddr, paddr, &mut self.reader) } {
-                return;
-            }
-            (self.page(paddr), self.geometry.page_offset(paddr.0))
-        };
-        self.judge.prefetch(page, VirtAddr(vaddr.into()), offset, site);
-    }
-
-    /// The cache of this side, if it is judged.
-    fn geometry_of(&self, side: Side) -> Option<CacheGeometry> {
-        match side {
-            Side::Data(_) => Some(self.geometry),
-            Side::Code => self.code,
-        }
-    }
-
-    fn maintain_line(&mut self, side: Side, vaddr: u32, site: Site, muted: bool) {
-        // SAFETY: called from execution callbacks only.
-        match unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) } {
-            Some(paddr) => self.maintain(side, Scope::Line { vaddr: VirtAddr(vaddr.into()), paddr }, site, muted),
-            None => self.untranslated += 1,
-        }
-    }
-
-    fn maintain(&mut self, side: Side, scope: Scope, site: Site, muted: bool) {
-        match side {
-            Side::Data(op) => self.judge.maintain(op, scope, site, muted),
-            Side::Code => self.judge.maintain_code(scope, site, muted),
-        }
-    }
-
     /// A block starts, while something is muted.
     ///
     /// # Safety
@@ -673,92 +494,5 @@ impl Session {
         let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
         let (link, stack) = (register(self.cpu.link()), register(self.cpu.stack_pointer()));
         self.mute.on_block(pc, link, stack);
-    }
-
-    /// Something slow was done: now and then, tell the program how things stand.
-    fn step(&mut self) {
-        if self.judge.findings().len() > self.reported {
-            self.send_new_findings();
-        }
-        self.steps += 1;
-        if self.steps < STEPS_PER_LOOK {
-            return;
-        }
-        self.steps = 0;
-        if self.last_status.elapsed() >= STATUS_INTERVAL {
-            self.last_status = Instant::now();
-            if self.last_flush.elapsed() >= FLUSH_INTERVAL {
-                self.last_flush = Instant::now();
-                self.judge.flush();
-            }
-            self.tell_of_recording();
-            let findings = self.judge.findings().len() as u64;
-            let message = Message::Status { stats: self.stats(), findings };
-            self.send(&message);
-        }
-    }
-
-    /// Tells the program that the recording has ended early, if it has.
-    fn tell_of_recording(&mut self) {
-        if let (Some(error), Some(record)) = (self.judge.recording_failure(), &self.record) {
-            let reason = format!("the recording `{}` ends early: {error}", record.file.display());
-            self.send(&Message::RecordingFailed { reason });
-        }
-    }
-
-    fn send_new_findings(&mut self) {
-        if let Some(copy) = self.memory_copy.take() {
-            // SAFETY: findings are made in callbacks on the CPU's thread.
-            unsafe { copy.make(&mut self.reader) };
-        }
-        for index in self.reported..self.judge.findings().len() {
-            let finding = self.judge.findings()[index].clone();
-            let chains = self.chains_of(std::slice::from_ref(&finding));
-            self.send(&Message::Finding { finding, chains });
-        }
-        self.reported = self.judge.findings().len();
-    }
-
-    fn send(&mut self, message: &Message) {
-        if let Some(channel) = &mut self.channel {
-            channel.send(message);
-        }
-    }
-
-    /// Ends the judging; the guest runs on.
-    pub fn stop(&mut self, kind: FailureKind, reason: String) {
-        if std::mem::replace(&mut self.stopped, true) {
-            return;
-        }
-        self.translations.forget();
-        self.send(&Message::Failure { kind, reason });
-    }
-
-    /// QEMU is leaving: the whole result.
-    pub fn finish(&mut self) {
-        self.judge.finish(self.stats(), self.limits());
-        self.tell_of_recording();
-        let message = Message::Final {
-            stats: self.stats(),
-            findings: self.judge.findings().to_vec(),
-            chains: self.chains_of(self.judge.findings()),
-            limits: self.limits(),
-        };
-        self.send(&message);
-    }
-
-    fn limits(&self) -> Vec<String> {
-        let mut limits = self.devices.limits();
-        limits.push(self.code_limit());
-        limits.extend(["prefetches that prepare a line for being stored to whole are taken to do nothing".into()]);
-        limits.extend(self.cpu.limits());
-        limits.extend(self.limits_of_following());
-        if self.untranslated > 0 {
-            limits.push(format!(
-                "{} operations on addresses that were not mapped at that moment were not judged",
-                self.untranslated
-            ));
-        }
-        limits
     }
 }

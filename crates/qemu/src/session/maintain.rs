@@ -1,0 +1,192 @@
+//! Instructions that are more than loads and stores: cache maintenance, prefetches, changes of translations.
+//!
+//! Guarantees: what an instruction covers is told to the judge line by line, in the order of its addresses; an operand that leads
+//! nowhere is counted. Not here: what the words mean (`guest/`).
+
+use congruent_geometry::{CacheGeometry, VirtAddr};
+use congruent_trace::file::Target as Operands;
+use congruent_trace::{IndexForm, Maintenance, Scope, Site};
+
+use super::{Instruction, Session};
+use crate::guest::{CacheInstruction, Meaning, Offset, Operand, Pointer};
+use crate::registers::Environment;
+use crate::translation::GRANULE;
+
+/// Which cache is maintained, and what is done to it: of the instruction side, copies can only be dropped.
+#[derive(Clone, Copy)]
+pub(super) enum Side {
+    Data(Maintenance),
+    Code,
+}
+
+impl Session {
+    /// An instruction that is more than a load or store is about to run.
+    ///
+    /// # Safety
+    /// Called from an execution callback that reads registers, with the environment it received.
+    pub unsafe fn execute(&mut self, instruction: Instruction, environment: Environment) {
+        // SAFETY: by this function's contract, here and below.
+        if self.stopped {
+            return;
+        }
+        if self.judge.is_recording() && self.cpu.calls(instruction.word) {
+            // SAFETY: as above.
+            let stack = unsafe { self.cpu.register(self.cpu.stack_pointer(), &mut self.reader, environment) };
+            return self.judge.note_call(instruction.pc, stack);
+        }
+        // SAFETY: as above.
+        if !unsafe { self.cpu.executes(instruction.word, &mut self.reader) } {
+            return;
+        }
+        match self.cpu.decode(instruction.word) {
+            // SAFETY: as above.
+            Meaning::Cache(what) => unsafe { self.maintain_as(Side::Data(what.op), what.operand, instruction, environment) },
+            // SAFETY: as above.
+            Meaning::CodeCache(operand) => unsafe { self.maintain_as(Side::Code, operand, instruction, environment) },
+            // SAFETY: as above.
+            Meaning::BothCaches(what) => unsafe {
+                self.maintain_as(Side::Data(what.op), what.operand, instruction, environment);
+                self.maintain_as(Side::Code, what.operand, instruction, environment);
+            },
+            // SAFETY: as above.
+            Meaning::Prefetch(pointer) => unsafe { self.prefetch(pointer, instruction.site(), environment) },
+            Meaning::Translation => {
+                // Remembered translations are void from the next access on.
+                self.translations.forget();
+                // SAFETY: as above.
+                unsafe { self.cpu.translations_change(instruction.word, &mut self.reader, environment) };
+                self.space_changes();
+            }
+            Meaning::PartialWord(_) | Meaning::Other => {}
+        }
+    }
+
+    /// # Safety
+    /// As [`execute`](Self::execute).
+    unsafe fn maintain_as(&mut self, side: Side, operand: Operand, instruction: Instruction, environment: Environment) {
+        let Some(geometry) = self.geometry_of(side) else { return };
+        let site = instruction.site();
+        // SAFETY: by this function's contract.
+        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
+        let muted = self.mute.is_used() && self.mute.covers(instruction.pc, register(self.cpu.stack_pointer()));
+        if let Side::Data(op) = side
+            && self.judge.is_recording()
+        {
+            // SAFETY: as above.
+            unsafe { self.note_operation(CacheInstruction { op, operand }, site, muted, environment) };
+        }
+        // SAFETY: as above.
+        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
+        match operand {
+            Operand::Whole => self.maintain(side, Scope::Whole, site, muted),
+            Operand::Index { register: number, offset } => {
+                let value = register(number).wrapping_add_signed(offset);
+                self.maintain(side, self.cpu.index(&geometry, value), site, muted);
+            }
+            Operand::Address { register: number, offset } => {
+                let vaddr = register(number).wrapping_add_signed(offset);
+                self.maintain_line(side, vaddr, site, muted);
+            }
+            Operand::Range { first, last } => {
+                let line = geometry.line();
+                let (first, last) = (register(first) & !(line - 1), register(last) & !(line - 1));
+                let mut next = (first <= last).then_some(first);
+                while let Some(vaddr) = next {
+                    self.maintain_line(side, vaddr, site, muted);
+                    next = vaddr.checked_add(line).filter(|vaddr| *vaddr <= last);
+                }
+            }
+        }
+        self.step();
+    }
+
+    /// Records an operation as the instruction has it, for whatever cache it will be judged with.
+    ///
+    /// # Safety
+    /// As [`execute`](Self::execute).
+    unsafe fn note_operation(&mut self, what: CacheInstruction, site: Site, muted: bool, environment: Environment) {
+        // SAFETY: by this function's contract.
+        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
+        let stack = register(self.cpu.stack_pointer());
+        let (first, last) = match what.operand {
+            Operand::Whole => return self.judge.note_operation(what.op, Operands::Whole, site, muted, stack),
+            Operand::Index { register: number, offset } => {
+                let mut operand = register(number).wrapping_add_signed(offset);
+                if self.cpu.index_form() == IndexForm::Resolved
+                    && let Scope::Index { set, way } = self.cpu.index(&self.geometry, operand)
+                {
+                    operand = IndexForm::resolved(set, way);
+                }
+                return self.judge.note_operation(what.op, Operands::Index(operand), site, muted, stack);
+            }
+            Operand::Address { register: number, offset } => {
+                let vaddr = register(number).wrapping_add_signed(offset);
+                (vaddr, vaddr)
+            }
+            Operand::Range { first, last } => (register(first), register(last)),
+        };
+        let mut next = (first <= last).then_some(first);
+        while let Some(vaddr) = next {
+            let end_of_page = vaddr | (GRANULE - 1);
+            let bytes = end_of_page.min(last) - vaddr + 1;
+            // SAFETY: by this function's contract.
+            if let Some(paddr) = unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) } {
+                let target = Operands::Bytes { vaddr: VirtAddr(vaddr.into()), paddr, bytes };
+                self.judge.note_operation(what.op, target, site, muted, stack);
+            }
+            next = end_of_page.checked_add(1).filter(|vaddr| *vaddr <= last);
+        }
+    }
+
+    /// A prefetch of a page that is not mapped does nothing; one that the hardware may also ignore is taken to fill.
+    ///
+    /// # Safety
+    /// As [`execute`](Self::execute).
+    unsafe fn prefetch(&mut self, pointer: Pointer, site: Site, environment: Environment) {
+        // SAFETY: by this function's contract.
+        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
+        let base = register(pointer.register);
+        let vaddr = match pointer.offset {
+            Offset::Constant(offset) => base.wrapping_add_signed(offset),
+            Offset::Register { register: number, shift, subtract } => {
+                let offset = register(number) << shift;
+                if subtract { base.wrapping_sub(offset) } else { base.wrapping_add(offset) }
+            }
+        };
+        let (page, offset) = if let Some(target) = self.translations.find(vaddr) {
+            (target.page, target.offset | (vaddr % GRANULE))
+        } else {
+            // SAFETY: by this function's contract.
+            let Some(paddr) = (unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) }) else { return };
+            // SAFETY: as above.
+            if !unsafe { self.cpu.is_cached(vaddr, paddr, &mut self.reader) } {
+                return;
+            }
+            (self.page(paddr), self.geometry.page_offset(paddr.0))
+        };
+        self.judge.prefetch(page, VirtAddr(vaddr.into()), offset, site);
+    }
+
+    /// The cache of this side, if it is judged.
+    fn geometry_of(&self, side: Side) -> Option<CacheGeometry> {
+        match side {
+            Side::Data(_) => Some(self.geometry),
+            Side::Code => self.code,
+        }
+    }
+
+    fn maintain_line(&mut self, side: Side, vaddr: u32, site: Site, muted: bool) {
+        // SAFETY: called from execution callbacks only.
+        match unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) } {
+            Some(paddr) => self.maintain(side, Scope::Line { vaddr: VirtAddr(vaddr.into()), paddr }, site, muted),
+            None => self.untranslated += 1,
+        }
+    }
+
+    pub(super) fn maintain(&mut self, side: Side, scope: Scope, site: Site, muted: bool) {
+        match side {
+            Side::Data(op) => self.judge.maintain(op, scope, site, muted),
+            Side::Code => self.judge.maintain_code(scope, site, muted),
+        }
+    }
+}
