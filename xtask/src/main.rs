@@ -121,7 +121,7 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> Result<()> {
     match task {
-        Task::Guests { qemu } => guests::prepare(qemu == Qemu::V11_1),
+        Task::Guests { qemu } => guests::prepare(&Guest::ALL, qemu == Qemu::V11_1),
         Task::Boot { guest, qemu, cpu, run: programs, check, disk, repeatable, print } => {
             let boot = Boot { cpu, disk, repeatable, ..Boot::new(guest, qemu, programs) };
             if print {
@@ -177,7 +177,7 @@ fn test(qemu: Qemu) -> Result<()> {
 
 fn end_to_end(qemu: Qemu, only: &str) -> Result<()> {
     eprintln!("guests");
-    guests::prepare(qemu == Qemu::V11_1)?;
+    guests::prepare(&Guest::ALL, qemu == Qemu::V11_1)?;
     eprintln!("symbols in the kernels' memory");
     kallsyms::perform()?;
     e2e::build()?;

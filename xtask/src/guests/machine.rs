@@ -170,7 +170,7 @@ impl Guest {
         }
     }
 
-    const fn system(self) -> &'static str {
+    pub const fn system(self) -> &'static str {
         match self {
             Self::Mips => "qemu-system-mipsel",
             Self::Arm => "qemu-system-arm",

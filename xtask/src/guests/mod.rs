@@ -20,13 +20,13 @@ use anyhow::{Context, Result};
 
 use crate::place;
 use bare::Bare;
-use machine::{Guest, KernelFrom, Qemu};
+use machine::{Guest, KernelFrom, MISCELLANEOUS, Qemu};
 
-/// Fetches and builds what is missing or out of date. Quick when nothing is.
+/// Fetches and builds what is missing or out of date of these guests and what runs them. Quick when nothing is.
 ///
 /// # Errors
 /// If a package cannot be fetched, a program does not compile, or a guest does not boot.
-pub fn prepare(newest_too: bool) -> Result<()> {
+pub fn prepare(guests: &[Guest], newest_too: bool) -> Result<()> {
     let dir = place::guests();
     fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let lock = File::create(dir.join(".lock"))?;
@@ -35,15 +35,18 @@ pub fn prepare(newest_too: bool) -> Result<()> {
     // Everything that is fetched, at once: the mirror is the slow part.
     let (compilers, made) = thread::scope(|scope| {
         let versions = [Some(Qemu::V10_0), newest_too.then_some(Qemu::V11_1)].into_iter().flatten();
+        let rarer = guests.iter().any(|guest| MISCELLANEOUS.contains(&guest.system()));
         let emulators: Vec<_> = versions
             .flat_map(|version| {
-                [scope.spawn(move || packages::qemu(version)), scope.spawn(move || packages::miscellaneous_qemu(version))]
+                let rarer = rarer.then(|| scope.spawn(move || packages::miscellaneous_qemu(version)));
+                [Some(scope.spawn(move || packages::qemu(version))), rarer]
             })
+            .flatten()
             .collect();
         let compilers = scope.spawn(packages::compilers);
-        let made = Guest::ALL.map(|guest| scope.spawn(move || make(guest)));
+        let made: Vec<_> = guests.iter().map(|guest| scope.spawn(move || make(*guest))).collect();
         let fetched = emulators.into_iter().map(join).collect::<Result<Vec<_>>>();
-        let (compilers, made) = (join(compilers), made.map(join));
+        let (compilers, made) = (join(compilers), made.into_iter().map(join).collect::<Vec<_>>());
         fetched?;
         anyhow::Ok((compilers?, made))
     })?;
@@ -51,7 +54,7 @@ pub fn prepare(newest_too: bool) -> Result<()> {
     for bare in Bare::ALL {
         bare.build(&compilers)?;
     }
-    for (guest, made) in Guest::ALL.into_iter().zip(made) {
+    for (guest, made) in guests.iter().copied().zip(made) {
         let (kernel, own_compiler) = made?;
         let programs = programs::build(guest, own_compiler.as_ref().unwrap_or(&compilers))?;
         initramfs::build(guest, &kernel, &programs)?;
