@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
+use crate::caches::CacheOptions;
 use crate::reporting::ReportOptions;
 use crate::simulate::SimulateOptions;
 
@@ -39,12 +40,8 @@ enum Subcommands {
     after_help = "Exit status: 0 clean, or nothing but suppressed and known findings; 1 findings; 2 wrong usage or environment; 3 the guest did not finish."
 )]
 pub(crate) struct CheckOptions {
-    /// The modelled level-1 data cache: SIZE,WAYS,LINE such as 32K,4,32, or a preset's name such as p5600
-    #[arg(long, value_name = "GEOMETRY")]
-    pub(crate) dcache: Option<String>,
-    /// The modelled level-1 instruction cache: SIZE,WAYS,LINE. Without it, instruction fetches are not judged
-    #[arg(long, value_name = "GEOMETRY")]
-    pub(crate) icache: Option<String>,
+    #[command(flatten)]
+    pub(crate) caches: CacheOptions,
     #[command(flatten)]
     pub(crate) reports: ReportOptions,
     /// Treat cache maintenance issued from this function, 0xADDRESS or 0xSTART-0xEND as if it did nothing; repeatable

@@ -4,9 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
-use congruent_geometry::{CacheGeometry, PRESETS};
 use congruent_report::{Outcome, Report, Run, Symbols};
-use congruent_shadow::{CodeCache, Config};
 use congruent_trace::file::{Layout, RunEnd, append_end, pack};
 use congruent_wire::{MuteRange, Record};
 use regex::bytes::RegexBuilder;
@@ -23,11 +21,7 @@ use crate::session::{self, Plan};
 /// # Errors
 /// One line with a remedy, if nothing could be judged or written.
 pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
-    let geometry = geometry(options.dcache.as_deref())?;
-    let icache = options.icache.as_deref().map(|text| icache(text, geometry)).transpose()?;
-    if icache.is_some() && options.record.is_some() {
-        bail!("fetches cannot be recorded yet; leave out --icache or --record");
-    }
+    let caches = options.caches.config()?;
     if options.qemu.is_empty() {
         bail!("no QEMU command; write it after `--`, as in: congruent check --dcache p5600 -- qemu-system-mipsel -M malta …");
     }
@@ -38,7 +32,10 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     let reporting = Reporting::open(&options.reports)?;
     let qemu = options.qemu.clone();
     let report_on_stdout = reporting.use_stdout();
-    if options.record.is_some() && options.icache.is_some() {
+    if options.record.is_some() && !caches.behaviour().is_usual() {
+        bail!("--record keeps what matters to write-back caches with physical tags only; leave it out, or give such a cache");
+    }
+    if options.record.is_some() && caches.code.is_some() {
         bail!("--record keeps no instruction fetches yet, so a replay could not judge them; leave out --icache or --record");
     }
     let kept = options.record.as_deref().map(Kept::open).transpose()?;
@@ -46,8 +43,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     let ended = session::run(Plan {
         qemu,
         plugin,
-        geometry,
-        icache,
+        caches,
         mute,
         record,
         backtraces: !options.no_backtraces,
@@ -65,7 +61,8 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     }
     let run = Run {
         target: &judged.target,
-        geometry,
+        geometry: caches.geometry,
+        behaviour: caches.behaviour(),
         stats: judged.stats,
         findings: &judged.findings,
         chains: &judged.chains,
@@ -75,25 +72,6 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     };
     let report = Report::new(&run, &symbols);
     reporting.finish(report)
-}
-
-/// The cache that `--dcache` names.
-///
-/// # Errors
-/// One line that lists the presets, or says what cannot be.
-pub(crate) fn geometry(text: Option<&str>) -> anyhow::Result<CacheGeometry> {
-    let Some(text) = text else {
-        let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
-        bail!("no cache given; add --dcache SIZE,WAYS,LINE such as 32K,4,32, or one of {}", names.join(", "));
-    };
-    text.parse().map_err(|error| anyhow!("--dcache {text}: {error}"))
-}
-
-fn icache(text: &str, data: CacheGeometry) -> anyhow::Result<CacheGeometry> {
-    let geometry: CacheGeometry = text.parse().map_err(|error| anyhow!("--icache {text}: {error}"))?;
-    // The plugin refuses as well, but then QEMU has been started.
-    Config::new(data).with_code(CodeCache::new(geometry)).map_err(|error| anyhow!("--icache {text}: {error}"))?;
-    Ok(geometry)
 }
 
 /// The code that `--mute` names.

@@ -11,7 +11,6 @@ use std::sync::mpsc::Sender;
 use std::thread;
 
 use anyhow::{Context as _, ensure};
-use congruent_geometry::CacheGeometry;
 use congruent_wire::{Config, Message, MuteRange, PROTOCOL, Record};
 use tempfile::TempDir;
 
@@ -31,8 +30,7 @@ pub(crate) struct JudgeLink {
 impl JudgeLink {
     /// Makes the directory and starts to listen. Messages arrive as [`Event::Judge`], and once [`Event::JudgeGone`].
     pub(crate) fn open(
-        geometry: CacheGeometry,
-        icache: Option<CacheGeometry>,
+        caches: congruent_shadow::Config,
         mute: Vec<MuteRange>,
         backtraces: bool,
         wants_memory: bool,
@@ -52,13 +50,11 @@ impl JudgeLink {
         );
         let listener = UnixListener::bind(&socket).with_context(|| format!("cannot listen on `{}`", socket.display()))?;
         let config = directory.path().join("config.json");
-        let icache = icache.map(Into::into);
         let memory = directory.path().join("memory");
         let content = Config {
             protocol: PROTOCOL,
             socket: socket.clone(),
-            geometry: geometry.into(),
-            icache,
+            caches: caches.into(),
             mute,
             backtraces,
             memory: wants_memory.then(|| memory.clone()),

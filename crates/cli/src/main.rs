@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod caches;
 mod check;
 mod command_line;
 mod console;

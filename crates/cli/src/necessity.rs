@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 
 use anyhow::{Context as _, anyhow};
-use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr};
 use congruent_report::{Chains, Identity, Outcome, Report, Run, Symbols};
 use congruent_shadow::{Finding, Stats};
 use congruent_trace::file::{Layout, Operation, Visitor, play};
@@ -17,6 +17,7 @@ use indicatif::{ParallelProgressIterator as _, ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 
 use crate::arguments::NecessityOptions;
+use crate::caches;
 use crate::check;
 use crate::recording::{Muting, Recording, judge, outcome};
 use crate::reporting::read_symbols;
@@ -29,7 +30,7 @@ pub(crate) fn necessity(options: &NecessityOptions) -> anyhow::Result<u8> {
     let recording = Recording::read(&options.recording)?;
     let layout = recording.layout(&options.recording, false)?;
     let geometry = match &options.dcache {
-        Some(text) => check::geometry(Some(text))?,
+        Some(text) => caches::data(Some(text))?.geometry,
         None => CacheGeometry::try_from(layout.header.geometry).map_err(|error| anyhow!("the recording's cache: {error}"))?,
     };
     let symbols = read_symbols(&options.symbols)?;
@@ -73,6 +74,7 @@ fn words(layout: &Layout<'_>, geometry: CacheGeometry, symbols: &Symbols, findin
     let run = Run {
         target: &layout.header.target,
         geometry,
+        behaviour: Behaviour::USUAL,
         stats: Stats::default(),
         findings,
         chains: &Chains::default(),

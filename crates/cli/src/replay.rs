@@ -1,10 +1,11 @@
 //! `congruent replay`: judges a recording, as it was judged when it was made or otherwise.
 
 use anyhow::anyhow;
-use congruent_geometry::CacheGeometry;
+use congruent_geometry::{Behaviour, CacheGeometry};
 use congruent_report::{Chains, Report, Run};
 
 use crate::arguments::ReplayOptions;
+use crate::caches;
 use crate::check;
 use crate::recording::{Muting, Recording, judge, outcome};
 use crate::reporting::Reporting;
@@ -17,7 +18,7 @@ pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<u8> {
     let recording = Recording::read(&options.recording)?;
     let layout = recording.layout(&options.recording, options.up_to_damage)?;
     let geometry = match &options.dcache {
-        Some(text) => check::geometry(Some(text))?,
+        Some(text) => caches::data(Some(text))?.geometry,
         None => CacheGeometry::try_from(layout.header.geometry).map_err(|error| anyhow!("the recording's cache: {error}"))?,
     };
     let symbols = options.reports.read_symbols()?;
@@ -32,6 +33,7 @@ pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<u8> {
     let run = Run {
         target: &layout.header.target,
         geometry,
+        behaviour: Behaviour::USUAL,
         stats: replayed.stats,
         findings: &replayed.findings,
         // Accesses are kept without the calls that they were made under.

@@ -14,7 +14,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
-use congruent_geometry::CacheGeometry;
 use congruent_wire::{Chain, FailureKind, Message, MuteRange, PROTOCOL, Record};
 use regex::bytes::Regex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -39,10 +38,8 @@ pub(crate) struct Plan {
     pub(crate) qemu: Vec<OsString>,
     /// The plugin.
     pub(crate) plugin: PathBuf,
-    /// The modelled cache.
-    pub(crate) geometry: CacheGeometry,
-    /// The modelled instruction cache, if fetches are judged.
-    pub(crate) icache: Option<CacheGeometry>,
+    /// The modelled caches.
+    pub(crate) caches: congruent_shadow::Config,
     /// Code whose maintenance is muted.
     pub(crate) mute: Vec<MuteRange>,
     /// Whether the guest's calls are followed.
@@ -87,8 +84,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
     let forward = events.clone();
     thread::spawn(move || signals.forever().all(|signal| forward.send(Event::Signal(signal)).is_ok()));
 
-    let link =
-        JudgeLink::open(plan.geometry, plan.icache, plan.mute, plan.backtraces, plan.wants_memory, plan.record, events.clone())?;
+    let link = JudgeLink::open(plan.caches, plan.mute, plan.backtraces, plan.wants_memory, plan.record, events.clone())?;
     let input = Input::take().context("cannot prepare the terminal for the guest's keys; redirect standard input")?;
     let mut qemu = start(&plan.qemu, plugin_option(&plan.plugin, link.config()), &input)?;
     if let (Input::Keys(keyboard), Some(stdin)) = (&input, qemu.stdin.take()) {

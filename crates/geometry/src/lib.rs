@@ -11,12 +11,14 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod behaviour;
 mod cache;
 mod mask;
 mod parse;
 mod preset;
 
 pub use address::{Frame, PhysAddr, VirtAddr};
+pub use behaviour::Behaviour;
 pub use cache::{CacheGeometry, Colour, GeometryError};
 pub use mask::ByteMask;
 pub use parse::ParseGeometryError;

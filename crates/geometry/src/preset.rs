@@ -1,14 +1,16 @@
 //! Caches of known cores, by the name people know them by.
 
-use crate::CacheGeometry;
+use crate::{Behaviour, CacheGeometry};
 
-/// A named cache shape and where the figures come from.
+/// A named cache and where the figures come from.
 #[derive(Clone, Copy, Debug)]
 pub struct Preset {
     /// The name as given on the command line.
     pub name: &'static str,
     /// The shape.
     pub geometry: CacheGeometry,
+    /// What it does beside that.
+    pub behaviour: Behaviour,
     /// The core, and the manual or code that states the shape.
     pub source: &'static str,
 }
@@ -24,7 +26,7 @@ const fn shape(size: u32, ways: u32, line: u32, write_back_unit: u32) -> CacheGe
 }
 
 const fn named(name: &'static str, geometry: CacheGeometry, source: &'static str) -> Preset {
-    Preset { name, geometry, source }
+    Preset { name, geometry, behaviour: Behaviour::USUAL, source }
 }
 
 const K: u32 = 1024;
@@ -56,6 +58,13 @@ pub const PRESETS: &[Preset] = &[
         shape(32 * K, 2, 32, 32),
         "SH7751R and SH7750R: operand cache of 32 KiB in two ways (SH7751 manual, section 4.1)",
     ),
+    Preset {
+        name: "arm926",
+        geometry: shape(16 * K, 4, 32, 16),
+        behaviour: Behaviour { write_allocate: false, virtual_tags: true, ..Behaviour::USUAL },
+        source: "ARM926EJ-S with 16 KiB, as QEMU's cache type register 0x1dd20d2 states it; virtual tags, two dirty bits per line, \
+                 filled by loads only (DDI 0198D, 4.1)",
+    },
 ];
 
 /// The preset of this name, ignoring case.
@@ -69,9 +78,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_preset_aliases_and_has_a_name_of_its_own() {
+    fn every_preset_can_hold_a_frame_twice_and_has_a_name_of_its_own() {
         for (i, a) in PRESETS.iter().enumerate() {
-            assert!(a.geometry.aliases(), "{}", a.name);
+            assert!(a.geometry.aliases() || a.behaviour.virtual_tags, "{}", a.name);
             assert!(PRESETS[..i].iter().all(|b| a.name != b.name), "{}", a.name);
         }
     }

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 
 use congruent_geometry::{CacheGeometry, Colour, PhysAddr, VirtAddr};
-use congruent_shadow::{Config, Finding, PageId, Shadow, Stats};
+use congruent_shadow::{Alias, Config, Finding, PageId, Shadow, Stats};
 use congruent_trace::file::{Filter, Footer, Header, Operation, Target, Writer};
 use congruent_trace::{AccessKind, Context, Event, Maintenance, Scope, Site};
 
@@ -51,14 +51,14 @@ impl Judge {
 
     /// See [`Shadow::quiet_load`]; not to be used while recording.
     #[inline(always)]
-    pub fn quiet_load(&mut self, page: PageId, colour: Colour, offset: u32, size: u32) -> bool {
-        self.shadow.quiet_load(page, colour, offset, size)
+    pub fn quiet_load(&mut self, page: PageId, alias: Alias, offset: u32, size: u32) -> bool {
+        self.shadow.quiet_load(page, alias, offset, size)
     }
 
     /// See [`Shadow::quiet_store`]; not to be used while recording.
     #[inline(always)]
-    pub fn quiet_store(&mut self, page: PageId, colour: Colour, offset: u32, size: u32, site: Site) -> bool {
-        self.shadow.quiet_store(page, colour, offset, size, site)
+    pub fn quiet_store(&mut self, page: PageId, alias: Alias, offset: u32, size: u32, site: Site) -> bool {
+        self.shadow.quiet_store(page, alias, offset, size, site)
     }
 
     /// See [`Shadow::set_context`].
@@ -156,6 +156,16 @@ impl Judge {
     /// See [`Shadow::knows`].
     pub fn knows(&self, frame: congruent_geometry::Frame) -> bool {
         self.shadow.knows(frame)
+    }
+
+    /// See [`Shadow::alias`].
+    pub fn alias(&mut self, page: PageId, vaddr: VirtAddr) -> Alias {
+        self.shadow.alias(page, vaddr)
+    }
+
+    /// See [`Shadow::alias_generation`].
+    pub fn alias_generation(&self) -> u64 {
+        self.shadow.alias_generation()
     }
 
     /// See [`Shadow::page`].

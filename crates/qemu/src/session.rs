@@ -10,7 +10,7 @@ use std::fs::File;
 use std::time::Instant;
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{CodeCache, Config as JudgeConfig, PageId, Stats};
+use congruent_shadow::{Config as JudgeConfig, PageId, Stats};
 use congruent_trace::file::{Header, Target as Operands, Validity};
 use congruent_trace::{AccessKind, Event, IndexForm, Scope, Site};
 use congruent_wire::{Config, FailureKind, Record};
@@ -87,6 +87,8 @@ pub struct Session {
     caller_unknown: bool,
     stopped: bool,
     geometry: CacheGeometry,
+    /// Whether the caches find lines by virtual addresses alone.
+    virtual_tags: bool,
     /// The instruction cache, if fetches are judged.
     code: Option<CacheGeometry>,
     cpu: Box<dyn Cpu>,
@@ -119,22 +121,17 @@ impl Session {
     /// A sentence that says why this guest cannot be checked in this QEMU, and what to do.
     pub fn new(api: Api, qemu_api: i32, target: &str, config: Config) -> Result<Self, String> {
         let cpu = cpu::of_target(target, &api)?;
-        let geometry = CacheGeometry::try_from(config.geometry).map_err(|error| format!("the geometry: {error}"))?;
+        let caches = JudgeConfig::try_from(config.caches).map_err(|error| format!("the caches: {error}"))?;
+        let geometry = caches.geometry;
         if geometry.page() < GRANULE {
             return Err(format!("pages of {} bytes are not supported; the smallest is {GRANULE}", geometry.page()));
         }
         let following = config.backtraces.then(|| Following::of(&*cpu)).flatten();
         let shapes = || vec![0; SHAPES].into_boxed_slice().try_into().map_err(|_| "out of memory");
-        if config.icache.is_some() && !cpu.follows_code_maintenance() {
+        if caches.code.is_some() && !cpu.follows_code_maintenance() {
             return Err(format!("instruction fetches of {target} guests cannot be judged; leave --icache out"));
         }
-        let code = config.icache.map(CacheGeometry::try_from).transpose();
-        let code = code.map_err(|error| format!("the geometry of the instruction cache: {error}"))?;
-        let mut caches = JudgeConfig::new(geometry).with_contexts(following.is_some());
-        if let Some(code) = code {
-            caches = caches.with_code(CodeCache::new(code)).map_err(|error| format!("the caches do not go together: {error}"))?;
-        }
-        let mut judge = Judge::new(caches);
+        let mut judge = Judge::new(caches.with_contexts(following.is_some()));
         if let Some(record) = &config.record {
             let path = record.file.display();
             let header = Header {
@@ -158,7 +155,8 @@ impl Session {
             caller_unknown: following.is_some(),
             stopped: false,
             geometry,
-            code,
+            virtual_tags: caches.behaviour().virtual_tags,
+            code: caches.code.map(|code| code.geometry),
             cpu,
             api,
             reader: Reader::new(api),
@@ -278,10 +276,10 @@ impl Session {
         let Some(shape) = self.known_shape(info) else { return false };
         let Some(target) = self.translations.find(vaddr) else { return self.is_harmless(vaddr, 1 << shape.size_shift) };
         let offset = target.offset | (vaddr % GRANULE);
-        let (page, colour, size) = (target.page, target.colour, 1 << shape.size_shift);
+        let (page, alias, size) = (target.page, target.alias, 1 << shape.size_shift);
         match shape.kind {
-            AccessKind::Load => self.judge.quiet_load(page, colour, offset, size),
-            AccessKind::Store => !self.caller_unknown && self.judge.quiet_store(page, colour, offset, size, site),
+            AccessKind::Load => self.judge.quiet_load(page, alias, offset, size),
+            AccessKind::Store => !self.caller_unknown && self.judge.quiet_store(page, alias, offset, size, site),
         }
     }
 
@@ -359,7 +357,7 @@ impl Session {
             let piece = size.min(GRANULE - vaddr % GRANULE);
             match self.reach(info, vaddr) {
                 Reached::Cached(page, offset) => {
-                    self.judge.access(kind, page, VirtAddr(vaddr.into()), offset, piece, site);
+                    self.judge.access(kind, page, self.cache_address(vaddr), offset, piece, site);
                 }
                 Reached::Uncached(paddr) => self.judge.bypass(&Event::Uncached { kind, paddr, size: piece, site }),
                 Reached::Harmless => self.harmless += 1,
@@ -391,7 +389,7 @@ impl Session {
             }
         };
         // SAFETY: as above.
-        if !unsafe { self.cpu.is_cached(vaddr, paddr, &mut self.reader) } {
+        if !unsafe { self.cpu.is_cached(self.cpu.modified(vaddr), paddr, &mut self.reader) } {
             if self.judge.knows(self.geometry.frame(paddr)) {
                 return Reached::Uncached(paddr);
             }
@@ -405,9 +403,19 @@ impl Session {
     fn remember(&mut self, vaddr: u32, paddr: PhysAddr) -> PageId {
         let page = self.page(paddr);
         let offset = self.geometry.page_offset(paddr.0);
-        let colour = self.geometry.colour(VirtAddr(vaddr.into()));
-        self.translations.remember(vaddr, page, colour, offset & !(GRANULE - 1));
+        let generation = self.judge.alias_generation();
+        let alias = self.judge.alias(page, self.cache_address(vaddr));
+        if self.judge.alias_generation() != generation {
+            // The alias of another page may have been given to this one.
+            self.translations.forget();
+        }
+        self.translations.remember(vaddr, page, alias, offset & !(GRANULE - 1));
         page
+    }
+
+    /// The virtual address that the caches see in place of this one.
+    fn cache_address(&self, vaddr: u32) -> VirtAddr {
+        VirtAddr(self.cpu.modified(vaddr).into())
     }
 
     /// An access to a device's registers: it may tell what the device does to memory.

@@ -7,8 +7,7 @@
 //! Remembered are cacheable memory and, apart from it, pages that only go past the cache to frames that nothing has reached through it: what
 //! happens there cannot matter until something does. Everything else is rare and takes the slow path each time.
 
-use congruent_geometry::Colour;
-use congruent_shadow::PageId;
+use congruent_shadow::{Alias, PageId};
 
 const PAGE_SHIFT: u32 = 12;
 /// What is remembered together, in bytes. No guest has smaller pages in use.
@@ -24,8 +23,8 @@ pub struct Translation {
     tag: u64,
     /// The shadow of the frame.
     pub page: PageId,
-    /// The colour of the virtual address.
-    pub colour: Colour,
+    /// What the judge knows the virtual page by: its colour, unless tags are virtual.
+    pub alias: Alias,
     /// Where the 4 KiB granule starts in the frame, for pages longer than that.
     pub offset: u32,
 }
@@ -70,8 +69,8 @@ impl Translations {
     }
 
     /// Remembers where the page of `vaddr` leads.
-    pub fn remember(&mut self, vaddr: u32, page: PageId, colour: Colour, offset: u32) {
+    pub fn remember(&mut self, vaddr: u32, page: PageId, alias: Alias, offset: u32) {
         let number = vaddr >> PAGE_SHIFT;
-        self.entries[number as usize % ENTRIES] = Translation { tag: self.generation | u64::from(number), page, colour, offset };
+        self.entries[number as usize % ENTRIES] = Translation { tag: self.generation | u64::from(number), page, alias, offset };
     }
 }

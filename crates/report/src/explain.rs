@@ -34,18 +34,26 @@ fn colour(colour: Option<u16>, otherwise: &str) -> String {
 pub(crate) fn explain(entry: &Entry) -> Explanation {
     let reader = function(&entry.consumer);
     let writer = entry.producer.as_ref().map_or_else(|| "an access that was not seen".to_owned(), function);
-    let here = colour(entry.consumer_colour, "this mapping");
+    let tagged = |place: Option<u16>| place.filter(|_| !entry.virtual_tags);
+    let here = colour(tagged(entry.consumer_colour), if entry.virtual_tags { "this virtual page" } else { "this mapping" });
     // The judge remembers a few writers of a line; where it had to merge two, the colour may be the wrong one's.
     let other_colour = entry.producer_colour.filter(|_| entry.producer_colour != entry.consumer_colour);
     let there = match entry.class {
-        HazardClass::ReadDirtyElsewhere | HazardClass::WriteUnderDirtyAlias => colour(other_colour, "another colour"),
+        HazardClass::ReadDirtyElsewhere | HazardClass::WriteUnderDirtyAlias => match entry.virtual_tags {
+            true => "another virtual page".to_owned(),
+            false => colour(other_colour, "another colour"),
+        },
+        _ if entry.virtual_tags => "a virtual page".to_owned(),
         _ => colour(entry.producer_colour, "some colour"),
     };
     let by_device = entry.producer.as_ref().is_some_and(|producer| producer.kind == PartyKindName::Dma);
     let uncached_writer = entry.producer.as_ref().is_some_and(|producer| !producer.cached);
     let (headline, why, missing) = match entry.class {
         HazardClass::ReadDirtyElsewhere => (
-            format!("{reader} may read old bytes; {writer} wrote newer ones through another colour"),
+            format!(
+                "{reader} may read old bytes; {writer} wrote newer ones through another {}",
+                if entry.virtual_tags { "address" } else { "colour" }
+            ),
             format!(
                 "the newer bytes were still dirty in the cache under {there}; the read went through {here}, which is filled from \
                  memory, and memory may still hold the older bytes"
@@ -84,7 +92,10 @@ pub(crate) fn explain(entry: &Entry) -> Explanation {
                 .to_owned(),
         ),
         HazardClass::WriteUnderDirtyAlias => (
-            format!("{reader} stores to bytes that {writer} left dirty under another colour"),
+            format!(
+                "{reader} stores to bytes that {writer} left dirty under another {}",
+                if entry.virtual_tags { "address" } else { "colour" }
+            ),
             format!(
                 "the same bytes are now dirty under {there} and under {here}; whichever line is evicted last decides what memory \
                  holds, so the older store can win"
@@ -160,7 +171,10 @@ pub(crate) fn past(entry: &Entry, past: &PastMaintenanceEntry) -> String {
         Maintenance::Invalidate => "invalidate",
         Maintenance::WriteBackInvalidate => "write back and invalidate",
     };
-    let aim = colour(past.colour, "by index or the whole cache");
+    let aim = match past.colour {
+        Some(_) if entry.virtual_tags => "by address".to_owned(),
+        place => colour(place, "by index or the whole cache"),
+    };
     let side = match past.side {
         Side::Data => "",
         Side::Instruction => " on the instruction side",
@@ -187,6 +201,8 @@ fn effect(entry: &Entry, past: &PastMaintenanceEntry) -> String {
         _ => "its effect has no name yet",
     };
     let but = match entry.class {
+        // Which virtual page it was aimed at is not told.
+        _ if entry.virtual_tags => None,
         HazardClass::ReadDirtyElsewhere
         | HazardClass::DmaReadStale
         | HazardClass::MixedAttributesRead

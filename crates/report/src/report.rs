@@ -2,7 +2,7 @@
 //!
 //! It holds every finding by site. Fields may be added to the schema; none is renamed or removed without a new schema name.
 
-use congruent_geometry::{CacheGeometry, VirtAddr};
+use congruent_geometry::{Behaviour, CacheGeometry, VirtAddr};
 use congruent_shadow::{Effect, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
 use congruent_trace::{Context, Maintenance, Site};
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,8 @@ pub struct Run<'a> {
     pub target: &'a str,
     /// The modelled cache.
     pub geometry: CacheGeometry,
+    /// What it does beside its shape.
+    pub behaviour: Behaviour,
     /// The judge's counters.
     pub stats: Stats,
     /// The judge's findings.
@@ -129,6 +131,9 @@ pub struct GeometryEntry {
     pub colours: u32,
     /// What is written back together.
     pub write_back_unit: u32,
+    /// What it does beside its shape; absent if that is the usual.
+    #[serde(default, skip_serializing_if = "Behaviour::is_usual")]
+    pub behaviour: Behaviour,
 }
 
 /// What was seen, in numbers.
@@ -165,6 +170,10 @@ pub struct Entry {
     pub consumer_colour: Option<u16>,
     /// The producer's colour; none for devices and uncached accesses.
     pub producer_colour: Option<u16>,
+    /// Whether the caches find lines by virtual addresses alone: then two addresses of one colour are no more the same place than any
+    /// two others. Absent if not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub virtual_tags: bool,
     /// The first occurrence.
     pub example: ExampleEntry,
     /// Maintenance on the line between producer and consumer of the example, oldest first.
@@ -278,7 +287,7 @@ impl Report {
             (None, []) => Verdict::Clean,
             (None, _) => Verdict::Findings,
         };
-        let names = Names { target: run.target, chains: run.chains, symbols };
+        let names = Names { target: run.target, virtual_tags: run.behaviour.virtual_tags, chains: run.chains, symbols };
         let mut findings: Vec<Entry> = run.findings.iter().map(|finding| names.entry(finding)).collect();
         findings.sort_by_cached_key(importance);
         Self {
@@ -286,7 +295,7 @@ impl Report {
             verdict,
             incomplete_because,
             target: run.target.to_owned(),
-            geometry: run.geometry.into(),
+            geometry: GeometryEntry::of(run.geometry, run.behaviour),
             muted: run.muted.clone(),
             symbols: !symbols.is_empty(),
             stats: run.stats.into(),
@@ -329,6 +338,7 @@ fn nothing_cached(run: &Run<'_>) -> String {
 
 struct Names<'a> {
     target: &'a str,
+    virtual_tags: bool,
     chains: &'a Chains,
     symbols: &'a Symbols,
 }
@@ -343,6 +353,7 @@ impl Names<'_> {
             producer: producer.as_ref().map(|producer| self.party(producer, contexts.producer)),
             consumer_colour: consumer.colour,
             producer_colour: producer.and_then(|producer| producer.colour),
+            virtual_tags: self.virtual_tags,
             example: ExampleEntry {
                 vaddr: example.vaddr.map(|VirtAddr(address)| Address(address)),
                 paddr: Address(example.paddr.0),
@@ -404,8 +415,10 @@ impl Names<'_> {
     }
 }
 
-impl From<CacheGeometry> for GeometryEntry {
-    fn from(cache: CacheGeometry) -> Self {
+impl GeometryEntry {
+    /// The entry of a data cache of this shape that behaves so.
+    #[must_use]
+    pub fn of(cache: CacheGeometry, behaviour: Behaviour) -> Self {
         Self {
             size: cache.size(),
             ways: cache.ways(),
@@ -413,6 +426,7 @@ impl From<CacheGeometry> for GeometryEntry {
             page: cache.page(),
             colours: cache.colours(),
             write_back_unit: cache.write_back_unit(),
+            behaviour,
         }
     }
 }

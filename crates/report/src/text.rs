@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
+use congruent_geometry::Behaviour;
+
 use crate::Address;
 use crate::explain::{class_name, explain, past};
 use crate::group::{Group, device, groups};
@@ -249,14 +251,25 @@ pub(crate) fn doing(party: &PartyEntry, colour: Option<u16>) -> String {
 /// The cache in a few words.
 pub(crate) fn geometry(cache: &GeometryEntry) -> String {
     let size = |bytes: u32| if bytes.is_multiple_of(1024) { format!("{} KiB", bytes / 1024) } else { format!("{bytes} bytes") };
-    format!(
+    let Behaviour { write_through, write_allocate, speculative, virtual_tags } = cache.behaviour;
+    let colours = amount(cache.colours.into(), "colour", "colours");
+    let mut text = format!(
         "{}, {}, {}-byte lines, {} pages: {}",
         size(cache.size),
         amount(cache.ways.into(), "way", "ways"),
         cache.line,
         size(cache.page),
-        amount(cache.colours.into(), "colour", "colours")
-    )
+        if virtual_tags { "virtual tags" } else { &colours }
+    );
+    for (unusual, name) in
+        [(write_through, "written through"), (!write_allocate, "filled by loads only"), (speculative, "filled at any moment")]
+    {
+        if unusual {
+            text += ", ";
+            text += name;
+        }
+    }
+    text
 }
 
 pub(crate) fn place(symbol: Option<&str>, pc: Address) -> String {

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use congruent_geometry::{CacheGeometry, VirtAddr};
+use congruent_geometry::{Behaviour, CacheGeometry, VirtAddr};
 
 /// What the judge is to assume. Made with [`Config::new`]; fields may be added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,6 +173,34 @@ impl Config {
             return Err(ConfigError::VirtualTags);
         }
         Ok(Self { virtual_tags: Some(tags), ..self })
+    }
+
+    /// The same, with a data cache that behaves so. Virtual tags are those that no address space is part of.
+    ///
+    /// # Errors
+    /// As [`speculating`](Self::speculating) and [`with_virtual_tags`](Self::with_virtual_tags).
+    pub const fn behaving(self, behaviour: Behaviour) -> Result<Self, ConfigError> {
+        let plain = Self { writes_through: behaviour.write_through, write_allocate: behaviour.write_allocate, ..self };
+        let tagged = match behaviour.virtual_tags {
+            true => plain.with_virtual_tags(VirtualTags::Untagged),
+            false => Ok(Self { virtual_tags: None, ..plain }),
+        };
+        match tagged {
+            Ok(tagged) if behaviour.speculative => tagged.speculating(),
+            Ok(tagged) => Ok(Self { speculative: false, ..tagged }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How the data cache behaves.
+    #[must_use]
+    pub const fn behaviour(&self) -> Behaviour {
+        Behaviour {
+            write_through: self.writes_through,
+            write_allocate: self.write_allocate,
+            speculative: self.speculative,
+            virtual_tags: self.virtual_tags.is_some(),
+        }
     }
 
     /// Whether the data cache may fill lines that nobody asked for.

@@ -6,16 +6,17 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
-use congruent_geometry::{CacheGeometry, GeometryError};
-use congruent_shadow::{Finding, Stats};
+use congruent_geometry::{Behaviour, CacheGeometry, GeometryError};
+use congruent_shadow::{CodeCache, Config as JudgeConfig, ConfigError, Finding, Stats};
 use congruent_trace::{Context, Site};
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol; both sides must have the same.
-pub const PROTOCOL: u32 = 2;
+pub const PROTOCOL: u32 = 3;
 
 /// A cache geometry in numbers: bytes, except `ways`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -49,6 +50,55 @@ impl TryFrom<Geometry> for CacheGeometry {
 
     fn try_from(shape: Geometry) -> Result<Self, GeometryError> {
         Self::with_page(shape.size, shape.ways, shape.line, shape.page)?.with_write_back_unit(shape.write_back_unit)
+    }
+}
+
+/// The modelled caches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Caches {
+    /// The shape of the level-1 data cache.
+    pub data: Geometry,
+    /// What it does beside that.
+    pub behaviour: Behaviour,
+    /// The level-1 instruction cache, if fetches are to be judged.
+    pub code: Option<Geometry>,
+}
+
+impl From<JudgeConfig> for Caches {
+    fn from(config: JudgeConfig) -> Self {
+        Self { data: config.geometry.into(), behaviour: config.behaviour(), code: config.code.map(|code| code.geometry.into()) }
+    }
+}
+
+/// Why caches cannot be judged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CachesError {
+    /// One of them cannot be.
+    Shape(GeometryError),
+    /// Not together, or not so.
+    Judge(ConfigError),
+}
+
+impl fmt::Display for CachesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shape(error) => error.fmt(f),
+            Self::Judge(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for CachesError {}
+
+impl TryFrom<Caches> for JudgeConfig {
+    type Error = CachesError;
+
+    fn try_from(caches: Caches) -> Result<Self, CachesError> {
+        let data = caches.data.try_into().map_err(CachesError::Shape)?;
+        let config = Self::new(data).behaving(caches.behaviour).map_err(CachesError::Judge)?;
+        let Some(code) = caches.code else { return Ok(config) };
+        let code = CodeCache::new(code.try_into().map_err(CachesError::Shape)?);
+        config.with_code(code).map_err(CachesError::Judge)
     }
 }
 
@@ -97,11 +147,8 @@ pub struct Config {
     pub protocol: u32,
     /// The Unix socket that the program listens on.
     pub socket: PathBuf,
-    /// The modelled level-1 data cache.
-    pub geometry: Geometry,
-    /// The modelled level-1 instruction cache, if fetches are to be judged.
-    #[serde(default)]
-    pub icache: Option<Geometry>,
+    /// The modelled caches.
+    pub caches: Caches,
     /// Code whose maintenance is muted.
     #[serde(default)]
     pub mute: Vec<MuteRange>,

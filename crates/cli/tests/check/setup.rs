@@ -12,6 +12,7 @@ pub const TESTS: &[Test] = tests![
     the_plugin_is_looked_for_where_it_should_be,
     a_command_that_cannot_be_started_is_named,
     muted_names_reach_the_plugin_as_addresses,
+    what_a_cache_does_beside_its_shape_reaches_plugin_and_report,
     the_private_directory_is_private,
     a_temporary_directory_with_a_comma_is_no_trap,
     a_temporary_directory_too_deep_for_sockets_is_named,
@@ -26,6 +27,12 @@ fn wrong_options_are_named_with_the_remedy() {
         (&["check", "--dcache", "z80"], "--dcache z80: expected SIZE,WAYS,LINE"),
         (&["check", "--dcache", "48K,4,32"], "cache size must be a power of two"),
         (&["check", "--dcache", "p5600"], "write it after `--`"),
+        (
+            &["check", "--dcache", "p5600", "--speculative", "--", "x"],
+            "judged for data caches without aliases, and this one has 2 colours; give it ways no larger than a page",
+        ),
+        (&["check", "--dcache", "arm926", "--speculative", "--", "x"], "judged without speculative fills"),
+        (&["check", "--dcache", "arm926", "--record", "r", "--", "x"], "write-back caches with physical tags only"),
         (&["check", "--dcache", "p5600", "--until", "(", "--", "x"], "--until: `(` is not a regular expression: unclosed group"),
         (&["check", "--dcache", "p5600", "--until", "", "--", "x"], "an empty expression"),
         (&["check", "--dcache", "p5600", "--mute", "memcpy", "--", "x"], "add --symbols"),
@@ -116,6 +123,28 @@ fn muted_names_reach_the_plugin_as_addresses() {
     assert!(ran.stdout.contains(&ranges), "{ran:?}");
     let report = place.read("report");
     assert!(report.contains("muted       copy_user_highpage, 0x80000180 (0 operations made to do nothing)"), "{report}");
+}
+
+fn what_a_cache_does_beside_its_shape_reaches_plugin_and_report() {
+    for (options, plugin, report) in [
+        (&[][..], "write_through: false, write_allocate: true, speculative: false, virtual_tags: false", "2 colours\n"),
+        (
+            &["--write-through", "--no-write-allocate"],
+            "write_through: true, write_allocate: false, speculative: false, virtual_tags: false",
+            "2 colours, written through, filled by loads only\n",
+        ),
+        (
+            &["--virtual-tags"],
+            "write_through: false, write_allocate: true, speculative: false, virtual_tags: true",
+            "4 KiB pages: virtual tags\n",
+        ),
+    ] {
+        let place = Place::new();
+        let ran = place.check(&[&["-o", "report"], options].concat(), &["hello", "print-config", "final"]);
+        assert!(ran.stdout.contains(plugin), "{options:?}: {ran:?}");
+        let text = place.read("report");
+        assert!(text.contains(report), "{options:?}: {text}");
+    }
 }
 
 fn the_private_directory_is_private() {

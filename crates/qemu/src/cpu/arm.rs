@@ -135,6 +135,10 @@ impl Cpu for Arm {
         arm::INDEX.scope(geometry, operand)
     }
 
+    fn modified(&self, vaddr: u32) -> u32 {
+        self.control.modified(vaddr)
+    }
+
     unsafe fn resolve(&mut self, vaddr: u32, _api: &Api, reader: &mut Reader) -> Option<PhysAddr> {
         // SAFETY: by the trait's contract.
         unsafe { self.walk(vaddr, reader) }.map(|mapping| PhysAddr(mapping.paddr.into()))

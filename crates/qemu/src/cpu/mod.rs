@@ -133,13 +133,19 @@ pub trait Cpu {
         false
     }
 
-    /// The physical address of a maintenance operand, `None` if it is not mapped.
+    /// The address that tables and caches see in place of one that a program uses: the *modified* virtual address, which operands of
+    /// maintenance are already.
+    fn modified(&self, vaddr: u32) -> u32 {
+        vaddr
+    }
+
+    /// The physical address of a modified virtual address, `None` if it is not mapped.
     ///
     /// # Safety
     /// See the trait.
     unsafe fn resolve(&mut self, vaddr: u32, api: &Api, reader: &mut Reader) -> Option<PhysAddr>;
 
-    /// Whether memory is cached at this address, which leads to `paddr` now.
+    /// Whether memory is cached at this modified virtual address, which leads to `paddr` now.
     ///
     /// # Safety
     /// See the trait.

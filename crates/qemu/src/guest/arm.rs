@@ -107,6 +107,7 @@ pub fn control_write(word: u32) -> Option<(ControlRegister, u8)> {
         (2, 0, 2) => ControlRegister::Ttbcr,
         (10, 2, 0) => ControlRegister::Prrr,
         (10, 2, 1) => ControlRegister::Nmrr,
+        (13, 0, 0) => ControlRegister::Process,
         _ => return None,
     };
     Some((register, (word >> 12 & 15) as u8))
@@ -242,6 +243,8 @@ mod tests {
             (2, 0, 0, Some(Ttbr0)),
             (2, 0, 1, Some(Ttbr1)),
             (2, 0, 2, Some(Ttbcr)),
+            (13, 0, 0, Some(Process)),
+            (13, 0, 1, None),
             (8, 7, 0, None),
         ] {
             assert_eq!(control_write(mcr(crn, crm, op2)), expected.map(|register| (register, 3)), "c{crn}, c{crm}, {op2}");

@@ -22,11 +22,13 @@ pub struct Control {
     pub prrr: u32,
     /// Normal memory remap: the cache policies behind each.
     pub nmrr: u32,
+    /// The process of the fast context switch extension, in the seven top bits.
+    pub process: u32,
 }
 
 impl Default for Control {
     fn default() -> Self {
-        Self { sctlr: 0, ttbr0: 0, ttbr1: 0, ttbcr: 0, prrr: 0x0009_8aa4, nmrr: 0x44e0_48e0 }
+        Self { sctlr: 0, ttbr0: 0, ttbr1: 0, ttbcr: 0, prrr: 0x0009_8aa4, nmrr: 0x44e0_48e0, process: 0 }
     }
 }
 
@@ -45,6 +47,8 @@ pub enum ControlRegister {
     Prrr,
     /// Normal memory remap.
     Nmrr,
+    /// Process of the fast context switch extension.
+    Process,
 }
 
 const MMU: u32 = 1 << 0;
@@ -73,10 +77,17 @@ impl Control {
             ControlRegister::Ttbcr => &mut self.ttbcr,
             ControlRegister::Prrr => &mut self.prrr,
             ControlRegister::Nmrr => &mut self.nmrr,
+            ControlRegister::Process => &mut self.process,
         }
     }
 
-    /// Translates `vaddr` through tables that `word` reads from physical memory; `None` if it is not mapped.
+    /// The address that tables and caches see in place of `vaddr`: the lowest 32 MiB are those of the current process (DDI 0100I, B8).
+    pub fn modified(self, vaddr: u32) -> u32 {
+        const PROCESS: u32 = 0xfe00_0000;
+        if vaddr & PROCESS == 0 { vaddr | self.process & PROCESS } else { vaddr }
+    }
+
+    /// Translates `vaddr`, a modified virtual address, through tables that `word` reads from physical memory; `None` if it is not mapped.
     pub fn walk(self, vaddr: u32, mut word: impl FnMut(u32) -> Option<u32>) -> Option<Mapping> {
         if self.sctlr & MMU == 0 {
             // Without translation every data access is uncached (DDI 0100I, B4.2.3).
@@ -174,8 +185,15 @@ mod tests {
     use std::collections::HashMap;
 
     const TABLE: u32 = 0x4000;
-    const V6: Control =
-        Control { sctlr: MMU | DATA_CACHE | EXTENDED_TABLES, ttbr0: TABLE | 0x48, ttbr1: 0, ttbcr: 0, prrr: 0, nmrr: 0 };
+    const V6: Control = Control {
+        sctlr: MMU | DATA_CACHE | EXTENDED_TABLES,
+        ttbr0: TABLE | 0x48,
+        ttbr1: 0,
+        ttbcr: 0,
+        prrr: 0,
+        nmrr: 0,
+        process: 0,
+    };
 
     fn walk(control: Control, vaddr: u32, memory: &[(u32, u32)]) -> Option<Mapping> {
         let memory: HashMap<u32, u32> = memory.iter().copied().collect();
@@ -210,6 +228,15 @@ mod tests {
         let high = (0x8000 + 0x801 * 4, 0x0080_000e);
         assert_eq!(walk(control, 0x0010_0000, &[low, high]).unwrap().paddr, 0x0070_0000);
         assert_eq!(walk(control, 0x8010_0000, &[low, high]).unwrap().paddr, 0x0080_0000);
+    }
+
+    #[test]
+    fn the_lowest_addresses_are_those_of_the_current_process() {
+        let control = Control { process: 0x0600_0000, ..V6 };
+        for (vaddr, modified) in [(0x0000_1234, 0x0600_1234), (0x01ff_ffff, 0x07ff_ffff), (0x0200_0000, 0x0200_0000)] {
+            assert_eq!(control.modified(vaddr), modified);
+            assert_eq!(V6.modified(vaddr), vaddr);
+        }
     }
 
     #[test]

@@ -68,17 +68,18 @@ impl Session {
             (target.page, target.offset | (vaddr % GRANULE))
         } else {
             // SAFETY: called from a block's callback.
-            let Some(paddr) = (unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) }) else {
+            let modified = self.cpu.modified(vaddr);
+            let Some(paddr) = (unsafe { self.cpu.resolve(modified, &self.api, &mut self.reader) }) else {
                 self.untranslated += 1;
                 return;
             };
             // SAFETY: as above.
-            if !unsafe { self.cpu.is_cached(vaddr, paddr, &mut self.reader) } {
+            if !unsafe { self.cpu.is_cached(modified, paddr, &mut self.reader) } {
                 return self.fetch_past_cache(vaddr, paddr, size, site);
             }
             (self.remember(vaddr, paddr), self.geometry.page_offset(paddr.0))
         };
-        self.judge.fetch(page, VirtAddr(vaddr.into()), offset, size, site);
+        self.judge.fetch(page, self.cache_address(vaddr), offset, size, site);
     }
 
     /// Memory is all that such a fetch sees, as an uncached load does.

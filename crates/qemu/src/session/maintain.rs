@@ -3,7 +3,7 @@
 //! Guarantees: what an instruction covers is told to the judge line by line, in the order of its addresses; an operand that leads
 //! nowhere is counted. Not here: what the words mean (`guest/`).
 
-use congruent_geometry::{CacheGeometry, VirtAddr};
+use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_trace::file::Target as Operands;
 use congruent_trace::{IndexForm, Maintenance, Scope, Site};
 
@@ -157,14 +157,15 @@ impl Session {
             (target.page, target.offset | (vaddr % GRANULE))
         } else {
             // SAFETY: by this function's contract.
-            let Some(paddr) = (unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) }) else { return };
+            let modified = self.cpu.modified(vaddr);
+            let Some(paddr) = (unsafe { self.cpu.resolve(modified, &self.api, &mut self.reader) }) else { return };
             // SAFETY: as above.
-            if !unsafe { self.cpu.is_cached(vaddr, paddr, &mut self.reader) } {
+            if !unsafe { self.cpu.is_cached(modified, paddr, &mut self.reader) } {
                 return;
             }
-            (self.page(paddr), self.geometry.page_offset(paddr.0))
+            (self.remember(vaddr, paddr), self.geometry.page_offset(paddr.0))
         };
-        self.judge.prefetch(page, VirtAddr(vaddr.into()), offset, site);
+        self.judge.prefetch(page, self.cache_address(vaddr), offset, site);
     }
 
     /// The cache of this side, if it is judged.
@@ -176,8 +177,14 @@ impl Session {
     }
 
     fn maintain_line(&mut self, side: Side, vaddr: u32, site: Site, muted: bool) {
-        // SAFETY: called from execution callbacks only.
-        match unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) } {
+        let paddr = if self.virtual_tags {
+            // The address itself is compared with the tags, whether it is mapped or not, and the judge does not look at where it leads.
+            Some(PhysAddr(vaddr.into()))
+        } else {
+            // SAFETY: called from execution callbacks only.
+            unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) }
+        };
+        match paddr {
             Some(paddr) => self.maintain(side, Scope::Line { vaddr: VirtAddr(vaddr.into()), paddr }, site, muted),
             None => self.untranslated += 1,
         }

@@ -1,6 +1,6 @@
 //! The run that the tests of this folder report on: one finding of each class, with names for the kernel's code.
 
-use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr, preset};
+use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr, preset};
 use congruent_report::{Chains, Outcome, Report, Run, Symbols};
 use congruent_shadow::{Contexts, Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
 use congruent_trace::{Context, Maintenance, Site};
@@ -43,7 +43,20 @@ pub fn report(findings: &[Finding], outcome: Outcome, muted: &[&str], symbols: &
     ];
     let muted: Vec<String> = muted.iter().map(|site| (*site).to_owned()).collect();
     let stats = Stats { muted: if muted.is_empty() { 0 } else { 812 }, ..STATS };
-    Report::new(&Run { target: "mipsel", geometry: p5600(), stats, findings, chains: &chains(), limits, muted, outcome }, symbols)
+    Report::new(
+        &Run {
+            target: "mipsel",
+            geometry: p5600(),
+            behaviour: Behaviour::USUAL,
+            stats,
+            findings,
+            chains: &chains(),
+            limits,
+            muted,
+            outcome,
+        },
+        symbols,
+    )
 }
 
 /// The call chains that the findings of [`one_of_each`] name.

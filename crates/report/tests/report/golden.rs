@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use congruent_geometry::Behaviour;
 use congruent_report::{Chains, Outcome, Report, Run, SCHEMA, Symbols, TextOptions, Verdict};
 use congruent_shadow::{HazardClass, PartyKind, Stats};
 use serde_json::{Value, json};
@@ -55,6 +56,7 @@ fn a_run_without_cached_accesses_proves_nothing() {
     let run = Run {
         target: "mips",
         geometry: p5600(),
+        behaviour: Behaviour::USUAL,
         stats,
         chains: &Chains::default(),
         findings: &[],

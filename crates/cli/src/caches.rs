@@ -1,0 +1,88 @@
+//! The caches that a check assumes, from the words that name them: shapes, presets, and what a data cache does beside its shape.
+//!
+//! Guarantees: what the plugin would refuse is refused here, before QEMU is started. Not here: which shapes can be (`geometry`), and which
+//! caches can be judged together (`shadow`).
+
+use anyhow::{anyhow, bail};
+use congruent_geometry::{Behaviour, CacheGeometry, PRESETS, preset};
+use congruent_shadow::{CodeCache, Config};
+
+/// The caches of `check`, as they were given.
+#[derive(clap::Args)]
+pub(crate) struct CacheOptions {
+    /// The modelled level-1 data cache: SIZE,WAYS,LINE such as 32K,4,32, or a preset's name such as p5600, which also stands for
+    /// how that core's cache behaves
+    #[arg(long, value_name = "GEOMETRY")]
+    pub(crate) dcache: Option<String>,
+    /// The modelled level-1 instruction cache: SIZE,WAYS,LINE. Without it, instruction fetches are not judged
+    #[arg(long, value_name = "GEOMETRY")]
+    pub(crate) icache: Option<String>,
+    #[command(flatten)]
+    pub(crate) behaviour: BehaviourOptions,
+}
+
+/// How the data cache behaves, as it was given.
+#[derive(clap::Args, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub(crate) struct BehaviourOptions {
+    /// The data cache writes stores to memory at once (write-through), so that only stale copies remain
+    #[arg(long)]
+    write_through: bool,
+    /// A store that misses the data cache goes to memory and fills nothing
+    #[arg(long)]
+    no_write_allocate: bool,
+    /// The core may fill a line of the data cache at any moment, not only when it is accessed: invalidating a buffer before a device
+    /// writes it is not enough then. For caches without aliases
+    #[arg(long)]
+    speculative: bool,
+    /// The caches find their lines by virtual addresses alone (VIVT): every two addresses of a frame alias, and an address may hit
+    /// what it stood for before
+    #[arg(long)]
+    virtual_tags: bool,
+}
+
+impl CacheOptions {
+    /// What the judge is to assume.
+    ///
+    /// # Errors
+    /// One line that lists the presets, or says what cannot be.
+    pub(crate) fn config(&self) -> anyhow::Result<Config> {
+        let data = data(self.dcache.as_deref())?;
+        let config =
+            Config::new(data.geometry).behaving(self.behaviour.over(data.behaviour)).map_err(|error| anyhow!("{error}"))?;
+        let Some(text) = &self.icache else { return Ok(config) };
+        let code: CacheGeometry = text.parse().map_err(|error| anyhow!("--icache {text}: {error}"))?;
+        config.with_code(CodeCache::new(code)).map_err(|error| anyhow!("--icache {text}: {error}"))
+    }
+}
+
+impl BehaviourOptions {
+    /// With what was asked for beside what the preset says.
+    pub(crate) fn over(self, known: Behaviour) -> Behaviour {
+        Behaviour {
+            write_through: known.write_through || self.write_through,
+            write_allocate: known.write_allocate && !self.no_write_allocate,
+            speculative: known.speculative || self.speculative,
+            virtual_tags: known.virtual_tags || self.virtual_tags,
+        }
+    }
+}
+
+/// A data cache by its name or its figures.
+pub(crate) struct DataCache {
+    pub(crate) geometry: CacheGeometry,
+    pub(crate) behaviour: Behaviour,
+}
+
+/// The cache that `--dcache` names.
+///
+/// # Errors
+/// One line that lists the presets, or says what cannot be.
+pub(crate) fn data(text: Option<&str>) -> anyhow::Result<DataCache> {
+    let Some(text) = text else {
+        let names: Vec<&str> = PRESETS.iter().map(|preset| preset.name).collect();
+        bail!("no cache given; add --dcache SIZE,WAYS,LINE such as 32K,4,32, or one of {}", names.join(", "));
+    };
+    let geometry = text.parse().map_err(|error| anyhow!("--dcache {text}: {error}"))?;
+    Ok(DataCache { geometry, behaviour: preset(text).map_or(Behaviour::USUAL, |preset| preset.behaviour) })
+}
