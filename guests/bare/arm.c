@@ -58,8 +58,11 @@ static u32 padding_and_pages[512] __attribute__((aligned(2048)));
 #define clean_invalidate_by_way(address) every_way(c14, 2, address)
 #define clean_one_way(address) c7(c10, 2, address_of_way(address, 1u))
 #define good_write_back(address) clean_invalidate_line(address)
+#define drop_code(address) c7(c5, 1, address)
+#define OWN_CODE(code) __asm__ volatile("b 2f\n\t.balign 64\n1:\tbx lr\n\t.balign 64\n2:\tadr %0, 1b" : "=r"(code))
 
 CASES_OF_ACCESSES
+CASES_OF_CODE
 CASES_OF_LINE_OPERATION(clean_line, clean, stale)
 CASES_OF_LINE_OPERATION(invalidate_line, stale, clean)
 CASES_OF_LINE_OPERATION(clean_invalidate_line, clean, clean)

@@ -35,6 +35,8 @@ extern const struct named_case __start_cases[], __stop_cases[];
 /* Accesses that the compiler neither merges nor moves. */
 #define STORE(address) (*(volatile u32 *)(address) = NEWEST)
 #define LOAD(address) (*(volatile u32 *)(address))
+#define REWRITE(address) (*(volatile u32 *)(address) = LOAD(address))
+#define CALL(address) ((void (*)(void))(address))()
 
 /*
  * The cases of one maintenance operation on one line, `op(address)`. `written` is `clean` if it brings dirty bytes to memory, `dropped` is
@@ -115,7 +117,91 @@ extern const struct named_case __start_cases[], __stop_cases[];
 		STORE(frame->uncached);                                                                                            \
 		return NEWEST;                                                                                                     \
 	}                                                                                                                          \
-	CASE(clean_uncached_store_then_first_load) { STORE(frame->uncached); return LOAD(frame->a); }
+	CASE(clean_uncached_store_then_first_load) { STORE(frame->uncached); return LOAD(frame->a); }                              \
+	CASE(clean_store_after_write_back_of_alias)                                                                                \
+	{                                                                                                                          \
+		STORE(frame->a);                                                                                                   \
+		good_write_back(frame->a);                                                                                         \
+		STORE(frame->b);                                                                                                   \
+		return NEWEST;                                                                                                     \
+	}                                                                                                                          \
+	CASE(clean_uncached_store_after_write_back)                                                                                \
+	{                                                                                                                          \
+		STORE(frame->a);                                                                                                   \
+		good_write_back(frame->a);                                                                                         \
+		STORE(frame->uncached);                                                                                            \
+		return NEWEST;                                                                                                     \
+	}                                                                                                                          \
+	CASE(stale_neighbour_of_a_store_to_an_old_copy)                                                                            \
+	{                                                                                                                          \
+		LOAD(frame->b);                                                                                                    \
+		STORE(frame->a);                                                                                                   \
+		good_write_back(frame->a);                                                                                         \
+		STORE(frame->b + 4); /* b is dirty here and old there: its write-back puts the old bytes over the newer ones */    \
+		return LOAD(frame->a);                                                                                             \
+	}                                                                                                                          \
+	CASE(clean_neighbour_of_a_store_after_dropping_the_old_copy)                                                               \
+	{                                                                                                                          \
+		LOAD(frame->b);                                                                                                    \
+		STORE(frame->a);                                                                                                   \
+		good_write_back(frame->a);                                                                                         \
+		good_write_back(frame->b);                                                                                         \
+		STORE(frame->b + 4);                                                                                               \
+		return LOAD(frame->a);                                                                                             \
+	}
+
+/*
+ * The cases of code that is stored to. `OWN_CODE(code)` makes a subroutine inside of the case, in a line of its own, and gives its address.
+ * Storing what is there already makes newer bytes for a judge and none for the processor. `drop_code` takes a line out of the instruction
+ * cache.
+ */
+#define CASES_OF_CODE                                                                                                              \
+	CASE(stale_fetch_of_dirty_code)                                                                                            \
+	{                                                                                                                          \
+		char *code;                                                                                                        \
+                                                                                                                                   \
+		(void)frame;                                                                                                       \
+		OWN_CODE(code);                                                                                                    \
+		REWRITE(code);                                                                                                     \
+		CALL(code);                                                                                                        \
+		return NEWEST;                                                                                                     \
+	}                                                                                                                          \
+	CASE(clean_fetch_after_write_back)                                                                                         \
+	{                                                                                                                          \
+		char *code;                                                                                                        \
+                                                                                                                                   \
+		(void)frame;                                                                                                       \
+		OWN_CODE(code);                                                                                                    \
+		REWRITE(code);                                                                                                     \
+		good_write_back(code);                                                                                             \
+		CALL(code);                                                                                                        \
+		return NEWEST;                                                                                                     \
+	}                                                                                                                          \
+	CASE(stale_fetch_of_old_copy)                                                                                              \
+	{                                                                                                                          \
+		char *code;                                                                                                        \
+                                                                                                                                   \
+		(void)frame;                                                                                                       \
+		OWN_CODE(code);                                                                                                    \
+		CALL(code);                                                                                                        \
+		REWRITE(code);                                                                                                     \
+		good_write_back(code);                                                                                             \
+		CALL(code);                                                                                                        \
+		return NEWEST;                                                                                                     \
+	}                                                                                                                          \
+	CASE(clean_fetch_after_dropping_the_old_copy)                                                                              \
+	{                                                                                                                          \
+		char *code;                                                                                                        \
+                                                                                                                                   \
+		(void)frame;                                                                                                       \
+		OWN_CODE(code);                                                                                                    \
+		CALL(code);                                                                                                        \
+		REWRITE(code);                                                                                                     \
+		good_write_back(code);                                                                                             \
+		drop_code(code);                                                                                                   \
+		CALL(code);                                                                                                        \
+		return NEWEST;                                                                                                     \
+	}
 
 /* What a board provides. */
 void print_letter(char letter);

@@ -39,6 +39,25 @@ pub enum HazardClass {
     WriteHomonym,
 }
 
+impl HazardClass {
+    /// Every class.
+    pub const ALL: [Self; 13] = [
+        Self::ReadDirtyElsewhere,
+        Self::ReadStaleCopy,
+        Self::ReadLost,
+        Self::ClobberedNeighbour,
+        Self::WriteUnderDirtyAlias,
+        Self::DmaReadStale,
+        Self::DmaWriteUnderDirty,
+        Self::MixedAttributesRead,
+        Self::MixedAttributesWrite,
+        Self::FetchDirty,
+        Self::FetchStaleCopy,
+        Self::ReadHomonym,
+        Self::WriteHomonym,
+    ];
+}
+
 /// What kind of access a party of a finding made.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
@@ -182,6 +201,34 @@ mod maintenance_name {
             "invalidate" => Ok(Maintenance::Invalidate),
             "write-back-invalidate" => Ok(Maintenance::WriteBackInvalidate),
             other => Err(D::Error::custom(format_args!("unknown maintenance {other:?}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HazardClass::{self, *};
+
+    #[test]
+    fn every_class_is_listed_once_and_in_its_place() {
+        for (place, class) in HazardClass::ALL.into_iter().enumerate() {
+            // Whoever adds a class is stopped here by the compiler: it belongs into `ALL` as well.
+            let own_place = match class {
+                ReadDirtyElsewhere => 0,
+                ReadStaleCopy => 1,
+                ReadLost => 2,
+                ClobberedNeighbour => 3,
+                WriteUnderDirtyAlias => 4,
+                DmaReadStale => 5,
+                DmaWriteUnderDirty => 6,
+                MixedAttributesRead => 7,
+                MixedAttributesWrite => 8,
+                FetchDirty => 9,
+                FetchStaleCopy => 10,
+                ReadHomonym => 11,
+                WriteHomonym => 12,
+            };
+            assert_eq!(place, own_place);
         }
     }
 }

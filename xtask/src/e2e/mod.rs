@@ -1,5 +1,6 @@
 //! Runs guests under `congruent check` and holds what it says against the table.
 
+mod classes;
 mod table;
 mod verdict;
 
@@ -12,6 +13,7 @@ use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
 
 use crate::guests::console::Console;
 use crate::guests::machine::{Boot, Qemu};
@@ -94,8 +96,10 @@ impl Run {
         let programs = if let Load::Linux { programs, .. } = self.load { programs } else { "" };
         console.check(programs).with_context(|| format!("see {}", said.display()))?;
         let cases: Vec<&str> = console.results().filter_map(|line| line.strip_prefix("PASS ")).collect();
-        let verdict = judge(&serde_json::from_str(&report)?, output.status.code(), &cases, self.expect, self.callers);
-        if let Some(complaint) = verdict.complaint {
+        let report: Value = serde_json::from_str(&report)?;
+        let verdict = judge(&report, output.status.code(), &cases, self.expect, self.callers);
+        let findings = report["findings"].as_array().map_or(&[][..], Vec::as_slice);
+        if let Some(complaint) = verdict.complaint.or_else(|| classes::missed(self.name, findings)) {
             bail!("{complaint}; see {}", text.display());
         }
         Ok(format!(

@@ -150,7 +150,7 @@ const fn muted(name: &'static str, mute: &'static [&'static str], expect: Expect
 /// A run whose fetches are judged.
 const fn fetching(run: Run) -> Run {
     let icache = match run.load {
-        Load::Linux { guest: Guest::Arm, .. } => "64K,4,32",
+        Load::Linux { guest: Guest::Arm, .. } | Load::Bare(Bare::Armv5 | Bare::Armv6) => "64K,4,32",
         _ => "32K,4,32",
     };
     Run { icache: Some(icache), ..run }
@@ -167,7 +167,9 @@ const fn disk(run: Run) -> Run {
 }
 
 const fn bare(name: &'static str, bare: Bare, dcache: &'static str) -> Run {
-    Run { name, load: Load::Bare(bare), dcache, icache: None, mute: &[], expect: Expect::AsNamed, callers: &[RUNS_CASES] }
+    let run =
+        Run { name, load: Load::Bare(bare), dcache, icache: None, mute: &[], expect: Expect::AsNamed, callers: &[RUNS_CASES] };
+    fetching(run)
 }
 
 /// What an ordinary system does: many processes, pipes and files, threads that fork, long argument lists, moved mappings.
