@@ -12,6 +12,7 @@ use crate::aliases::Alias;
 use crate::finding::{Example, HazardClass, Party, PartyKind, Side};
 use crate::heads::{Head, LineId};
 use crate::history::Question;
+use crate::ledger::Touch;
 use crate::line::{Hazard, Path};
 use crate::shadow::{PageId, Shadow};
 
@@ -25,7 +26,9 @@ impl Shadow {
             self.meet_homonyms_in(kind, page, colour, offset, size, site);
         }
         let last = offset.wrapping_add(size.wrapping_sub(1));
-        if (offset ^ last) >> self.simple_shift == 0 && self.stays_simple(kind, page, colour, offset) {
+        // The ledger looks at every line before it changes.
+        let simple = (offset ^ last) >> self.simple_shift == 0 && self.ledger.is_none();
+        if simple && self.stays_simple(kind, page, colour, offset) {
             if kind == AccessKind::Store {
                 if self.shape.writes_through {
                     self.heads.set_site(LineId { page: page.0, line: offset >> self.geometry.line_shift() }, site);
@@ -117,6 +120,7 @@ impl Shadow {
     pub fn prefetch(&mut self, page: PageId, vaddr: VirtAddr, offset: u32) {
         let Alias(colour) = self.alias(page, vaddr);
         self.pieces(page.0, offset, 1, |shadow, id, bytes| {
+            shadow.touch(id, Touch::Through { colour, stores: false, served_by: None });
             let both = shadow.meet_homonyms(id, colour, bytes, None);
             if both || !shadow.keeps_simple(AccessKind::Load, id, colour) {
                 let stamp = shadow.sweeps.stamp();
@@ -164,6 +168,7 @@ impl Shadow {
 
     fn access_line(&mut self, kind: AccessKind, id: LineId, colour: u16, bytes: ByteMask, site: Site) {
         let by = |kind| Party { kind, site, colour: Some(colour) };
+        self.touch(id, Touch::Through { colour, stores: kind == AccessKind::Store, served_by: None });
         match kind {
             AccessKind::Load => {
                 if self.keeps_simple(kind, id, colour) {
@@ -213,6 +218,7 @@ impl Shadow {
     }
 
     fn bypass_line(&mut self, path: Path, kind: AccessKind, id: LineId, bytes: ByteMask, site: Site) {
+        self.touch(id, Touch::Past { stores: kind == AccessKind::Store, bytes });
         match (self.heads.head(id), kind) {
             (Head::Empty, AccessKind::Store) if self.code.may_hold(id) || self.is_live(id) => {}
             (Head::Empty, _) | (Head::Shared { .. }, AccessKind::Load) => return,
@@ -252,6 +258,7 @@ impl Shadow {
                     return false;
                 }
                 if self.shape.all_ways.without(swept.written_back).is_none() {
+                    self.note_sweeps_of_single(id, colour);
                     self.heads.set_bits(id, ByteMask::EMPTY);
                 } else if !swept.written_back.is_none() && !self.heads.bits(id).is_empty() {
                     // Dirty in some ways only.

@@ -22,6 +22,7 @@ pub struct Config {
     /// Whether to remember through which calls the last store to each line came, for findings to tell of. It costs 8 bytes per
     /// line (per 32 bytes, where lines are shorter).
     pub contexts: bool,
+    pub(crate) ledger: bool,
 }
 
 /// How a cache with virtual tags tells lines apart. (The physical address is kept for writing back, to where the line was filled from.)
@@ -79,6 +80,8 @@ pub enum ConfigError {
     },
     /// Virtual tags are judged only of data caches that fill lines at accesses, and without the instruction side.
     VirtualTags,
+    /// The ledger follows a line by its colours, which virtual tags do not have.
+    LedgerOfVirtualTags,
     /// The instruction cache's lines are shorter than the data cache's; or they are not equal, and it is filled from there. In
     /// bytes.
     Lines {
@@ -105,6 +108,7 @@ impl fmt::Display for ConfigError {
             Self::VirtualTags => f.write_str(
                 "caches with virtual tags are judged without speculative fills and without an instruction cache; leave those out",
             ),
+            Self::LedgerOfVirtualTags => f.write_str("there is no ledger of caches with virtual tags; leave it out"),
             Self::Lines { data, code, fills_from_data: false } => {
                 write!(f, "instruction cache lines of {code} bytes are shorter than the data cache's of {data}")
             }
@@ -131,6 +135,7 @@ impl Config {
             virtual_tags: None,
             code: None,
             contexts: false,
+            ledger: false,
         }
     }
 
@@ -171,6 +176,9 @@ impl Config {
     pub const fn with_virtual_tags(self, tags: VirtualTags) -> Result<Self, ConfigError> {
         if self.speculative || self.code.is_some() {
             return Err(ConfigError::VirtualTags);
+        }
+        if self.ledger {
+            return Err(ConfigError::LedgerOfVirtualTags);
         }
         Ok(Self { virtual_tags: Some(tags), ..self })
     }
@@ -213,6 +221,18 @@ impl Config {
     #[must_use]
     pub const fn with_contexts(self, contexts: bool) -> Self {
         Self { contexts, ..self }
+    }
+
+    /// The same, with a [ledger](crate::Shadow::ledger) of what maintenance was good for. It costs 4 bytes per line of touched memory,
+    /// about 40 for each line that maintenance changed and nobody came to see since, and time on accesses that change something.
+    ///
+    /// # Errors
+    /// [`ConfigError::LedgerOfVirtualTags`].
+    pub const fn with_ledger(self) -> Result<Self, ConfigError> {
+        if self.virtual_tags.is_some() {
+            return Err(ConfigError::LedgerOfVirtualTags);
+        }
+        Ok(Self { ledger: true, ..self })
     }
 
     /// The same, with this instruction cache.

@@ -11,6 +11,7 @@ use crate::code::CodeKey;
 use crate::finding::{Effect, Party, PartyKind};
 use crate::heads::{Head, LineId};
 use crate::history::{Past, Target};
+use crate::ledger::Touch;
 use crate::line::{CODE, Path};
 use crate::shadow::{PageId, Shadow};
 
@@ -56,6 +57,7 @@ impl Shadow {
 
     /// A fetch of these bytes of a line, or of others of the same line of the instruction cache if they are none.
     fn fetch_line(&mut self, id: LineId, code: u16, served_by: Option<u16>, bytes: ByteMask, site: Site) {
+        self.touch(id, Touch::Through { colour: code | CODE, stores: false, served_by });
         let stamp = self.code.sweeps.stamp();
         if self.is_new_to_fetch(id, code) {
             self.code.set(id, CodeKey::Alone { colour: code, stamp, new: true });
@@ -116,10 +118,12 @@ impl Shadow {
     }
 
     fn drop_code(&mut self, id: LineId, colour: u16) -> Effect {
+        self.touch_by_operation(id, Maintenance::Invalidate, colour | CODE);
         let head = self.heads.head(id);
         match (self.code.key(id), head) {
             (CodeKey::Empty, _) => return Effect::Nothing,
             (_, Head::Record(_)) | (CodeKey::InRecord, _) => {}
+            (CodeKey::Alone { colour: held, .. }, _) if held == colour && self.ledger.is_some() => {}
             (CodeKey::Alone { colour: held, .. }, _) => {
                 if held != colour {
                     return Effect::Nothing;
@@ -132,6 +136,7 @@ impl Shadow {
             }
         }
         let mut line = self.open(id);
+        self.note_operation(id, &line, Maintenance::Invalidate, colour | CODE, self.shape.code_ways);
         let effect = line.maintain(Maintenance::Invalidate, colour | CODE, self.shape.code_ways);
         self.close(id, line);
         effect
@@ -144,6 +149,7 @@ impl Shadow {
         }
         let code_epoch = self.begin_code_sweep();
         self.code.sweeps.sweep(set, way, true);
+        self.log_code_sweep(Some((set, way)));
         self.push_code_sweep(Target::Index { set }, site, code_epoch);
     }
 
@@ -151,12 +157,13 @@ impl Shadow {
     pub(crate) fn maintain_code_whole(&mut self, site: Site) {
         let code_epoch = self.begin_code_sweep();
         self.code.sweeps.sweep_all(true);
+        self.log_code_sweep(None);
         self.push_code_sweep(Target::Whole, site, code_epoch);
     }
 
     /// Operations by index and on the whole instruction cache are told apart from fetches by their epoch.
     pub(crate) fn begin_code_sweep(&mut self) -> u32 {
-        if self.code.sweeps.is_exhausted() {
+        if self.code.sweeps.is_exhausted() || self.is_sweep_log_full() {
             self.restart_epochs();
         }
         self.code.begin_sweep()

@@ -54,6 +54,7 @@ impl Shadow {
     /// As [`settle`](Self::settle), for an access through `colour`, which will get a new stamp.
     pub(crate) fn settle_for(&mut self, id: LineId, line: &mut Line, colour: u16, stamp: u32) {
         self.settle(id, line);
+        self.note_sweeps(id, line, Some(colour));
         line.resolve(colour, stamp, |colour, stamp| self.swept(id, colour, stamp));
     }
 
@@ -110,6 +111,7 @@ impl Shadow {
             line.copies.iter().filter(|copy| copy.is_code() == code).map(|copy| copy.stamp).min().unwrap_or(0)
         };
         let (after, code_after) = (oldest(line, false), oldest(line, true));
+        self.note_sweeps(id, line, None);
         let (effect, code_dropped) = line.settle(|colour, stamp| self.swept(id, colour, stamp));
         if effect != Effect::Nothing {
             self.history.push_swept(Side::Data, id, after, self.sweeps.epoch(), effect);
@@ -119,6 +121,7 @@ impl Shadow {
         }
         if self.is_live(id) {
             let stamp = self.sweeps.stamp();
+            self.note_sweeps(id, line, Some(0));
             line.resolve(0, stamp, |colour, stamp| self.swept(id, colour, stamp));
             line.speculate(self.shape, stamp);
         }

@@ -146,6 +146,7 @@ mod forms;
 mod heads;
 mod history;
 mod homonym;
+mod ledger;
 mod line;
 mod maintain;
 mod origins;
@@ -163,6 +164,7 @@ use congruent_geometry::CacheGeometry;
 pub use aliases::Alias;
 pub use config::{CodeCache, Config, ConfigError, VirtualTags};
 pub use finding::{Contexts, Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side};
+pub use ledger::{LedgerLine, Reach};
 pub use shadow::{PageId, Shadow};
 pub use view::{CopyView, LineView};
 

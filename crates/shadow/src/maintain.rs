@@ -11,6 +11,7 @@ use congruent_trace::{Maintenance, Site};
 use crate::finding::Effect;
 use crate::heads::{Head, LineId, single_key};
 use crate::history::{Past, Target};
+use crate::ledger::Touch;
 use crate::line::{Copy, Ways, effect};
 use crate::shadow::Shadow;
 
@@ -64,6 +65,7 @@ impl Shadow {
             }
         }
         self.sweeps.sweep(set, way, op.invalidates());
+        self.log_sweep(Some((set, way)), op.invalidates());
         self.push_sweep(Target::Index { set }, op, site, epoch);
     }
 
@@ -78,14 +80,16 @@ impl Shadow {
             }
         }
         self.sweeps.sweep_all(op.invalidates());
+        self.log_sweep(None, op.invalidates());
         self.push_sweep(Target::Whole, op, site, epoch);
     }
 
     pub(crate) fn maintain_line_now(&mut self, op: Maintenance, id: LineId, colour: u16) -> Effect {
+        self.touch_by_operation(id, op, colour);
         match self.heads.head(id) {
             Head::Empty => return Effect::Nothing,
             Head::Single { colour: held, .. } if held != colour => return Effect::Nothing,
-            Head::Single { stamp, .. } if self.sweeps.quiet_since(self.set_of(id, colour), stamp) => {
+            Head::Single { stamp, .. } if self.ledger.is_none() && self.sweeps.quiet_since(self.set_of(id, colour), stamp) => {
                 let dirty = !self.heads.bits(id).is_empty();
                 // What stops being dirty may go on being old in the instruction cache.
                 let forgets = dirty && self.code.may_hold(id);
@@ -100,6 +104,7 @@ impl Shadow {
             _ => {}
         }
         let mut line = self.open(id);
+        self.note_operation(id, &line, op, colour, self.shape.all_ways);
         let effect = line.maintain(op, colour, self.shape.all_ways);
         self.close(id, line);
         effect
@@ -107,6 +112,7 @@ impl Shadow {
 
     /// What a pure invalidate of these ways does to the dirty bytes of a line. What it does to clean copies can wait.
     fn discard(&mut self, id: LineId, colour: Option<u16>, ways: Ways) {
+        self.touch(id, Touch::Discard { colour });
         match self.heads.head(id) {
             Head::Empty | Head::Shared { .. } => return,
             Head::Single { colour: held, .. } if !self.is_of(id, held, colour) => return,
@@ -121,7 +127,9 @@ impl Shadow {
         let meant: Vec<u16> = line.copies.iter().filter(meant).map(|copy| copy.colour).collect();
         for held in meant {
             if self.is_of(id, held, colour) {
+                self.note_sweeps(id, &line, Some(held));
                 line.resolve(held, stamp, |colour, stamp| self.swept(id, colour, stamp));
+                self.note_operation(id, &line, Maintenance::Invalidate, held, ways);
                 line.maintain(Maintenance::Invalidate, held, ways);
             }
         }
@@ -142,6 +150,9 @@ impl Shadow {
     /// Makes every stamp the first one, because epochs have run out.
     #[cold]
     pub(crate) fn restart_epochs(&mut self) {
+        if let Some(ledger) = &mut self.ledger {
+            ledger.look_away();
+        }
         let stamp = self.sweeps.stamp();
         let lines = self.geometry.lines_per_page();
         let ids = move |pages| (0..pages).flat_map(move |page| (0..lines).map(move |line| LineId { page, line }));
@@ -155,12 +166,17 @@ impl Shadow {
             let mut at = 0;
             while let Some(copy) = line.copies.get(at) {
                 let (colour, now) = (copy.colour, stamp_of(copy, stamp, code_stamp));
+                self.note_sweeps(id, &line, Some(colour));
                 line.resolve(colour, now, |colour, stamp| self.swept(id, colour, stamp));
                 // Copies of the colour may have moved; it is done when all of them carry the stamp.
                 let left = |copy: &Copy| copy.stamp != stamp_of(copy, stamp, code_stamp);
                 at = line.copies.iter().position(left).unwrap_or(line.copies.len());
             }
             self.close(id, line);
+        }
+        if let Some(ledger) = &mut self.ledger {
+            ledger.data_sweeps.clear();
+            ledger.code_sweeps.clear();
         }
         self.sweeps.restart();
         self.code.restart();
@@ -185,7 +201,7 @@ impl Shadow {
 
     /// Maintenance of a whole colour or cache is told apart from accesses by its epoch.
     pub(crate) fn begin_sweep(&mut self) -> u32 {
-        if self.sweeps.is_exhausted() {
+        if self.sweeps.is_exhausted() || self.is_sweep_log_full() {
             self.restart_epochs();
         }
         let epoch = self.sweeps.begin();

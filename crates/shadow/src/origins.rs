@@ -41,6 +41,11 @@ impl Origins {
         self.context = context;
     }
 
+    /// What [`set_context`](Self::set_context) said last.
+    pub fn context(&self) -> Context {
+        self.context
+    }
+
     /// Adds a page that nobody stored to.
     pub fn push_page(&mut self) {
         // Little more at a time, as `Heads` does and for its reason.

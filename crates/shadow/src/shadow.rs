@@ -3,6 +3,7 @@
 //! Guarantees: an access that changes nothing costs one load and one compare once its page is known; no allocation, lock,
 //! division or panic on that path. Everything else is in `access` and `maintain`. Not here: the rules (`line`).
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,10 +13,11 @@ use congruent_trace::{AccessKind, Context, DmaDirection, Event, Maintenance, Sco
 
 use crate::aliases::{Alias, Aliases};
 use crate::code::Code;
-use crate::finding::{Effect, Finding};
+use crate::finding::{Effect, Finding, Side};
 use crate::findings::Findings;
 use crate::heads::{Heads, LAST_EPOCH, WATCHED, single_key};
 use crate::history::{History, Past, Target};
+use crate::ledger::{Ledger, SweepLog};
 use crate::line::{Hazard, Line, Path, Shape, Ways};
 use crate::origins::Origins;
 use crate::records::Records;
@@ -47,6 +49,8 @@ pub struct Shadow {
     pub(crate) sweeps: Sweeps,
     pub(crate) history: History,
     pub(crate) findings: Findings,
+    /// What maintenance was good for, if that is asked.
+    pub(crate) ledger: Option<Box<Ledger>>,
     pub(crate) frames: BTreeMap<u64, u32>,
     pub(crate) frame_of: Vec<Frame>,
     /// Per page, whether it was accessed through the data cache; empty unless the core is speculative.
@@ -77,6 +81,10 @@ impl Shadow {
         let heads = Heads::new(&geometry);
         let sweeps = Sweeps::new(&geometry, last_epoch);
         let code = Code::new(config.code, &geometry, last_epoch);
+        let ledger = config.ledger.then(|| {
+            let logs = (SweepLog::new(&geometry), SweepLog::new(code.geometry()));
+            Box::new(Ledger::new(geometry.lines_per_page(), logs.0, logs.1, config.writes_through, config.write_allocate))
+        });
         Self {
             now: single_key(0, 1),
             simple_shift: heads.simple_shift(),
@@ -99,6 +107,7 @@ impl Shadow {
             sweeps,
             history: History::new(),
             findings: Findings::default(),
+            ledger,
             frames: BTreeMap::new(),
             frame_of: Vec::new(),
             live: Vec::new(),
@@ -140,6 +149,9 @@ impl Shadow {
                     self.live.push(false);
                 }
                 self.origins.push_page();
+                if let Some(ledger) = &mut self.ledger {
+                    ledger.push_page();
+                }
                 PageId(page)
             }
         };
@@ -233,6 +245,7 @@ impl Shadow {
             }
             Event::Maintain { op, scope, site } => {
                 self.maintenance += 1;
+                self.book(Side::Data, scope, site);
                 match scope {
                     Scope::Line { vaddr, paddr } => self.maintain_line(op, vaddr, paddr, site),
                     Scope::Index { set, way } => self.maintain_index(op, set, way, site),
@@ -245,6 +258,7 @@ impl Shadow {
             }
             Event::MaintainCode { scope, site } if self.code.is_judged() => {
                 self.maintenance += 1;
+                self.book(Side::Instruction, scope, site);
                 match scope {
                     Scope::Line { vaddr, paddr } => self.maintain_code_line(vaddr, paddr, site),
                     Scope::Index { set, way } => self.maintain_code_index(set, way, site),
@@ -338,6 +352,7 @@ impl Shadow {
             + self.sweeps.bytes()
             + self.history.bytes()
             + self.aliases.bytes()
+            + self.ledger.as_ref().map_or(0, |ledger| ledger.bytes())
             + frames;
         Stats {
             accesses: self.accesses,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_machine::Random;
-use congruent_shadow::{Config, Effect, Example, Finding, Shadow};
+use congruent_shadow::{Config, Effect, Example, Finding, LedgerLine, Shadow};
 use congruent_trace::file::{ChainId, Filter, Operation, Target};
 use congruent_trace::{AccessKind, DmaDirection, Event, IndexForm, Maintenance, Site};
 
@@ -217,4 +217,35 @@ fn most_accesses_are_not_kept() {
     let steps: Vec<Step> = call.into_iter().cycle().take(30_000).collect();
     let (kept, _) = record(&steps, judgings().next().unwrap());
     assert!(kept.len() <= 4, "{} events of a function that is called again and again", kept.len());
+}
+
+/// The ledger of a run: of each site, how many lines its operations covered and how many mattered.
+fn ledger(steps: &[Step], judging: Judging) -> Vec<LedgerLine> {
+    let config = Config::new(judging.geometry).with_ledger().unwrap();
+    let mut judged = Judged { shadow: Shadow::new(config), judging };
+    for step in steps {
+        judged.take(step);
+    }
+    judged.shadow.ledger().to_vec()
+}
+
+#[test]
+fn a_recording_judged_as_it_was_gives_the_same_ledger() {
+    let (mut different, mut runs) = (0, 0);
+    for seed in 0..10_000 {
+        let mut random = Random::new(2 << 32 | seed);
+        let steps = run(&mut random);
+        let judging = judgings().nth(random.below(21) as usize).unwrap();
+        let (kept, _) = record(&steps, judging);
+        let (replayed, live) = (ledger(&kept, judging), ledger(&steps, judging));
+        runs += 1;
+        if replayed != live {
+            different += 1;
+            if different < 6 {
+                println!("seed {seed}, {judging:?}\n{replayed:?}\n{live:?}");
+            }
+        }
+    }
+    println!("{different} of {runs}");
+    assert_eq!(different, 0);
 }

@@ -1,10 +1,12 @@
 //! The judge against the model of every schedule (`congruent-machine`), which shares no code with it.
 //!
 //! `rules`: the rules alone, for sequences of any length. `sequences`: the whole judge, every sequence up to a length.
-//! `homonyms`: the same for virtual tags. `random`: the whole judge, long runs over many lines. `earned`: every report has a schedule that shows the old bytes.
+//! `homonyms`: the same for virtual tags. `random`: the whole judge, long runs over many lines. `ledger`: what the ledger calls
+//! redundant can be left out. `earned`: every report has a schedule that shows the old bytes.
 
 mod earned;
 mod homonyms;
+mod ledger;
 mod random;
 mod rules;
 mod sequences;

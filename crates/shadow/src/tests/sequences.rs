@@ -74,7 +74,7 @@ impl Enumeration {
 }
 
 /// Whether the sequence goes on with a colour and a group already used, or the next one.
-fn in_order(so_far: &[Step], step: Step) -> bool {
+pub(super) fn in_order(so_far: &[Step], step: Step) -> bool {
     let parts = |step: Step| match step {
         Step::Access(_, colour, groups) => (Some(colour), groups),
         Step::Prefetch(colour) | Step::Maintain(_, colour) | Step::Index(_, colour, _) => (Some(colour), 0),
@@ -89,7 +89,7 @@ fn in_order(so_far: &[Step], step: Step) -> bool {
     colour.is_none_or(|colour| colour <= next_colour) && (used | groups) & ((used | groups) + 1) == 0
 }
 
-fn one_group(step: &Step) -> bool {
+pub(super) fn one_group(step: &Step) -> bool {
     match step {
         Step::Access(_, _, groups) | Step::Past(_, _, groups) | Step::Fetch(_, groups) => groups.is_power_of_two(),
         _ => true,

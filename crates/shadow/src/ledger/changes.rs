@@ -1,0 +1,184 @@
+//! What operations changed and nobody has met yet, line by line.
+//!
+//! Think of two caches, one with the operation and one without. They differ in one copy of the line: its bytes are dirty in the one and
+//! written back in the other, or it is held in the one and dropped in the other. While only that copy's colour is used, nobody can
+//! tell; and storing the bytes anew, or filling the copy again, makes the two alike. That ends when somebody else comes to a line
+//! whose bytes were written back, or when the colour is used again while the copy that was dropped would be old.
+//!
+//! Guarantees: 4 bytes per line of touched memory, 40 per change; at most [`MOST`] changes of a line. Not here: when lines are looked at
+//! (`book`).
+
+use alloc::vec::Vec;
+
+use congruent_geometry::ByteMask;
+
+use super::Operation;
+use crate::heads::LineId;
+use crate::line::Ways;
+
+/// Changes of one line that are told apart.
+const MOST: usize = 16;
+
+/// What an operation did to a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum What {
+    /// It wrote back these bytes. Bytes that were stored anew are taken out.
+    WroteBack(ByteMask),
+    /// It dropped the copy, which would be older than the newest bytes by now if `old`.
+    Dropped { old: bool },
+}
+
+/// A change of a line that nobody has met yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Change {
+    pub by: Operation,
+    /// Of the copy: a colour of the data cache, or one of the instruction cache with `CODE` added.
+    pub colour: u16,
+    /// The ways of the copy that it concerns.
+    pub ways: Ways,
+    pub what: What,
+}
+
+/// Who comes to a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Touch {
+    /// An access through a cache. `served_by`: the colour of the data cache that a fetch is served by, if it is.
+    Through { colour: u16, stores: bool, served_by: Option<u16> },
+    /// An access past the caches, of these bytes.
+    Past { stores: bool, bytes: ByteMask },
+    /// An operation that discards what is dirty in this colour; in all of them if `None`.
+    Discard { colour: Option<u16> },
+}
+
+/// What becomes of a change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    /// Somebody could tell that it was made.
+    Mattered,
+    /// The line is as it would be without it.
+    Undone,
+    /// Nobody has met it yet.
+    Stays,
+}
+
+impl Change {
+    /// What becomes of it when this access, or operation, comes.
+    pub(super) fn meet(&mut self, touch: Touch, writes_through: bool, write_allocate: bool) -> Fate {
+        match (&mut self.what, touch) {
+            (What::WroteBack(_), Touch::Through { colour, stores, .. }) if colour == self.colour => {
+                // A store that allocates nothing goes to memory here, and would go into the dirty copy there.
+                if stores && !write_allocate { Fate::Mattered } else { Fate::Stays }
+            }
+            (What::WroteBack(_), Touch::Through { .. } | Touch::Past { stores: true, .. }) => Fate::Mattered,
+            (What::WroteBack(left), Touch::Past { stores: false, bytes }) => {
+                if bytes.intersects(*left) {
+                    Fate::Mattered
+                } else {
+                    Fate::Stays
+                }
+            }
+            (What::WroteBack(_), Touch::Discard { colour }) => {
+                if colour.is_none_or(|colour| colour == self.colour) {
+                    Fate::Mattered
+                } else {
+                    Fate::Stays
+                }
+            }
+            (What::Dropped { old }, Touch::Through { colour, stores, .. }) if colour == self.colour => {
+                match (stores && !write_allocate, writes_through, *old) {
+                    // Nothing is filled, and memory and a copy that is held would both have the bytes.
+                    (true, true, _) => Fate::Stays,
+                    (true, false, _) | (false, _, true) => Fate::Mattered,
+                    (false, _, false) => Fate::Undone,
+                }
+            }
+            (What::Dropped { old: true }, Touch::Through { served_by, .. }) if served_by == Some(self.colour) => Fate::Mattered,
+            (What::Dropped { old }, Touch::Through { stores, .. } | Touch::Past { stores, .. }) => {
+                *old |= stores;
+                Fate::Stays
+            }
+            (What::Dropped { .. }, Touch::Discard { .. }) => Fate::Stays,
+        }
+    }
+}
+
+/// The changes of all lines.
+#[derive(Clone, Debug)]
+pub(super) struct Changes {
+    lines_per_page: u32,
+    /// Per line of touched memory: the place of its latest change, plus one; zero if it has none.
+    first: Vec<u32>,
+    /// Each with the place of the one before it, plus one.
+    slots: Vec<(Change, u32)>,
+    free: Vec<u32>,
+}
+
+impl Changes {
+    pub fn new(lines_per_page: u32) -> Self {
+        Self { lines_per_page, first: Vec::new(), slots: Vec::new(), free: Vec::new() }
+    }
+
+    pub fn push_page(&mut self) {
+        self.first.resize(self.first.len() + self.lines_per_page as usize, 0);
+    }
+
+    pub fn any(&self, id: LineId) -> bool {
+        self.first.get(self.at(id)).is_some_and(|first| *first != 0)
+    }
+
+    /// Adds a change; gives back the oldest one of the line if there are too many.
+    pub fn add(&mut self, id: LineId, change: Change) -> Option<Change> {
+        let at = self.at(id);
+        let slot = (change, *self.first.get(at)?);
+        let place = match self.free.pop() {
+            Some(place) => {
+                self.slots[place as usize] = slot;
+                place
+            }
+            None => {
+                self.slots.push(slot);
+                self.slots.len() as u32 - 1
+            }
+        };
+        self.first[at] = place + 1;
+        let mut kept = 0;
+        let mut oldest = None;
+        self.retain(id, |change| {
+            kept += 1;
+            if kept > MOST {
+                oldest = Some(*change);
+            }
+            kept <= MOST
+        });
+        oldest
+    }
+
+    /// Keeps the changes of a line that `keep` says to, latest first.
+    pub fn retain(&mut self, id: LineId, mut keep: impl FnMut(&mut Change) -> bool) {
+        let at = self.at(id);
+        let mut next = self.first.get(at).copied().unwrap_or(0);
+        let mut last_kept: Option<usize> = None;
+        while next != 0 {
+            let place = next as usize - 1;
+            let slot = &mut self.slots[place];
+            next = slot.1;
+            if keep(&mut slot.0) {
+                last_kept = Some(place);
+                continue;
+            }
+            match last_kept {
+                Some(kept) => self.slots[kept].1 = next,
+                None => self.first[at] = next,
+            }
+            self.free.push(place as u32);
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        (self.first.capacity() + self.free.capacity()) * size_of::<u32>() + self.slots.capacity() * size_of::<(Change, u32)>()
+    }
+
+    fn at(&self, id: LineId) -> usize {
+        (id.page * self.lines_per_page + id.line) as usize
+    }
+}
