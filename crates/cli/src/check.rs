@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
-use congruent_report::{Outcome, Report, Run, Symbols};
+use congruent_report::{Booked, Outcome, Report, Run, Symbols};
 use congruent_trace::file::{Layout, RunEnd, append_end, pack};
 use congruent_wire::{MuteRange, Record};
 use regex::bytes::RegexBuilder;
@@ -12,6 +12,7 @@ use regex::bytes::RegexBuilder;
 use crate::arguments::CheckOptions;
 use crate::ending::Judged;
 use crate::guest_symbols;
+use crate::ledger::operation_costs;
 use crate::plugin;
 use crate::reporting::Reporting;
 use crate::session::{self, Plan};
@@ -22,6 +23,10 @@ use crate::session::{self, Plan};
 /// One line with a remedy, if nothing could be judged or written.
 pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     let caches = options.caches.config()?;
+    if options.reports.ledger {
+        // The plugin refuses as well, but then QEMU has been started.
+        caches.with_ledger().map_err(|error| anyhow!("--ledger: {error}"))?;
+    }
     if options.qemu.is_empty() {
         bail!("no QEMU command; write it after `--`, as in: congruent check --dcache p5600 -- qemu-system-mipsel -M malta …");
     }
@@ -46,6 +51,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         caches,
         mute,
         record,
+        ledger: options.reports.ledger,
         backtraces: !options.no_backtraces,
         wants_memory: symbols.is_empty(),
         until,
@@ -59,6 +65,8 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     if let Some(memory) = &judged.memory {
         guest_symbols::add(&mut symbols, &judged.target, memory);
     }
+    let costs = operation_costs(&judged.target, options.caches.dcache.as_deref());
+    let booked = Booked { lines: &judged.ledger, callers: &judged.ledger_callers, costs, fetches_judged: caches.code.is_some() };
     let run = Run {
         target: &judged.target,
         geometry: caches.geometry,
@@ -66,6 +74,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         stats: judged.stats,
         findings: &judged.findings,
         chains: &judged.chains,
+        ledger: options.reports.ledger.then_some(booked),
         limits: judged.limits,
         muted: options.mute.clone(),
         outcome: judged.outcome,

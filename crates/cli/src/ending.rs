@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use congruent_report::{Chains, Outcome};
-use congruent_shadow::{Finding, Stats};
+use congruent_shadow::{Finding, LedgerLine, Stats};
 use congruent_wire::FailureKind;
 
 /// What happened, as the session saw it.
@@ -36,9 +36,12 @@ pub(crate) struct Ended {
 }
 
 /// The plugin's last message.
+#[derive(Default)]
 pub(crate) struct Whole {
     pub(crate) stats: Stats,
     pub(crate) findings: Vec<Finding>,
+    pub(crate) ledger: Vec<LedgerLine>,
+    pub(crate) ledger_callers: Chains,
     pub(crate) limits: Vec<String>,
 }
 
@@ -78,6 +81,8 @@ pub(crate) struct Judged {
     pub(crate) findings: Vec<Finding>,
     pub(crate) chains: Chains,
     pub(crate) memory: Option<Vec<u8>>,
+    pub(crate) ledger: Vec<LedgerLine>,
+    pub(crate) ledger_callers: Chains,
     pub(crate) limits: Vec<String>,
     pub(crate) outcome: Outcome,
     pub(crate) recording_failure: Option<String>,
@@ -97,17 +102,24 @@ impl Ended {
             return Err(self.never_started());
         }
         let outcome = self.shortcoming(timeout, until).map_or(Outcome::Finished, Outcome::Incomplete);
-        let (stats, findings, limits) = match self.whole {
-            Some(whole) => (whole.stats, whole.findings, whole.limits),
-            None => {
-                let limit =
-                    "The plugin's last message is missing: counts are lower bounds, and what it could not observe is unknown.";
-                (self.stats, self.streamed, vec![limit.to_owned()])
-            }
-        };
-        let recording_failure = self.recording_failure;
-        let target = self.target.unwrap_or_else(|| "unknown".to_owned());
-        Ok(Judged { target, stats, findings, chains: self.chains, memory: self.memory, limits, outcome, recording_failure })
+        let whole = self.whole.unwrap_or_else(|| {
+            let limit =
+                "The plugin's last message is missing: counts are lower bounds, there is no ledger, and what it could not observe is unknown.";
+            Whole { stats: self.stats, findings: self.streamed, limits: vec![limit.to_owned()], ..Whole::default() }
+        });
+        let Whole { stats, findings, ledger, ledger_callers, limits } = whole;
+        Ok(Judged {
+            target: self.target.unwrap_or_else(|| "unknown".to_owned()),
+            stats,
+            findings,
+            chains: self.chains,
+            memory: self.memory,
+            ledger,
+            ledger_callers,
+            limits,
+            outcome,
+            recording_failure: self.recording_failure,
+        })
     }
 
     fn never_started(&self) -> String {
@@ -164,7 +176,7 @@ mod tests {
     use super::*;
 
     fn whole() -> Option<Whole> {
-        Some(Whole { stats: Stats { accesses: 7, ..Stats::default() }, findings: Vec::new(), limits: Vec::new() })
+        Some(Whole { stats: Stats { accesses: 7, ..Stats::default() }, ..Whole::default() })
     }
 
     fn started() -> Ended {

@@ -11,7 +11,7 @@ use std::sync::mpsc::Sender;
 use std::thread;
 
 use anyhow::{Context as _, ensure};
-use congruent_wire::{Config, Message, MuteRange, PROTOCOL, Record};
+use congruent_wire::{Config, Message};
 use tempfile::TempDir;
 
 use crate::session::Event;
@@ -28,15 +28,9 @@ pub(crate) struct JudgeLink {
 }
 
 impl JudgeLink {
-    /// Makes the directory and starts to listen. Messages arrive as [`Event::Judge`], and once [`Event::JudgeGone`].
-    pub(crate) fn open(
-        caches: congruent_shadow::Config,
-        mute: Vec<MuteRange>,
-        backtraces: bool,
-        wants_memory: bool,
-        record: Option<Record>,
-        events: Sender<Event>,
-    ) -> anyhow::Result<Self> {
+    /// Makes the directory and starts to listen. `config_of` says what the plugin is told, given the socket to use and the file for the
+    /// guest's memory. Messages arrive as [`Event::Judge`], and once [`Event::JudgeGone`].
+    pub(crate) fn open(config_of: impl FnOnce(PathBuf, PathBuf) -> Config, events: Sender<Event>) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("congruent-")
             .permissions(Permissions::from_mode(0o700))
@@ -51,15 +45,7 @@ impl JudgeLink {
         let listener = UnixListener::bind(&socket).with_context(|| format!("cannot listen on `{}`", socket.display()))?;
         let config = directory.path().join("config.json");
         let memory = directory.path().join("memory");
-        let content = Config {
-            protocol: PROTOCOL,
-            socket: socket.clone(),
-            caches: caches.into(),
-            mute,
-            backtraces,
-            memory: wants_memory.then(|| memory.clone()),
-            record,
-        };
+        let content = config_of(socket.clone(), memory.clone());
         let content = serde_json::to_vec(&content).context("cannot put the plugin's configuration into words")?;
         fs::write(&config, content).with_context(|| format!("cannot write `{}`", config.display()))?;
         thread::spawn(move || listen(&listener, &events));

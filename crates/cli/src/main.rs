@@ -15,6 +15,7 @@ mod ending;
 mod guest_symbols;
 mod judge_link;
 mod keyboard;
+mod ledger;
 mod necessity;
 mod output;
 mod plugin;

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, bail};
 use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr};
 use congruent_report::{Chains, Identity, Outcome, Report, Run, Symbols};
 use congruent_shadow::{Finding, Stats};
@@ -34,8 +34,8 @@ pub(crate) fn necessity(options: &NecessityOptions) -> anyhow::Result<u8> {
         None => CacheGeometry::try_from(layout.header.geometry).map_err(|error| anyhow!("the recording's cache: {error}"))?,
     };
     let symbols = read_symbols(&options.symbols)?;
-    let functions = Functions::of(&layout, &symbols, options.callers);
-    let without = |muting: Muting| Ok::<_, anyhow::Error>(judge(&layout, geometry, &muting, |_, _| {})?.findings);
+    let functions = Functions::of(&layout, &symbols, options.callers).only(&options.only)?;
+    let without = |muting: Muting| Ok::<_, anyhow::Error>(judge(&layout, geometry, &muting, false, |_, _| {})?.findings);
     // Names are looked up here, between the replays: symbols are not shared among threads.
     let in_words = |findings: &[Finding]| words(&layout, geometry, &symbols, findings);
     let known: BTreeSet<String> = in_words(&without(Muting::Of(Vec::new()))?).into_iter().collect();
@@ -78,6 +78,7 @@ fn words(layout: &Layout<'_>, geometry: CacheGeometry, symbols: &Symbols, findin
         stats: Stats::default(),
         findings,
         chains: &Chains::default(),
+        ledger: None,
         limits: Vec::new(),
         muted: Vec::new(),
         outcome: Outcome::Finished,
@@ -102,6 +103,20 @@ impl Functions {
             }
         }
         functions
+    }
+}
+
+impl Functions {
+    /// Those of these names; all, if none is given.
+    fn only(mut self, names: &[String]) -> anyhow::Result<Self> {
+        if let Some(unknown) = names.iter().find(|name| !self.0.contains_key(*name)) {
+            bail!(
+                "--only {unknown}: no maintenance was issued by this function or its nearest callers; leave --only out to see \
+                 which there are, or raise --callers"
+            );
+        }
+        self.0.retain(|name, _| names.is_empty() || names.contains(name));
+        Ok(self)
     }
 }
 

@@ -9,10 +9,10 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
 use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
-use congruent_report::Outcome;
-use congruent_shadow::{Config, Finding, PageId, Shadow, Stats};
+use congruent_report::{Chains, Outcome};
+use congruent_shadow::{Config, Finding, LedgerLine, PageId, Shadow, Stats};
 use congruent_trace::file::{Layout, Operation, Visitor, play};
-use congruent_trace::{AccessKind, Event, IndexForm, Site};
+use congruent_trace::{AccessKind, Context, Event, IndexForm, Site};
 use congruent_wire::MuteRange;
 
 /// The bytes of a recording.
@@ -33,6 +33,9 @@ pub(crate) enum Muting {
 pub(crate) struct Replayed {
     pub(crate) stats: Stats,
     pub(crate) findings: Vec<Finding>,
+    pub(crate) ledger: Vec<LedgerLine>,
+    /// The calls behind the contexts of the ledger.
+    pub(crate) callers: Chains,
 }
 
 impl Recording {
@@ -74,7 +77,7 @@ pub(crate) fn outcome(layout: &Layout<'_>) -> Outcome {
     }
 }
 
-/// Judges a recording under `geometry`. `progress` is told how much of it is done.
+/// Judges a recording under `geometry`, with a ledger if it is asked for. `progress` is told how much of it is done.
 ///
 /// # Errors
 /// One line, if its contents are no events.
@@ -82,6 +85,7 @@ pub(crate) fn judge(
     layout: &Layout<'_>,
     geometry: CacheGeometry,
     muting: &Muting,
+    ledger: bool,
     progress: impl FnMut(u64, u64),
 ) -> anyhow::Result<Replayed> {
     if let Some(reason) = layout.header.valid.refuses(&geometry) {
@@ -92,8 +96,11 @@ pub(crate) fn judge(
     if layout.header.index == IndexForm::Resolved && !same_sets {
         bail!("--dcache: this recording names sets and ways of its own cache; give one with as many sets and ways");
     }
+    let config = Config::new(geometry);
+    let config = if ledger { config.with_ledger().map_err(|error| anyhow!("--ledger: {error}"))? } else { config };
     let mut replay = Replay {
-        shadow: Shadow::new(Config::new(geometry)),
+        shadow: Shadow::new(config),
+        callers: ledger.then(Chains::new),
         geometry,
         form: layout.header.index,
         muting,
@@ -111,11 +118,19 @@ pub(crate) fn judge(
     if let Some(footer) = &layout.footer {
         (stats.accesses, stats.uncached) = (footer.accesses, footer.uncached);
     }
-    Ok(Replayed { stats, findings: replay.shadow.findings().to_vec() })
+    let Replay { shadow, callers, .. } = replay;
+    Ok(Replayed {
+        stats,
+        findings: shadow.findings().to_vec(),
+        ledger: shadow.ledger().to_vec(),
+        callers: callers.unwrap_or_default(),
+    })
 }
 
 struct Replay<'a, P> {
     shadow: Shadow,
+    /// The calls that operations were made under, if there is a ledger.
+    callers: Option<Chains>,
     geometry: CacheGeometry,
     form: IndexForm,
     muting: &'a Muting,
@@ -176,6 +191,11 @@ impl<P: FnMut(u64, u64)> Visitor for Replay<'_, P> {
 
     fn operation(&mut self, operation: &Operation, chain: &[u32]) {
         let muted = self.is_muted(operation, chain);
+        let context = Context(operation.chain.0);
+        if let Some(callers) = &mut self.callers {
+            callers.entry(context).or_insert_with(|| chain.iter().copied().map(Site).collect());
+            self.shadow.set_context(context);
+        }
         for event in operation.events(&self.geometry, self.form) {
             if muted {
                 self.shadow.apply_muted(&event);
@@ -183,6 +203,8 @@ impl<P: FnMut(u64, u64)> Visitor for Replay<'_, P> {
                 self.shadow.apply(&event);
             }
         }
+        // Of accesses, the calls are not known.
+        self.shadow.set_context(Context::NONE);
     }
 
     fn event(&mut self, event: &Event) {

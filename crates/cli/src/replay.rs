@@ -2,11 +2,12 @@
 
 use anyhow::anyhow;
 use congruent_geometry::{Behaviour, CacheGeometry};
-use congruent_report::{Chains, Report, Run};
+use congruent_report::{Booked, Chains, Report, Run};
 
 use crate::arguments::ReplayOptions;
 use crate::caches;
 use crate::check;
+use crate::ledger::operation_costs;
 use crate::recording::{Muting, Recording, judge, outcome};
 use crate::reporting::Reporting;
 
@@ -28,8 +29,10 @@ pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<u8> {
         (Muting::Of(check::mute(&options.mute, &symbols)?), options.mute.clone())
     };
     let reporting = Reporting::open(&options.reports)?;
-    let replayed = judge(&layout, geometry, &muting, |_, _| {})?;
+    let replayed = judge(&layout, geometry, &muting, options.reports.ledger, |_, _| {})?;
     let limits = layout.footer.as_ref().map(|footer| footer.limits.clone());
+    let costs = operation_costs(&layout.header.target, options.dcache.as_deref());
+    let booked = Booked { lines: &replayed.ledger, callers: &replayed.callers, costs, fetches_judged: false };
     let run = Run {
         target: &layout.header.target,
         geometry,
@@ -38,6 +41,7 @@ pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<u8> {
         findings: &replayed.findings,
         // Accesses are kept without the calls that they were made under.
         chains: &Chains::default(),
+        ledger: options.reports.ledger.then_some(booked),
         limits: limits.unwrap_or_else(|| vec!["what the recorded run could not observe is unknown".to_owned()]),
         muted,
         outcome: outcome(&layout),

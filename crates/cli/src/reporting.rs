@@ -22,7 +22,11 @@ pub(crate) struct ReportOptions {
     pub(crate) symbols: Vec<PathBuf>,
     #[command(flatten)]
     targets: Targets,
-    /// How many groups of findings the text tells in full
+    /// Tell for each function and caller what its cache maintenance was good for: operations, lines covered, lines that mattered to
+    /// anybody, and the cycles that the others took
+    #[arg(long)]
+    pub(crate) ledger: bool,
+    /// How many groups of findings, and entries of the ledger, the text tells in full
     #[arg(long, value_name = "COUNT", default_value_t = 20)]
     show: usize,
     /// Let the findings pass that this file names, with its reasons; repeatable

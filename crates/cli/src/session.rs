@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
-use congruent_wire::{Chain, FailureKind, Message, MuteRange, PROTOCOL, Record};
+use congruent_wire::{Chain, Config, FailureKind, Message, MuteRange, PROTOCOL, Record};
 use regex::bytes::Regex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -48,6 +48,8 @@ pub(crate) struct Plan {
     pub(crate) wants_memory: bool,
     /// What is to be recorded, if anything.
     pub(crate) record: Option<Record>,
+    /// Whether the ledger is asked for.
+    pub(crate) ledger: bool,
     /// The text at which the guest is stopped.
     pub(crate) until: Option<Regex>,
     /// The time after which it is stopped.
@@ -84,7 +86,19 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
     let forward = events.clone();
     thread::spawn(move || signals.forever().all(|signal| forward.send(Event::Signal(signal)).is_ok()));
 
-    let link = JudgeLink::open(plan.caches, plan.mute, plan.backtraces, plan.wants_memory, plan.record, events.clone())?;
+    let link = JudgeLink::open(
+        |socket, memory| Config {
+            protocol: PROTOCOL,
+            socket,
+            caches: plan.caches.into(),
+            mute: plan.mute,
+            backtraces: plan.backtraces,
+            memory: plan.wants_memory.then_some(memory),
+            record: plan.record,
+            ledger: plan.ledger,
+        },
+        events.clone(),
+    )?;
     let input = Input::take().context("cannot prepare the terminal for the guest's keys; redirect standard input")?;
     let mut qemu = start(&plan.qemu, plugin_option(&plan.plugin, link.config()), &input)?;
     if let (Input::Keys(keyboard), Some(stdin)) = (&input, qemu.stdin.take()) {
@@ -320,9 +334,10 @@ impl Session {
             }
             Message::Failure { kind, reason } => self.fail(kind, reason),
             Message::RecordingFailed { reason } => self.ended.recording_failure = Some(reason),
-            Message::Final { stats, findings, chains, limits } => {
+            Message::Final { stats, findings, chains, ledger, ledger_callers, limits } => {
                 self.learn(chains);
-                self.ended.whole = Some(Whole { stats, findings, limits });
+                let ledger_callers = ledger_callers.into_iter().map(|chain| (chain.context, chain.callers)).collect();
+                self.ended.whole = Some(Whole { stats, findings, ledger, ledger_callers, limits });
             }
         }
     }

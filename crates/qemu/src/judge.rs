@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 
 use congruent_geometry::{CacheGeometry, Colour, PhysAddr, VirtAddr};
-use congruent_shadow::{Alias, Config, Finding, PageId, Shadow, Stats};
+use congruent_shadow::{Alias, Config, Finding, LedgerLine, PageId, Shadow, Stats};
 use congruent_trace::file::{Filter, Footer, Header, Operation, Target, Writer};
 use congruent_trace::{AccessKind, Context, Event, Maintenance, Scope, Site};
 
@@ -176,6 +176,11 @@ impl Judge {
     /// What was found so far.
     pub fn findings(&self) -> &[Finding] {
         self.shadow.findings()
+    }
+
+    /// See [`Shadow::ledger`].
+    pub fn ledger(&self) -> &[LedgerLine] {
+        self.shadow.ledger()
     }
 
     /// What was seen so far.

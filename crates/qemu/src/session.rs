@@ -2,6 +2,7 @@
 
 mod code;
 mod follow;
+mod ledger;
 mod maintain;
 mod memory;
 mod tell;
@@ -131,7 +132,11 @@ impl Session {
         if caches.code.is_some() && !cpu.follows_code_maintenance() {
             return Err(format!("instruction fetches of {target} guests cannot be judged; leave --icache out"));
         }
-        let mut judge = Judge::new(caches.with_contexts(following.is_some()));
+        let mut caches = caches.with_contexts(following.is_some());
+        if config.ledger {
+            caches = caches.with_ledger().map_err(|error| format!("--ledger: {error}"))?;
+        }
+        let mut judge = Judge::new(caches);
         if let Some(record) = &config.record {
             let path = record.file.display();
             let header = Header {

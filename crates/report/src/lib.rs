@@ -16,6 +16,7 @@ mod group;
 mod html;
 mod identity;
 mod junit;
+mod ledger;
 mod mode;
 mod report;
 mod sarif;
@@ -29,6 +30,7 @@ pub use chain::{CallerEntry, Chains};
 pub use date::{Date, NotADate};
 pub use html::Sources;
 pub use identity::Identity;
+pub use ledger::{Booked, Ledger, LedgerEntry, OperationCosts};
 pub use mode::Mode;
 pub use report::{
     BaselineEntry, Entry, ExampleEntry, GeometryEntry, Known, Outcome, PartyEntry, PartyKindName, PastMaintenanceEntry, Report,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chain::{CallerEntry, Chains, callers_of};
 use crate::group::importance;
+use crate::ledger::{Booked, Ledger};
 use crate::{Address, Identity, Mode, Symbols};
 
 /// The name of the schema.
@@ -38,6 +39,8 @@ pub struct Run<'a> {
     pub findings: &'a [Finding],
     /// The call chains that the findings name.
     pub chains: &'a Chains,
+    /// What maintenance was good for, if that was asked.
+    pub ledger: Option<Booked<'a>>,
     /// What the run could not observe, in sentences.
     pub limits: Vec<String>,
     /// The sites given to `--mute`, as the user wrote them.
@@ -80,6 +83,9 @@ pub struct Report {
     pub stats: StatsEntry,
     /// Every finding, the most important first.
     pub findings: Vec<Entry>,
+    /// What maintenance was good for; absent unless it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Ledger>,
     /// What is not modelled or was not observed.
     pub limits: Vec<String>,
     /// What a baseline had that this run has not; absent without a baseline.
@@ -300,6 +306,7 @@ impl Report {
             symbols: !symbols.is_empty(),
             stats: run.stats.into(),
             findings,
+            ledger: run.ledger.map(|booked| Ledger::new(&booked, run.target, symbols)),
             limits: run.limits.clone(),
             baseline: None,
             notes: Vec::new(),

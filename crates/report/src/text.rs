@@ -19,7 +19,7 @@ use crate::report::{Entry, GeometryEntry, PartyEntry, PartyKindName, Report, Sup
 pub struct TextOptions {
     /// Whether to use terminal escapes for colour and weight.
     pub colour: bool,
-    /// How many groups of findings are told in full.
+    /// How many groups of findings are told in full, and how many entries of the ledger.
     pub show: usize,
 }
 
@@ -31,7 +31,7 @@ impl Default for TextOptions {
 }
 
 /// Lines are broken so that they fit this many columns.
-const WIDTH: usize = 110;
+pub(crate) const WIDTH: usize = 110;
 
 /// How many maintenance operations are told of one finding: the last ones.
 const MAINTENANCE_TOLD: usize = 4;
@@ -52,6 +52,10 @@ impl Report {
         }
         rest(&mut page, groups.get(options.show..).unwrap_or_default());
         self.excused(&mut page);
+        if let Some(ledger) = &self.ledger {
+            page.line("");
+            page.text += &ledger.to_text(options.show);
+        }
         self.tail(&mut page);
         page.text
     }
@@ -351,7 +355,7 @@ impl Page {
 }
 
 /// Breaks a text between words into lines of at most `width` characters; a longer word has a line of its own.
-fn wrap(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line = lines.last_mut().expect("there is always a line");

@@ -11,7 +11,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 use congruent_geometry::{Behaviour, CacheGeometry, GeometryError};
-use congruent_shadow::{CodeCache, Config as JudgeConfig, ConfigError, Finding, Stats};
+use congruent_shadow::{CodeCache, Config as JudgeConfig, ConfigError, Finding, LedgerLine, Stats};
 use congruent_trace::{Context, Site};
 use serde::{Deserialize, Serialize};
 
@@ -162,6 +162,9 @@ pub struct Config {
     /// What is to be recorded, if anything.
     #[serde(default)]
     pub record: Option<Record>,
+    /// Whether to keep a ledger of what maintenance was good for.
+    #[serde(default)]
+    pub ledger: bool,
 }
 
 /// A recording to be made.
@@ -241,6 +244,12 @@ pub enum Message {
         /// The call chains that the findings name, as far as they are known.
         #[serde(default)]
         chains: Vec<Chain>,
+        /// What maintenance was good for; empty unless it was asked.
+        #[serde(default)]
+        ledger: Vec<LedgerLine>,
+        /// The nearest callers of what the ledger names. The numbers are of these chains only.
+        #[serde(default)]
+        ledger_callers: Vec<Chain>,
         /// What this run could not observe, in sentences.
         limits: Vec<String>,
     },

@@ -141,6 +141,8 @@ impl Fake {
             stats,
             findings,
             chains: chains(),
+            ledger: Vec::new(),
+            ledger_callers: Vec::new(),
             limits: vec!["Instruction fetches are not judged.".into()],
         });
     }

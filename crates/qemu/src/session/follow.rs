@@ -129,8 +129,8 @@ impl Session {
 
     /// An access is about to be judged whose context is perhaps not known.
     ///
-    /// Called from memory callbacks only: generated code has stored the stack pointer before the access then, which could have been
-    /// interrupted. What calls these callbacks is not always generated code, so the CPU state is where it was at the last call.
+    /// Called from memory callbacks, and from those that read registers, only: generated code has stored the stack pointer before the
+    /// access then, which could have been interrupted. What calls these callbacks is not always generated code, so the CPU state is where it was at the last call.
     #[inline]
     pub(super) fn learn_context(&mut self) {
         if self.caller_unknown
@@ -172,6 +172,11 @@ impl Session {
                 self.callers_lost = true;
             }
         }
+    }
+
+    /// The nearest callers behind a context, at most so many.
+    pub(super) fn callers_of(&self, context: Context, most: usize) -> Vec<Site> {
+        self.following.as_ref().map_or_else(Vec::new, |following| following.stacks.callers(context, most))
     }
 
     /// The call chains that these findings name.

@@ -65,6 +65,7 @@ impl Session {
     /// As [`execute`](Self::execute).
     unsafe fn maintain_as(&mut self, side: Side, operand: Operand, instruction: Instruction, environment: Environment) {
         let Some(geometry) = self.geometry_of(side) else { return };
+        self.learn_context();
         let site = instruction.site();
         // SAFETY: by this function's contract.
         let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };

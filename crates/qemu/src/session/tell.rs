@@ -78,7 +78,10 @@ impl Session {
     pub fn finish(&mut self) {
         self.judge.finish(self.stats(), self.limits());
         self.tell_of_recording();
+        let (ledger, ledger_callers) = self.ledger();
         let message = Message::Final {
+            ledger,
+            ledger_callers,
             stats: self.stats(),
             findings: self.judge.findings().to_vec(),
             chains: self.chains_of(self.judge.findings()),

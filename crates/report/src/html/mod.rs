@@ -57,6 +57,7 @@ impl Report {
                         }
                         @if !self.findings.is_empty() { (self.finding_list(sources)) }
                         (self.gone())
+                        @if let Some(ledger) = &self.ledger { (ledger.to_html()) }
                         @if !self.limits.is_empty() {
                             section aria-labelledby="limits" {
                                 h2 id="limits" { "Not covered by this verdict" }

@@ -51,6 +51,7 @@ pub fn report(findings: &[Finding], outcome: Outcome, muted: &[&str], symbols: &
             stats,
             findings,
             chains: &chains(),
+            ledger: None,
             limits,
             muted,
             outcome,

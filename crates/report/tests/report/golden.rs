@@ -59,6 +59,7 @@ fn a_run_without_cached_accesses_proves_nothing() {
         behaviour: Behaviour::USUAL,
         stats,
         chains: &Chains::default(),
+        ledger: None,
         findings: &[],
         limits: vec![],
         muted: vec![],

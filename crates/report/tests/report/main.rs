@@ -5,4 +5,5 @@ mod golden;
 mod html;
 mod junit;
 mod known;
+mod ledger;
 mod sarif;

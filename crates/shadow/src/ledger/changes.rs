@@ -102,14 +102,56 @@ impl Change {
     }
 }
 
+/// A change as it is kept: 40 bytes.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    by: Operation,
+    ways: [u32; 2],
+    /// The bytes of `WroteBack`.
+    bytes: [u32; 4],
+    colour: u16,
+    kind: Kind,
+    /// The place of the change before it on its line, plus one.
+    next: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    WroteBack,
+    DroppedNew,
+    DroppedOld,
+}
+
+impl Slot {
+    fn new(change: Change, next: u32) -> Self {
+        let (kind, bytes) = match change.what {
+            What::WroteBack(bytes) => (Kind::WroteBack, bytes),
+            What::Dropped { old: false } => (Kind::DroppedNew, ByteMask::EMPTY),
+            What::Dropped { old: true } => (Kind::DroppedOld, ByteMask::EMPTY),
+        };
+        let bytes = [0, 32, 64, 96].map(|shift| (bytes.0 >> shift) as u32);
+        Self { by: change.by, ways: change.ways.halves(), bytes, colour: change.colour, kind, next }
+    }
+
+    fn change(&self) -> Change {
+        let what = match self.kind {
+            Kind::WroteBack => {
+                What::WroteBack(ByteMask(self.bytes.iter().rev().fold(0, |mask, word| mask << 32 | u128::from(*word))))
+            }
+            Kind::DroppedNew => What::Dropped { old: false },
+            Kind::DroppedOld => What::Dropped { old: true },
+        };
+        Change { by: self.by, colour: self.colour, ways: Ways::from_halves(self.ways[0], self.ways[1]), what }
+    }
+}
+
 /// The changes of all lines.
 #[derive(Clone, Debug)]
 pub(super) struct Changes {
     lines_per_page: u32,
     /// Per line of touched memory: the place of its latest change, plus one; zero if it has none.
     first: Vec<u32>,
-    /// Each with the place of the one before it, plus one.
-    slots: Vec<(Change, u32)>,
+    slots: Vec<Slot>,
     free: Vec<u32>,
 }
 
@@ -129,13 +171,17 @@ impl Changes {
     /// Adds a change; gives back the oldest one of the line if there are too many.
     pub fn add(&mut self, id: LineId, change: Change) -> Option<Change> {
         let at = self.at(id);
-        let slot = (change, *self.first.get(at)?);
+        let slot = Slot::new(change, *self.first.get(at)?);
         let place = match self.free.pop() {
             Some(place) => {
                 self.slots[place as usize] = slot;
                 place
             }
             None => {
+                if self.slots.len() == self.slots.capacity() {
+                    // Little more at a time, as everywhere in the judge.
+                    self.slots.reserve_exact(1024.max(self.slots.len() / 8));
+                }
                 self.slots.push(slot);
                 self.slots.len() as u32 - 1
             }
@@ -161,13 +207,15 @@ impl Changes {
         while next != 0 {
             let place = next as usize - 1;
             let slot = &mut self.slots[place];
-            next = slot.1;
-            if keep(&mut slot.0) {
+            next = slot.next;
+            let mut change = slot.change();
+            if keep(&mut change) {
+                *slot = Slot::new(change, next);
                 last_kept = Some(place);
                 continue;
             }
             match last_kept {
-                Some(kept) => self.slots[kept].1 = next,
+                Some(kept) => self.slots[kept].next = next,
                 None => self.first[at] = next,
             }
             self.free.push(place as u32);
@@ -175,7 +223,7 @@ impl Changes {
     }
 
     pub fn bytes(&self) -> usize {
-        (self.first.capacity() + self.free.capacity()) * size_of::<u32>() + self.slots.capacity() * size_of::<(Change, u32)>()
+        (self.first.capacity() + self.free.capacity()) * size_of::<u32>() + self.slots.capacity() * size_of::<Slot>()
     }
 
     fn at(&self, id: LineId) -> usize {

@@ -1,0 +1,236 @@
+//! What maintenance was good for, by function and caller: the ledger as it is reported.
+//!
+//! The judge books operations by code address; people think in functions. Loops over caches are unrolled, so the addresses of a function
+//! are one entry for each function that called it. Guarantees: entries add up to what the judge booked; the most wasteful comes first; the
+//! order does not depend on the order in which things happened. Not here: what it means that a line mattered (`congruent_shadow`).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use congruent_shadow::{LedgerLine, Reach, Side};
+use congruent_trace::Site;
+use maud::{Markup, html};
+use serde::{Deserialize, Serialize};
+
+use crate::chain::{Chains, callers_of};
+use crate::text::{WIDTH, amount, thousands, wrap};
+use crate::{Address, Symbols};
+
+/// What one operation costs on the core that waste is estimated for, in cycles, without the write-back that it may cause.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OperationCosts {
+    /// The name of the core's cost model.
+    pub model: &'static str,
+    /// An operation by address.
+    pub line: u32,
+    /// An operation on one set and way.
+    pub index: u32,
+    /// An operation on the whole cache, for each of its lines.
+    pub whole_per_line: u32,
+}
+
+/// What the judge booked in a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Booked<'a> {
+    /// The judge's ledger.
+    pub lines: &'a [LedgerLine],
+    /// The nearest callers behind the contexts that it names.
+    pub callers: &'a Chains,
+    /// What operations cost.
+    pub costs: OperationCosts,
+    /// Whether instruction fetches were judged: without them nobody is seen to need what is done for their sake.
+    pub fetches_judged: bool,
+}
+
+/// The ledger of a run.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Ledger {
+    /// The cost model that cycles are estimated with.
+    pub cost_model: String,
+    /// Whether instruction fetches were judged; if not, write-backs that only they need count as redundant.
+    pub fetches_judged: bool,
+    /// The most wasteful first.
+    pub entries: Vec<LedgerEntry>,
+}
+
+/// The maintenance of one function on behalf of one caller.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    /// The function; its address where no symbol is known.
+    pub function: String,
+    /// The nearest other function that had called it, likewise; none where no caller is known.
+    pub caller: Option<String>,
+    /// The first of the code addresses.
+    pub pc: Address,
+    /// Of which cache.
+    pub side: Side,
+    /// How the operations say which lines they cover.
+    pub reach: Reach,
+    /// How many there were, without those that `--mute` made to do nothing.
+    pub operations: u64,
+    /// Lines of the cache that they covered.
+    pub lines: u64,
+    /// Of these, how many mattered to anybody.
+    pub mattered: u64,
+    /// The share of lines that did not, from 0 to 1.
+    pub redundant_share: f64,
+    /// What operating on those cost, estimated.
+    pub wasted_cycles: u64,
+}
+
+impl Ledger {
+    /// The ledger in words.
+    pub(crate) fn new(booked: &Booked<'_>, target: &str, symbols: &Symbols) -> Self {
+        let name =
+            |site: Site| symbols.resolve(site.0.into()).map_or_else(|| Address::from(site).to_string(), |place| place.function);
+        let mut entries: BTreeMap<_, LedgerEntry> = BTreeMap::new();
+        for line in booked.lines {
+            let function = name(line.site);
+            let callers = booked.callers.get(&line.context).map_or(&[][..], Vec::as_slice);
+            let caller = callers_of(target, line.site, callers).map(name).find(|caller| *caller != function);
+            let pc = Address::from(line.site);
+            let key = (function.clone(), caller.clone(), line.side as u8, line.reach);
+            let entry = entries.entry(key).or_insert(LedgerEntry {
+                function,
+                caller,
+                pc,
+                side: line.side,
+                reach: line.reach,
+                operations: 0,
+                lines: 0,
+                mattered: 0,
+                redundant_share: 0.0,
+                wasted_cycles: 0,
+            });
+            entry.pc = entry.pc.min(pc);
+            entry.operations += line.operations;
+            entry.lines += line.lines;
+            entry.mattered += line.mattered;
+        }
+        let mut entries: Vec<LedgerEntry> = entries.into_values().collect();
+        for entry in &mut entries {
+            let in_vain = entry.lines - entry.mattered;
+            let OperationCosts { line, index, whole_per_line, .. } = booked.costs;
+            let cost = match entry.reach {
+                Reach::Line => line,
+                Reach::Index => index,
+                Reach::Whole => whole_per_line,
+            };
+            entry.wasted_cycles = in_vain * u64::from(cost);
+            entry.redundant_share = if entry.lines == 0 { 1.0 } else { in_vain as f64 / entry.lines as f64 };
+        }
+        // What is equal stays in the order of names.
+        entries.sort_by_key(|entry| std::cmp::Reverse((entry.wasted_cycles, entry.operations)));
+        Self { cost_model: booked.costs.model.to_owned(), fetches_judged: booked.fetches_judged, entries }
+    }
+
+    /// What is wasted over all, in cycles.
+    #[must_use]
+    pub fn wasted_cycles(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.wasted_cycles).sum()
+    }
+
+    fn summary(&self) -> String {
+        format!(
+            "maintenance, the most wasteful first: {} cycles for lines to which it made no difference, by the costs of {}{}",
+            thousands(self.wasted_cycles()),
+            self.cost_model,
+            if self.fetches_judged {
+                ""
+            } else {
+                "; fetches were not judged, so what is written back for them alone is among these"
+            }
+        )
+    }
+
+    /// The ledger as text, its first `show` entries as a table and the rest in a line.
+    pub(crate) fn to_text(&self, show: usize) -> String {
+        let mut text = wrap(&self.summary(), WIDTH).join("\n") + "\n";
+        text += "       wasted  redundant   operations        lines     mattered  by\n";
+        for entry in self.entries.iter().take(show) {
+            let numbers = [entry.operations, entry.lines, entry.mattered].map(thousands);
+            let _ = writeln!(
+                text,
+                "{:>13}  {:>9} {:>12} {:>12} {:>12}  {}",
+                thousands(entry.wasted_cycles),
+                entry.share(),
+                numbers[0],
+                numbers[1],
+                numbers[2],
+                entry.by()
+            );
+        }
+        if let Some(rest) = self.entries.get(show..).filter(|rest| !rest.is_empty()) {
+            let wasted = rest.iter().map(|entry| entry.wasted_cycles).sum();
+            let entries = amount(rest.len() as u64, "more entry", "more entries");
+            let _ = writeln!(text, "{:>13}  in {entries}, which --show COUNT and --format json tell", thousands(wasted));
+        }
+        text
+    }
+
+    /// The ledger as a table.
+    pub(crate) fn to_html(&self) -> Markup {
+        html! {
+            section aria-labelledby="ledger" {
+                h2 id="ledger" { "What maintenance was good for" }
+                p class="key" { "In this run: " (self.summary()) "." }
+                div class="source" {
+                    table class="ledger" {
+                        thead {
+                            tr {
+                                th scope="col" { "Function" }
+                                th scope="col" { "Called from" }
+                                @for heading in ["Operations", "Lines covered", "Lines that mattered", "Redundant", "Cycles wasted"] {
+                                    th scope="col" class="number" { (heading) }
+                                }
+                            }
+                        }
+                        tbody {
+                            @for entry in &self.entries {
+                                tr {
+                                    td { code { (entry.function) } (entry.manner()) }
+                                    td { @if let Some(caller) = &entry.caller { code { (caller) } } }
+                                    td class="number" { (thousands(entry.operations)) }
+                                    td class="number" { (thousands(entry.lines)) }
+                                    td class="number" { (thousands(entry.mattered)) }
+                                    td class="number" { (entry.share()) }
+                                    td class="number" { (thousands(entry.wasted_cycles)) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl LedgerEntry {
+    /// The redundant share in per cent. All and nothing are said only where they are meant.
+    fn share(&self) -> String {
+        let in_vain = self.lines - self.mattered;
+        let rounded = (self.redundant_share * 1000.0).round() / 10.0;
+        match (in_vain, self.mattered) {
+            (_, 0) => "all".to_owned(),
+            (0, _) => "none".to_owned(),
+            _ => format!("{:.1} %", rounded.clamp(0.1, 99.9)),
+        }
+    }
+
+    fn by(&self) -> String {
+        let caller = self.caller.as_ref().map(|caller| format!(" from {caller}"));
+        format!("{}{}{}", self.function, caller.unwrap_or_default(), self.manner())
+    }
+
+    /// What is not an operation by address on the data cache.
+    fn manner(&self) -> &'static str {
+        match (self.side, self.reach) {
+            (Side::Data, Reach::Line) => "",
+            (Side::Data, Reach::Index) => ", by set and way",
+            (Side::Data, Reach::Whole) => ", the whole cache",
+            (Side::Instruction, Reach::Line) => ", instruction cache",
+            (Side::Instruction, Reach::Index) => ", instruction cache by set and way",
+            (Side::Instruction, Reach::Whole) => ", the whole instruction cache",
+        }
+    }
+}
