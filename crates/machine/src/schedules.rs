@@ -55,6 +55,10 @@ impl Schedules {
             shape.places() <= MOST_PLACES && shape.groups <= 4 && shape.ways.max(shape.code.map_or(0, |code| code.ways)) <= 4,
             "{shape:?} does not fit into a state"
         );
+        assert!(
+            shape.cpus == 1 || shape.write_allocate && !shape.writes_through && !shape.speculative,
+            "{shape:?}: only caches that are written back and allocate are modelled as coherent"
+        );
         assert!(shape.colours == 1 || !shape.speculative, "{shape:?}: only a cache without aliases is modelled as speculative");
         let mut schedules = Self { shape, steps, sets: Vec::new(), numbers: BTreeMap::new(), known: Vec::new() };
         schedules.number([State::start(shape)].into());
@@ -155,33 +159,41 @@ fn sees(shape: Shape, state: State, step: Step) -> Verdict {
     match step {
         Step::Access(Op::Load, colour, groups) => match state.held(colour) {
             Some(held) => verdict.hit_old = groups & !held.newest,
-            None => verdict.memory_old = groups & !state.memory(),
+            None => match state.served_by_sibling(shape, colour) {
+                Some(held) => verdict.hit_old = groups & !held.newest,
+                None => verdict.memory_old = groups & !state.memory(),
+            },
         },
         Step::Past(_, Op::Load, groups) => verdict.memory_old = groups & !state.memory(),
         Step::Access(Op::Store, own, groups) => {
-            let others = (0..shape.colours).filter(|colour| *colour != own);
+            let others = (0..shape.data_places()).filter(|place| place % shape.colours != own % shape.colours);
             verdict.threatened = groups & others.fold(0, |stored, colour| stored | stored_in(colour));
         }
         Step::Past(_, Op::Store, groups) => {
-            verdict.threatened = groups & (0..shape.colours).fold(0, |stored, colour| stored | stored_in(colour));
+            verdict.threatened = groups & (0..shape.data_places()).fold(0, |stored, place| stored | stored_in(place));
         }
         Step::Fetch(through, groups) => match state.held(shape.code_place(through)) {
             Some(held) => verdict.hit_old = groups & !held.newest,
             None => verdict.memory_old = groups & !state.seen_by_fetch(shape, through),
         },
-        Step::Prefetch(_) | Step::Maintain(..) | Step::Index(..) | Step::Whole(_) => {}
-        Step::DropCode(_) | Step::DropCodeIndex(..) | Step::DropCodeWhole => {}
+        Step::Prefetch(_) | Step::Maintain(..) | Step::Index(..) | Step::Whole(..) => {}
+        Step::DropCode(_) | Step::DropCodeIndex(..) | Step::DropCodeWhole(_) => {}
     }
     verdict
 }
 
-/// The states that a step can lead to from one state, each with the way that was filled.
+/// The states that a step can lead to from one state, each with the way that was filled. A miss that another CPU's dirty copy serves may
+/// take over what is dirty, or leave it where it is.
 fn outcomes(shape: Shape, state: State, step: Step) -> impl Iterator<Item = (State, Option<u8>)> {
     let missed = state.missed(shape, step);
     let ways = missed.map_or(0, |place| shape.ways_of(place));
     let unfilled = missed.is_none() || matches!(step, Step::Prefetch(_));
     let ways = (0..ways).map(Some).chain(unfilled.then_some(None));
-    ways.map(move |way| (state.step(shape, step, way), way))
+    ways.flat_map(move |way| {
+        let next = state.step(shape, step, way);
+        let passed = missed.filter(|_| way.is_some()).map(|place| next.pass_dirty(shape, place)).filter(|passed| *passed != next);
+        [Some(next), passed].into_iter().flatten().map(move |next| (next, way))
+    })
 }
 
 /// What hardware may do on its own in one state.

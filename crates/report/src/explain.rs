@@ -31,6 +31,11 @@ fn colour(colour: Option<u16>, otherwise: &str) -> String {
     colour.map_or_else(|| otherwise.to_owned(), |colour| format!("colour {colour}"))
 }
 
+/// ` of CPU 1`, where several are judged.
+fn of_cpu(cpu: Option<u16>) -> String {
+    cpu.map_or_else(String::new, |cpu| format!(" of CPU {cpu}"))
+}
+
 pub(crate) fn explain(entry: &Entry) -> Explanation {
     let reader = function(&entry.consumer);
     let writer = entry.producer.as_ref().map_or_else(|| "an access that was not seen".to_owned(), function);
@@ -132,14 +137,18 @@ pub(crate) fn explain(entry: &Entry) -> Explanation {
         HazardClass::FetchStaleCopy => (
             format!("{reader} may run old instructions from a stale copy; {writer} wrote newer ones"),
             format!(
-                "the instruction cache may still hold the line, under {here}, from before the newer bytes were written {}",
+                "the instruction cache{} may still hold the line, under {here}, from before the newer bytes were written {}",
+                of_cpu(entry.consumer.cpu),
                 match (by_device, uncached_writer) {
                     (true, _) => "to memory by the device".to_owned(),
                     (_, true) => "to memory past the cache".to_owned(),
                     _ => format!("through {there}"),
                 }
             ),
-            format!("drop {here} of the frame from the instruction cache after the newer bytes reach memory, before running them"),
+            format!(
+                "drop {here} of the frame from the instruction cache{} after the newer bytes reach memory, before running them",
+                of_cpu(entry.consumer.cpu)
+            ),
         ),
         HazardClass::ReadHomonym => (
             format!("{reader} may read another frame's bytes; {writer} may have left them in the cache"),
@@ -179,7 +188,8 @@ pub(crate) fn past(entry: &Entry, past: &PastMaintenanceEntry) -> String {
         Side::Data => "",
         Side::Instruction => " on the instruction side",
     };
-    format!("{operation}{side}, {aim}: {}", effect(entry, past))
+    let cpu = of_cpu(past.cpu);
+    format!("{operation}{side}{cpu}, {aim}: {}", effect(entry, past))
 }
 
 fn effect(entry: &Entry, past: &PastMaintenanceEntry) -> String {
@@ -188,8 +198,13 @@ fn effect(entry: &Entry, past: &PastMaintenanceEntry) -> String {
     }
     let fetched = matches!(entry.class, HazardClass::FetchDirty | HazardClass::FetchStaleCopy);
     let reader_side = if fetched { Side::Instruction } else { Side::Data };
-    let reader_colour = past.side == reader_side && past.colour.is_some() && past.colour == entry.consumer_colour;
-    let writer_colour = past.side == Side::Data && past.colour.is_some() && past.colour == entry.producer_colour;
+    let reader_colour = past.side == reader_side
+        && past.cpu == entry.consumer.cpu
+        && past.colour.is_some()
+        && past.colour == entry.consumer_colour;
+    let writer_cpu = entry.producer.as_ref().and_then(|producer| producer.cpu);
+    let writer_colour =
+        past.side == Side::Data && past.cpu == writer_cpu && past.colour.is_some() && past.colour == entry.producer_colour;
     let did = match past.effect {
         Effect::Nothing if past.colour.is_none() => "nothing of the line was held where it looked, or not every way was covered",
         Effect::Nothing if past.op == Maintenance::WriteBack => "nothing dirty of the line was held there",
@@ -210,7 +225,7 @@ fn effect(entry: &Entry, past: &PastMaintenanceEntry) -> String {
             _ if past.side == Side::Instruction => Some("the newer bytes were still in the data cache".to_owned()),
             Effect::Nothing if writer_colour => Some("the bytes became dirty after that".to_owned()),
             _ if writer_colour => Some("the line was dirtied again after that".to_owned()),
-            _ => entry.producer_colour.map(|colour| format!("the newer bytes were in colour {colour}")),
+            _ => entry.producer_colour.map(|colour| format!("the newer bytes were in colour {colour}{}", of_cpu(writer_cpu))),
         },
         HazardClass::FetchStaleCopy if past.side == Side::Data => Some("the old copy was in the instruction cache".to_owned()),
         HazardClass::ReadStaleCopy | HazardClass::FetchStaleCopy => match past.effect {
@@ -218,7 +233,7 @@ fn effect(entry: &Entry, past: &PastMaintenanceEntry) -> String {
             _ if reader_colour => {
                 Some("the old bytes were fetched again after that, before the newer ones reached memory".to_owned())
             }
-            _ => entry.consumer_colour.map(|colour| format!("the old copy was in colour {colour}")),
+            _ => entry.consumer_colour.map(|colour| format!("the old copy was in colour {colour}{}", of_cpu(entry.consumer.cpu))),
         },
         HazardClass::ReadLost if past.effect == Effect::Dropped => Some("the newest bytes were lost here or earlier".to_owned()),
         _ => None,

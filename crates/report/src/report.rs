@@ -234,6 +234,9 @@ pub struct PartyEntry {
     /// The number of the device; absent for code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<u32>,
+    /// The CPU it was on, the first time; absent where one CPU was judged, and for devices.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u16>,
     /// Who had called that code, the innermost first, the first time; absent where no caller is known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub chain: Vec<CallerEntry>,
@@ -272,6 +275,9 @@ pub struct PastMaintenanceEntry {
     pub effect: Effect,
     /// Whether `--mute` made it do nothing.
     pub muted: bool,
+    /// The CPU whose cache it acted on; absent where one CPU was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u16>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes references.
@@ -352,12 +358,12 @@ struct Names<'a> {
 
 impl Names<'_> {
     fn entry(&self, finding: &Finding) -> Entry {
-        let Finding { class, count, consumer, producer, example, maintenance_between, contexts } = finding;
+        let Finding { class, count, consumer, producer, example, maintenance_between, cpus, contexts } = finding;
         Entry {
             class: *class,
             count: *count,
-            consumer: self.party(consumer, contexts.consumer),
-            producer: producer.as_ref().map(|producer| self.party(producer, contexts.producer)),
+            consumer: self.party(consumer, contexts.consumer, cpus.consumer),
+            producer: producer.as_ref().map(|producer| self.party(producer, contexts.producer, cpus.producer)),
             consumer_colour: consumer.colour,
             producer_colour: producer.and_then(|producer| producer.colour),
             virtual_tags: self.virtual_tags,
@@ -372,7 +378,7 @@ impl Names<'_> {
         }
     }
 
-    fn party(&self, party: &Party, context: Context) -> PartyEntry {
+    fn party(&self, party: &Party, context: Context, cpu: Option<u16>) -> PartyEntry {
         let (kind, cached) = match party.kind {
             PartyKind::Store => (PartyKindName::Store, true),
             PartyKind::UncachedLoad => (PartyKindName::Load, false),
@@ -383,7 +389,7 @@ impl Names<'_> {
         };
         if kind == PartyKindName::Dma {
             let device = Some(party.site.0);
-            return PartyEntry { kind, cached, pc: None, symbol: None, line: None, mode: None, device, chain: Vec::new() };
+            return PartyEntry { kind, cached, pc: None, symbol: None, line: None, mode: None, device, cpu, chain: Vec::new() };
         }
         let (symbol, line) = self.name(party.site);
         let mode = Some(Mode::of(self.target, party.site));
@@ -395,6 +401,7 @@ impl Names<'_> {
             line,
             mode,
             device: None,
+            cpu,
             chain: self.chain(party.site, context),
         }
     }
@@ -409,9 +416,9 @@ impl Names<'_> {
     }
 
     fn past(&self, past: &PastMaintenance) -> PastMaintenanceEntry {
-        let &PastMaintenance { op, side, colour, site, effect, muted } = past;
+        let &PastMaintenance { op, side, colour, site, effect, muted, cpu } = past;
         let (symbol, line) = self.name(site);
-        PastMaintenanceEntry { op, side, colour, pc: site.into(), symbol, line, effect, muted }
+        PastMaintenanceEntry { op, side, colour, pc: site.into(), symbol, line, effect, muted, cpu }
     }
 
     fn name(&self, site: Site) -> (Option<String>, Option<String>) {

@@ -249,7 +249,8 @@ pub(crate) fn doing(party: &PartyEntry, colour: Option<u16>) -> String {
         PartyKindName::Fetch => "instruction fetch",
         PartyKindName::Dma => "access",
     };
-    format!("{what} {how}")
+    let cpu = party.cpu.map_or(String::new(), |cpu| format!(" on CPU {cpu}"));
+    format!("{what} {how}{cpu}")
 }
 
 /// The cache in a few words.

@@ -9,7 +9,7 @@ use congruent_geometry::{ByteMask, PhysAddr, VirtAddr};
 use congruent_trace::{AccessKind, Site};
 
 use crate::aliases::Alias;
-use crate::finding::{Example, HazardClass, Party, PartyKind, Side};
+use crate::finding::{Example, Finding, HazardClass, OnCpus, Party, PartyKind, Side};
 use crate::heads::{Head, LineId};
 use crate::history::Question;
 use crate::ledger::Touch;
@@ -21,7 +21,7 @@ impl Shadow {
     #[cold]
     #[inline(never)]
     pub(crate) fn access_slow(&mut self, kind: AccessKind, page: PageId, alias: Alias, offset: u32, size: u32, site: Site) {
-        let Alias(colour) = alias;
+        let colour = alias.0 | self.places.base();
         if self.aliases.are_virtual() {
             self.meet_homonyms_in(kind, page, colour, offset, size, site);
         }
@@ -118,7 +118,7 @@ impl Shadow {
 
     /// Takes a prefetch of the line that holds `offset` of a page: it may be filled, and nothing is consumed.
     pub fn prefetch(&mut self, page: PageId, vaddr: VirtAddr, offset: u32) {
-        let Alias(colour) = self.alias(page, vaddr);
+        let colour = self.alias(page, vaddr).0 | self.places.base();
         self.pieces(page.0, offset, 1, |shadow, id, bytes| {
             shadow.touch(id, Touch::Through { colour, stores: false, served_by: None });
             let both = shadow.meet_homonyms(id, colour, bytes, None);
@@ -307,8 +307,8 @@ impl Shadow {
             let example = Example { vaddr, paddr, bytes: hazard.bytes.count() };
             let concerns = |side, set| match side {
                 Side::Data => {
-                    let lines = self.geometry.lines_per_page();
-                    set % lines == id.line % lines.min(self.geometry.sets())
+                    let lines = self.geometry.lines_per_page().min(self.geometry.sets());
+                    set % lines == id.line % lines
                 }
                 Side::Instruction => self.code.concerns(set, id),
             };
@@ -325,16 +325,32 @@ impl Shadow {
                 concerns: &concerns,
             };
             let contexts = self.origins.contexts(id.page, (paddr.0 & in_page) as u32, consumer, hazard.producer);
+            let cpu_of = |party| self.places.cpu_of_party(party);
+            let cpus = OnCpus { consumer: cpu_of(consumer), producer: hazard.producer.and_then(cpu_of) };
             let is_homonym = matches!(hazard.class, HazardClass::ReadHomonym | HazardClass::WriteHomonym);
             let producer = hazard.producer.map(|party| if is_homonym { party } else { self.shown(id.page, party) });
+            let shown = Finding {
+                class: hazard.class,
+                count: 1,
+                consumer: self.shown(id.page, consumer),
+                producer,
+                example,
+                maintenance_between: Vec::new(),
+                cpus,
+                contexts,
+            };
+            let (history, aliases, places) = (&self.history, &self.aliases, &self.places);
             let past = || {
-                let mut told = self.history.between(&question);
-                for past in told.iter_mut().filter(|past| past.side == Side::Data) {
-                    past.colour = past.colour.map(|alias| self.aliases.colour(id.page, alias));
+                let mut told = history.between(&question);
+                for past in &mut told {
+                    past.colour = past.colour.map(|place| match past.side {
+                        Side::Data => aliases.colour(id.page, places.colour(place)),
+                        Side::Instruction => places.code_colour(place),
+                    });
                 }
                 told
             };
-            self.findings.record(hazard.class, self.shown(id.page, consumer), producer, example, contexts, past);
+            self.findings.record(shown, past);
         }
     }
 }

@@ -61,8 +61,10 @@ const NO_PLACE: u32 = u32::MAX;
 /// The instruction cache's part of every line.
 #[derive(Clone, Debug)]
 pub(crate) struct Code {
-    /// The key of a line that only colour 0 may hold, that is new, and that was fetched in this epoch.
+    /// The key of a line that only colour 0, of the CPU that events are of, may hold, that is new, and that was fetched in this epoch.
     now: u32,
+    /// What makes a colour the place of that CPU.
+    base: u16,
     /// log2 of the lines of the data cache in a page.
     lines_shift: u32,
     /// log2 of the length of the data cache's lines, in bytes.
@@ -77,15 +79,16 @@ pub(crate) struct Code {
 
 impl Code {
     /// Nothing is held. Without a cache, nothing ever is.
-    pub fn new(cache: Option<CodeCache>, data: &CacheGeometry, last_epoch: u32) -> Self {
+    pub fn new(cache: Option<CodeCache>, data: &CacheGeometry, cpus: u16, last_epoch: u32) -> Self {
         let geometry = cache.map_or(*data, |cache| cache.geometry);
         Self {
             now: single_key(0, 1),
+            base: 0,
             lines_shift: data.page_shift() - data.line_shift(),
             line_shift: data.line_shift(),
             places: Vec::new(),
             keys: Vec::new(),
-            sweeps: if cache.is_some() { Sweeps::new(&geometry, last_epoch) } else { Sweeps::none(last_epoch) },
+            sweeps: if cache.is_some() { Sweeps::new(&geometry, cpus, last_epoch) } else { Sweeps::none(last_epoch) },
             cache,
             geometry,
         }
@@ -108,8 +111,23 @@ impl Code {
         &self.geometry
     }
 
+    /// From here on, fetches are of the CPU whose places are colours with this added.
+    pub fn enter(&mut self, base: u16) {
+        self.base = base;
+        self.now = self.key_now();
+    }
+
+    fn key_now(&self) -> u32 {
+        single_key(self.base.into(), self.sweeps.epoch())
+    }
+
     pub fn colour_of(&self, vaddr: VirtAddr) -> u16 {
         self.geometry.colour(vaddr).index() as u16
+    }
+
+    /// The place of this address in the cache of the CPU that events are of.
+    pub fn place_of(&self, vaddr: VirtAddr) -> u16 {
+        self.base | self.colour_of(vaddr)
     }
 
     /// The lines of the data cache that make up the line of the instruction cache around this one.
@@ -119,16 +137,17 @@ impl Code {
         (first..first + lines).map(move |line| LineId { line, ..id })
     }
 
-    /// The set of the instruction cache in which `colour` holds the line.
-    pub fn set_of(&self, id: LineId, colour: u16) -> u32 {
+    /// The set of a CPU's instruction cache in which `colour` holds the line.
+    pub fn set_of(&self, id: LineId, cpu: u16, colour: u16) -> u32 {
         let line = id.line >> (self.geometry.line_shift() - self.line_shift);
-        (u32::from(colour) * self.geometry.lines_per_page() + line) & (self.geometry.sets() - 1)
+        let set = (u32::from(colour) * self.geometry.lines_per_page() + line) & (self.geometry.sets() - 1);
+        u32::from(cpu) * self.geometry.sets() + set
     }
 
     /// Whether some colour holds the line in this set.
     pub fn concerns(&self, set: u32, id: LineId) -> bool {
         let lines = self.geometry.lines_per_page();
-        set % lines == self.set_of(id, 0) % lines.min(self.geometry.sets())
+        set % lines.min(self.geometry.sets()) == self.set_of(id, 0, 0) % lines.min(self.geometry.sets())
     }
 
     /// Whether the line that holds `offset` was fetched through this colour in this epoch and is new.
@@ -182,7 +201,7 @@ impl Code {
     /// Begins an operation by index or on the whole cache, and returns its epoch.
     pub fn begin_sweep(&mut self) -> u32 {
         let epoch = self.sweeps.begin();
-        self.now = single_key(0, epoch);
+        self.now = self.key_now();
         epoch
     }
 
@@ -190,7 +209,7 @@ impl Code {
     pub fn restart(&mut self) {
         self.sweeps.restart();
         let stamp = self.sweeps.stamp();
-        self.now = single_key(0, stamp);
+        self.now = self.key_now();
         for word in &mut self.keys {
             if let CodeKey::Alone { colour, new, .. } = CodeKey::decode(*word) {
                 *word = CodeKey::Alone { colour, stamp, new }.encode();
@@ -243,7 +262,7 @@ mod tests {
     #[test]
     fn pages_that_were_not_fetched_from_cost_four_bytes_at_most() {
         let data = CacheGeometry::new(32 << 10, 4, 32).unwrap();
-        let mut code = Code::new(Some(CodeCache::new(data)), &data, LAST_EPOCH);
+        let mut code = Code::new(Some(CodeCache::new(data)), &data, 1, LAST_EPOCH);
         let before = code.bytes();
         for page in 0..1000 {
             code.set(LineId { page, line: 3 }, CodeKey::Empty);

@@ -4,6 +4,9 @@ use core::fmt;
 
 use congruent_geometry::{Behaviour, CacheGeometry, VirtAddr};
 
+use crate::aliases::MOST;
+use crate::cpus::Cpus;
+
 /// What the judge is to assume. Made with [`Config::new`]; fields may be added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -17,6 +20,7 @@ pub struct Config {
     pub write_allocate: bool,
     pub(crate) speculative: bool,
     pub(crate) virtual_tags: Option<VirtualTags>,
+    pub(crate) cpus: Cpus,
     /// The instruction cache. If `None`, fetches and maintenance of the instruction side are ignored.
     pub code: Option<CodeCache>,
     /// Whether to remember through which calls the last store to each line came, for findings to tell of. It costs 8 bytes per
@@ -82,6 +86,16 @@ pub enum ConfigError {
     VirtualTags,
     /// The ledger follows a line by its colours, which virtual tags do not have.
     LedgerOfVirtualTags,
+    /// The ledger follows one CPU's caches.
+    LedgerOfCpus,
+    /// Several CPUs are judged only where data caches are written back, allocate, have physical tags and fill lines at accesses, and
+    /// where instruction caches are filled from memory.
+    Cpus,
+    /// The caches of so many CPUs have more colours together than there are numbers for.
+    TooManyCpus {
+        /// How many there may be.
+        most: u16,
+    },
     /// The instruction cache's lines are shorter than the data cache's; or they are not equal, and it is filled from there. In
     /// bytes.
     Lines {
@@ -109,6 +123,12 @@ impl fmt::Display for ConfigError {
                 "caches with virtual tags are judged without speculative fills and without an instruction cache; leave those out",
             ),
             Self::LedgerOfVirtualTags => f.write_str("there is no ledger of caches with virtual tags; leave it out"),
+            Self::LedgerOfCpus => f.write_str("there is no ledger of several CPUs; leave it out, or start one CPU"),
+            Self::Cpus => f.write_str(
+                "several CPUs are judged with data caches that write back, allocate at stores, have physical tags and fill lines at \
+                 accesses only, and with instruction caches that are filled from memory; leave out what says otherwise, or judge one CPU",
+            ),
+            Self::TooManyCpus { most } => write!(f, "so many CPUs are not judged with these caches; start at most {most}"),
             Self::Lines { data, code, fills_from_data: false } => {
                 write!(f, "instruction cache lines of {code} bytes are shorter than the data cache's of {data}")
             }
@@ -133,6 +153,7 @@ impl Config {
             write_allocate: true,
             speculative: false,
             virtual_tags: None,
+            cpus: Cpus::ONE,
             code: None,
             contexts: false,
             ledger: false,
@@ -162,6 +183,9 @@ impl Config {
         if self.virtual_tags.is_some() {
             return Err(ConfigError::VirtualTags);
         }
+        if self.cpus.count > 1 {
+            return Err(ConfigError::Cpus);
+        }
         if self.geometry.aliases() {
             return Err(ConfigError::SpeculativeAliases { colours: self.geometry.colours() });
         }
@@ -179,6 +203,9 @@ impl Config {
         }
         if self.ledger {
             return Err(ConfigError::LedgerOfVirtualTags);
+        }
+        if self.cpus.count > 1 {
+            return Err(ConfigError::Cpus);
         }
         Ok(Self { virtual_tags: Some(tags), ..self })
     }
@@ -232,6 +259,9 @@ impl Config {
         if self.virtual_tags.is_some() {
             return Err(ConfigError::LedgerOfVirtualTags);
         }
+        if self.cpus.count > 1 {
+            return Err(ConfigError::LedgerOfCpus);
+        }
         Ok(Self { ledger: true, ..self })
     }
 
@@ -251,6 +281,41 @@ impl Config {
         if lines.1 < lines.0 || fills_from_data && lines.0 != lines.1 {
             return Err(ConfigError::Lines { data: lines.0, code: lines.1, fills_from_data });
         }
-        Ok(Self { code: Some(code), ..self })
+        Self { code: Some(code), ..self }.with_cpus(self.cpus)
+    }
+
+    /// The same with these CPUs, each with such caches of its own.
+    ///
+    /// # Errors
+    /// [`ConfigError::Cpus`] if there are several and caches of another kind than those that are judged of several,
+    /// [`ConfigError::TooManyCpus`] if their colours are more than 1,024 together.
+    pub const fn with_cpus(self, cpus: Cpus) -> Result<Self, ConfigError> {
+        if cpus.count <= 1 {
+            return Ok(Self { cpus: Cpus { count: 1, ..cpus }, ..self });
+        }
+        let (fills_from_data, code_colours) = match self.code {
+            Some(code) => (code.fills_from_data, code.geometry.colours()),
+            None => (false, 1),
+        };
+        let usual = self.write_allocate && !self.writes_through && !self.speculative && self.virtual_tags.is_none();
+        if !usual || fills_from_data {
+            return Err(ConfigError::Cpus);
+        }
+        if self.ledger {
+            return Err(ConfigError::LedgerOfCpus);
+        }
+        let data_colours = self.geometry.colours();
+        let colours = if code_colours > data_colours { code_colours } else { data_colours };
+        let most = MOST as u32 / colours.next_power_of_two();
+        if cpus.count as u32 > most {
+            return Err(ConfigError::TooManyCpus { most: most as u16 });
+        }
+        Ok(Self { cpus, ..self })
+    }
+
+    /// The CPUs that are judged.
+    #[must_use]
+    pub const fn cpus(&self) -> Cpus {
+        self.cpus
     }
 }

@@ -44,7 +44,7 @@ impl Shadow {
         }
         self.fetches += 1;
         self.vaddr = Some(vaddr);
-        let code = self.code.colour_of(vaddr);
+        let code = self.code.place_of(vaddr);
         let served_by = self.code.fills_from_data().then(|| self.colour_of(vaddr));
         self.pieces(page.0, offset, size, |shadow, id, bytes| {
             for filled in shadow.code.fetched_with(id) {
@@ -69,6 +69,11 @@ impl Shadow {
         let place = code | CODE;
         let mut line = self.unpack(id);
         if line.is_unchanged_by_fetch(self.shape, place, served_by, bytes, stamp) {
+            // Of several CPUs' fetches, those of the last one are quiet.
+            let hint = self.code_hint(&line);
+            if matches!(self.heads.head(id), Head::Record(_)) && self.code.key(id) != hint {
+                self.code.set(id, hint);
+            }
             self.put_aside(line);
             return;
         }
@@ -99,12 +104,13 @@ impl Shadow {
     /// Drops a line of the instruction cache by address.
     pub(crate) fn maintain_code_line(&mut self, vaddr: VirtAddr, paddr: PhysAddr, site: Site) {
         let Some(id) = self.line_id(paddr) else { return };
-        let colour = self.code.colour_of(vaddr);
-        for id in self.code.fetched_with(id) {
+        let places = self.places.reached_code(self.code.colour_of(vaddr));
+        for (id, colour) in self.code.fetched_with(id).flat_map(|id| places.clone().map(move |place| (id, place))) {
             let writer = self.last_writer(id);
             let effect = self.drop_code(id, colour);
             self.history.push(Past {
                 target: Target::Line(id),
+                cpu: self.places.of_many(self.places.cpu_of_code(colour)),
                 op: Maintenance::Invalidate,
                 colour: Some(colour),
                 site,
@@ -148,6 +154,7 @@ impl Shadow {
             return;
         }
         let code_epoch = self.begin_code_sweep();
+        let set = u32::from(self.places.cpu()) * self.code.geometry().sets() + set;
         self.code.sweeps.sweep(set, way, true);
         self.log_code_sweep(Some((set, way)));
         self.push_code_sweep(Target::Index { set }, site, code_epoch);
@@ -156,7 +163,7 @@ impl Shadow {
     /// Empties the instruction cache.
     pub(crate) fn maintain_code_whole(&mut self, site: Site) {
         let code_epoch = self.begin_code_sweep();
-        self.code.sweeps.sweep_all(true);
+        self.code.sweeps.sweep_all(self.places.cpu(), true);
         self.log_code_sweep(None);
         self.push_code_sweep(Target::Whole, site, code_epoch);
     }
@@ -172,6 +179,7 @@ impl Shadow {
     fn push_code_sweep(&mut self, target: Target, site: Site, code_epoch: u32) {
         self.history.push(Past {
             target,
+            cpu: self.places.of_many(self.places.cpu()),
             op: Maintenance::Invalidate,
             colour: None,
             site,

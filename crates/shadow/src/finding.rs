@@ -102,6 +102,16 @@ pub struct Example {
     pub bytes: u32,
 }
 
+/// The CPUs of the first occurrence of a finding; `None` for devices and uncached accesses, and where one CPU is judged.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
+pub struct OnCpus {
+    /// Of the consumer.
+    pub consumer: Option<u16>,
+    /// Of the producer.
+    pub producer: Option<u16>,
+}
+
 /// The call chains of the first occurrence of a finding; [`Context::NONE`] where none is known.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
@@ -157,6 +167,9 @@ pub struct PastMaintenance {
     pub effect: Effect,
     /// Whether `--mute` made it do nothing.
     pub muted: bool,
+    /// The CPU whose caches it acted on; `None` where one CPU is judged.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub cpu: Option<u16>,
 }
 
 /// A place where stale data can be seen. Hazards that share class, consumer and producer are one finding with a count.
@@ -175,6 +188,9 @@ pub struct Finding {
     pub example: Example,
     /// Maintenance on the line between producer and consumer of the example, oldest first; the last few only.
     pub maintenance_between: Vec<PastMaintenance>,
+    /// On which CPUs the example came about.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub cpus: OnCpus,
     /// Through which calls the example came about.
     #[cfg_attr(feature = "serde", serde(default))]
     pub contexts: Contexts,

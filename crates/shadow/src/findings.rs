@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use congruent_trace::Site;
 
-use crate::finding::{Contexts, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance};
+#[cfg(test)]
+use crate::finding::Example;
+use crate::finding::{Finding, HazardClass, PartyKind, PastMaintenance};
 
 /// What makes two hazards one finding.
 type Key = (HazardClass, (PartyKind, Site), Option<(PartyKind, Site)>);
@@ -22,23 +24,16 @@ pub(crate) struct Findings {
 }
 
 impl Findings {
-    /// Books a hazard. Its history is asked for only if it is the first of its kind.
-    pub fn record(
-        &mut self,
-        class: HazardClass,
-        consumer: Party,
-        producer: Option<Party>,
-        example: Example,
-        contexts: Contexts,
-        history: impl FnOnce() -> Vec<PastMaintenance>,
-    ) {
+    /// Books a hazard, as the finding that it would be if it were the first of its kind. Only then its history is asked for.
+    pub fn record(&mut self, hazard: Finding, history: impl FnOnce() -> Vec<PastMaintenance>) {
         self.hazards += 1;
+        let Finding { class, consumer, producer, .. } = hazard;
         #[cfg(test)]
-        self.log.push((class, example));
+        self.log.push((class, hazard.example));
         let key = (class, (consumer.kind, consumer.site), producer.map(|producer| (producer.kind, producer.site)));
         let list = &mut self.list;
         let place = *self.places.entry(key).or_insert_with(|| {
-            list.push(Finding { class, count: 0, consumer, producer, example, maintenance_between: history(), contexts });
+            list.push(Finding { count: 0, maintenance_between: history(), ..hazard });
             list.len() - 1
         });
         list[place].count += 1;

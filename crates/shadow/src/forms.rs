@@ -23,10 +23,15 @@ impl Shadow {
         self.geometry.colour(vaddr).index() as u16
     }
 
-    pub(crate) fn set_of(&self, id: LineId, colour: u16) -> u32 {
-        let lines = self.geometry.lines_per_page();
-        let colour = self.aliases.colour(id.page, colour);
-        (u32::from(colour) * lines + id.line) & self.set_mask
+    /// The colour of a place of a data cache, which says which sets its lines are in.
+    pub(crate) fn colour_at(&self, page: u32, place: u16) -> u16 {
+        self.aliases.colour(page, self.places.colour(place))
+    }
+
+    /// The set in which a place of a data cache holds the line, the sets of each CPU after those of the one before.
+    pub(crate) fn set_of(&self, id: LineId, place: u16) -> u32 {
+        let set = (u32::from(self.colour_at(id.page, place)) * self.geometry.lines_per_page() + id.line) & self.set_mask;
+        u32::from(self.places.cpu_of(place)) * (self.set_mask + 1) + set
     }
 
     /// The last access known to have written the line.
@@ -63,7 +68,9 @@ impl Shadow {
         if colour & CODE == 0 {
             self.sweeps.since(self.set_of(id, colour), stamp)
         } else {
-            self.code.sweeps.since(self.code.set_of(id, colour & !CODE), stamp)
+            let place = colour & !CODE;
+            let set = self.code.set_of(id, self.places.cpu_of_code(place), self.places.code_colour(place));
+            self.code.sweeps.since(set, stamp)
         }
     }
 
@@ -191,12 +198,13 @@ impl Shadow {
         }
     }
 
-    /// What the key says of a line that has a record: whether fetches through some colour find everything new and leave it so.
-    fn code_hint(&self, line: &Line) -> CodeKey {
+    /// What the key says of a line that has a record: whether this CPU's fetches through some colour find everything new and leave it so.
+    pub(crate) fn code_hint(&self, line: &Line) -> CodeKey {
         let (data, code) = line.copies.split_at(line.copies.partition_point(|copy| !copy.is_code()));
         let new = |copy: &Copy| copy.dirty.is_empty() && (copy.stale.is_empty() || !self.code.fills_from_data());
-        match *code {
-            [only]
+        let mut here = code.iter().filter(|copy| self.places.cpu_of_code(copy.colour & !CODE) == self.places.cpu());
+        match (here.next(), here.next()) {
+            (Some(only), None)
                 if only.ways == self.shape.code_ways
                     && only.stale.is_empty()
                     && line.lost().is_empty()
@@ -204,7 +212,7 @@ impl Shadow {
             {
                 CodeKey::Alone { colour: only.colour & !CODE, stamp: only.stamp, new: true }
             }
-            [] => CodeKey::Empty,
+            _ if code.is_empty() => CodeKey::Empty,
             _ => CodeKey::InRecord,
         }
     }

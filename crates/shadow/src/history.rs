@@ -31,6 +31,8 @@ pub(crate) enum Target {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Past {
     pub target: Target,
+    /// The CPU whose cache it acted on, if there are several.
+    pub cpu: Option<u16>,
     pub op: Maintenance,
     pub colour: Option<u16>,
     pub site: Site,
@@ -169,7 +171,15 @@ impl History {
                     }
                 }
             };
-            let told_now = PastMaintenance { op: past.op, side, colour: past.colour, site: past.site, effect, muted: past.muted };
+            let told_now = PastMaintenance {
+                op: past.op,
+                side,
+                colour: past.colour,
+                site: past.site,
+                effect,
+                muted: past.muted,
+                cpu: past.cpu,
+            };
             // A sweep goes way by way: one operation, as people see it.
             let one_sweep = |earlier: &PastMaintenance| PastMaintenance { site: past.site, ..*earlier } == told_now;
             if matches!(past.target, Target::Index { .. }) && told.last().is_some_and(one_sweep) {

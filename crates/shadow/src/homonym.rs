@@ -55,7 +55,8 @@ impl Shadow {
     /// one that holds the physical address, with virtual ones those that were filled through the virtual one.
     pub(crate) fn meant_by(&self, id: Option<LineId>, vaddr: VirtAddr) -> Vec<(LineId, u16)> {
         if !self.aliases.are_virtual() {
-            return id.map(|id| (id, self.geometry.colour(vaddr).index() as u16)).into_iter().collect();
+            let places = self.places.reached(self.colour_of(vaddr));
+            return id.into_iter().flat_map(|id| places.clone().map(move |place| (id, place))).collect();
         }
         let line = self.geometry.page_offset(vaddr.0) >> self.geometry.line_shift();
         let homes = self.aliases.homes(self.aliases.tag(vaddr)).iter();
@@ -107,10 +108,11 @@ impl Shadow {
         both
     }
 
-    /// The party with a colour in place of its alias of this page.
+    /// The party with a colour for its place in the caches, by which the rules know it.
     pub(crate) fn shown(&self, page: u32, party: Party) -> Party {
         let in_data = party.kind != PartyKind::Fetch;
-        Party { colour: party.colour.map(|alias| if in_data { self.aliases.colour(page, alias) } else { alias }), ..party }
+        let colour = |place| if in_data { self.colour_at(page, place) } else { self.places.code_colour(place) };
+        Party { colour: party.colour.map(colour), ..party }
     }
 
     /// Whether this alias may hold the line, after all that was swept.

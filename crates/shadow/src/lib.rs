@@ -21,8 +21,8 @@
 //! - That a real core misbehaves: a finding says that *some* core with this geometry may. No finding says that none does.
 //! - Anything beyond one virtually indexed data cache, and an instruction cache beside it if tags are physical: not write buffers, prefetch buffers and pipelines (which need barriers), second-level caches, cores with
 //!   aliases or with instruction caches that fill lines without an access.
-//! - Caches of several CPUs: events of all CPUs are taken as those of one, and so an instruction cache that one CPU alone dropped a
-//!   line from counts as dropped for all.
+//! - Coherence of several CPUs' data caches other than colour by colour ([`Cpus`]). Unless [`Config::with_cpus`] says that there are several,
+//!   events of all CPUs are taken as those of one.
 //!
 //! # Any chip
 //! Nothing is assumed of replacement, capacity or timing. At any moment a clean line may be dropped, and a dirty one be written back
@@ -76,6 +76,12 @@
 //! never gone for good, and an invalidate before a device writes does not help. A frame is live once any byte of it was accessed or
 //! prefetched through the data cache; it is taken to stay so, as kernels keep their memory mapped. This is judged for data caches of
 //! one colour; the instruction side is filled by fetches only.
+//!
+//! # Several CPUs
+//! With [`Config::with_cpus`] each CPU ([`Event::Cpu`](congruent_trace::Event::Cpu)) has caches of its own. Data caches are taken to be coherent
+//! at each colour ([`Cpus`]), so loads and stores through one colour see one another whichever CPU makes them, and all of the table
+//! holds as it stands. What differs is what maintenance reaches: operations by index and on the whole cache act on one CPU, those by
+//! address on one or all ([`AddressReach`]). An instruction cache holds what its own CPU fetched.
 //!
 //! # Virtual tags
 //! With [`Config::with_virtual_tags`] a copy is found again only through the virtual page, and perhaps the address space
@@ -139,6 +145,7 @@ mod access;
 mod aliases;
 mod code;
 mod config;
+mod cpus;
 mod fetch;
 mod finding;
 mod findings;
@@ -163,7 +170,8 @@ use congruent_geometry::CacheGeometry;
 
 pub use aliases::Alias;
 pub use config::{CodeCache, Config, ConfigError, VirtualTags};
-pub use finding::{Contexts, Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side};
+pub use cpus::{AddressReach, Cpus};
+pub use finding::{Contexts, Effect, Example, Finding, HazardClass, OnCpus, Party, PartyKind, PastMaintenance, Side};
 pub use ledger::{LedgerLine, Reach};
 pub use shadow::{PageId, Shadow};
 pub use view::{CopyView, LineView};

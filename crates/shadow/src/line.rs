@@ -15,6 +15,11 @@
 //! Per line, bytes whose newest value may exist nowhere: `discarded` with the copy that held it, or `clobbered` by an older
 //! copy that was written back over it.
 //!
+//! # Several CPUs
+//! The same colour of several CPUs' data caches is several places (`cpus`) in which the line may be held, with the same bytes: a miss is
+//! served by what another CPU may hold there, dirty bytes included, and a store takes that away. Which CPU may hold the line matters to
+//! maintenance only, which acts on one. Instruction caches are places of their own.
+//!
 //! # Why these masks suffice
 //! Look at one byte. Memory is old in a schedule only if (1) some dirty copy has the newest, or (2) no copy need have it any
 //! more. (1) is `dirty`, (2) is `discarded | clobbered`. (2) comes about when a dirty newest copy is discarded, or when a copy
@@ -51,35 +56,36 @@ impl Line {
         match path {
             Path::Cached(colour) => {
                 let [discarded, clobbered] = lost(self);
-                let stale = self.stale_in(colour);
+                let stale = self.stale_in(shape, colour);
                 // A copy is not older than what was stored through it, unless that was lost and the old bytes filled in again.
-                let own = self.writers.iter().filter(|writer| writer.party.colour == Some(colour));
+                let is_own = |writer: &&Writer| writer.party.colour.is_some_and(|by| shape.are_coherent(by, colour));
+                let own = self.writers.iter().filter(is_own);
                 let stale = stale - (self.lost() & own.fold(ByteMask::EMPTY, |mask, writer| mask | writer.bytes));
                 let reasons = [
-                    (HazardClass::ReadDirtyElsewhere, self.dirty_outside(Some(colour))),
+                    (HazardClass::ReadDirtyElsewhere, self.dirty_outside(shape, Some(colour))),
                     (HazardClass::ReadStaleCopy, stale),
                     discarded,
                     clobbered,
                 ];
-                self.judge(bytes, &reasons, hazards);
+                self.judge(shape, bytes, &reasons, hazards);
                 self.fill(shape, colour, None, stamp);
             }
             Path::Fetch { code, served_by } => {
                 let [discarded, clobbered] = lost(self);
-                let stale = self.stale_in(code) | served_by.map_or(ByteMask::EMPTY, |colour| self.stale_in(colour));
-                let dirty = self.dirty_outside(served_by);
+                let stale = self.stale_in(shape, code) | served_by.map_or(ByteMask::EMPTY, |colour| self.stale_in(shape, colour));
+                let dirty = self.dirty_outside(shape, served_by);
                 let reasons = [(HazardClass::FetchDirty, dirty), (HazardClass::FetchStaleCopy, stale), discarded, clobbered];
-                self.judge(bytes, &reasons, hazards);
+                self.judge(shape, bytes, &reasons, hazards);
                 self.fill(shape, code, served_by, stamp);
             }
             Path::Uncached => {
                 let [discarded, clobbered] = lost(self);
-                let reasons = [(HazardClass::MixedAttributesRead, self.dirty_outside(None)), discarded, clobbered];
-                self.judge(bytes, &reasons, hazards);
+                let reasons = [(HazardClass::MixedAttributesRead, self.dirty_outside(shape, None)), discarded, clobbered];
+                self.judge(shape, bytes, &reasons, hazards);
             }
             Path::Dma => {
-                let old = self.dirty_outside(None) | self.lost();
-                self.judge(bytes, &[(HazardClass::DmaReadStale, old)], hazards);
+                let old = self.dirty_outside(shape, None) | self.lost();
+                self.judge(shape, bytes, &[(HazardClass::DmaReadStale, old)], hazards);
             }
         }
         self.clobber(shape);
@@ -93,11 +99,13 @@ impl Line {
             // Nothing is stored by a fetch.
             Path::Dma | Path::Fetch { .. } => (HazardClass::DmaWriteUnderDirty, None),
         };
-        self.judge(bytes, &[(class, self.dirty_outside(through))], hazards);
+        self.judge(shape, bytes, &[(class, self.dirty_outside(shape, through))], hazards);
         if let Some(colour) = through
             && shape.write_allocate
         {
             self.fill(shape, colour, None, stamp);
+            // Filled, it has what other CPUs had, and they have nothing any more.
+            self.copies.retain(|copy| copy.colour == colour || !shape.are_coherent(copy.colour, colour));
         }
         for copy in &mut self.copies {
             if Some(copy.colour) == through {
@@ -130,15 +138,17 @@ impl Line {
     }
 
     fn is_unchanged(&self, shape: Shape, colour: u16, served_by: Option<u16>, bytes: ByteMask, stamp: u32) -> bool {
-        let old = self.old_in_fill(colour, served_by);
-        self.sole_copy(shape, colour, stamp)
-            .is_some_and(|own| (old - own.stale).is_empty() && !(bytes.intersects(own.stale) || bytes.intersects(old)))
+        let old = self.old_in_fill(shape, colour, served_by);
+        let passed = self.dirty_in_other_cpus(shape, colour);
+        self.sole_copy(shape, colour, stamp).is_some_and(|own| {
+            ((old - own.stale) | (passed - own.dirty)).is_empty() && !(bytes.intersects(own.stale) || bytes.intersects(old))
+        })
     }
 
     /// Whether [`store`](Self::store) would find nothing and leave everything but the writer as it is; if unsure, no.
     pub fn is_unchanged_by_store(&self, shape: Shape, colour: u16, bytes: ByteMask, stamp: u32) -> bool {
         let unchanged = |copy: &Copy| match (copy.colour == colour, shape.writes_through) {
-            (false, _) => (bytes - copy.stale).is_empty(),
+            (false, _) => (bytes - copy.stale).is_empty() && !shape.are_coherent(copy.colour, colour),
             (true, false) => (bytes - copy.dirty).is_empty(),
             (true, true) => !bytes.intersects(copy.stale),
         };
@@ -266,15 +276,26 @@ impl Line {
     }
 
     /// Bytes that a copy of this colour may have old.
-    fn stale_in(&self, colour: u16) -> ByteMask {
-        let own = self.copies.iter().filter(|copy| copy.colour == colour);
+    fn stale_in(&self, shape: Shape, colour: u16) -> ByteMask {
+        let own = self.copies.iter().filter(|copy| shape.are_coherent(copy.colour, colour));
         own.fold(ByteMask::EMPTY, |mask, copy| mask | copy.stale)
     }
 
-    /// Bytes that may be old in what a miss of `colour` gets: from memory, or from the data cache's colour that serves it.
-    fn old_in_fill(&self, colour: u16, served_by: Option<u16>) -> ByteMask {
-        let served = served_by.map_or(ByteMask::EMPTY, |colour| self.stale_in(colour));
-        self.dirty_outside(Some(served_by.unwrap_or(colour))) | self.lost() | served
+    /// Bytes that may be old in what a miss of `colour` gets: from memory, from another CPU, or from the data cache's colour that serves it.
+    fn old_in_fill(&self, shape: Shape, colour: u16, served_by: Option<u16>) -> ByteMask {
+        let served = served_by.map_or(ByteMask::EMPTY, |colour| self.stale_in(shape, colour));
+        let others = self.in_other_cpus(shape, colour).fold(ByteMask::EMPTY, |mask, copy| mask | copy.stale);
+        self.dirty_outside(shape, Some(served_by.unwrap_or(colour))) | self.lost() | served | others
+    }
+
+    /// The copies of other CPUs that serve a miss of this colour.
+    fn in_other_cpus(&self, shape: Shape, colour: u16) -> impl Iterator<Item = &Copy> {
+        self.copies.iter().filter(move |copy| copy.colour != colour && shape.are_coherent(copy.colour, colour))
+    }
+
+    /// Bytes that may become this CPU's to write back when it gets the line.
+    fn dirty_in_other_cpus(&self, shape: Shape, colour: u16) -> ByteMask {
+        self.in_other_cpus(shape, colour).fold(ByteMask::EMPTY, |mask, copy| mask | copy.dirty)
     }
 
     /// The copy of `colour`, if it may sit in any way and was accessed in this epoch.
@@ -283,15 +304,15 @@ impl Line {
     }
 
     /// Bytes that may be newest only in a colour other than `colour` (in any, if `None`).
-    fn dirty_outside(&self, colour: Option<u16>) -> ByteMask {
-        let others = self.copies.iter().filter(|copy| Some(copy.colour) != colour);
+    fn dirty_outside(&self, shape: Shape, colour: Option<u16>) -> ByteMask {
+        let others = self.copies.iter().filter(|copy| colour.is_none_or(|colour| !shape.are_coherent(copy.colour, colour)));
         others.fold(ByteMask::EMPTY, |mask, copy| mask | copy.dirty)
     }
 
     /// Reports the bytes of an access that some reason applies to, each byte under the first that does, and by producer; then
     /// heals them, as if the missing maintenance had been done: from now on every place counts as holding their newest value,
     /// and a unit without another dirty byte as written back. Bytes that were not accessed keep their state and producer.
-    fn judge(&mut self, bytes: ByteMask, reasons: &[(HazardClass, ByteMask)], hazards: &mut Vec<Hazard>) {
+    fn judge(&mut self, shape: Shape, bytes: ByteMask, reasons: &[(HazardClass, ByteMask)], hazards: &mut Vec<Hazard>) {
         let mut found = ByteMask::EMPTY;
         for &(class, mask) in reasons {
             let mut left = (bytes & mask) - found;
@@ -299,12 +320,12 @@ impl Line {
             for writer in &self.writers {
                 let made = left & writer.bytes;
                 if !made.is_empty() {
-                    hazards.push(self.hazard(class, made, Some(writer.party)));
+                    hazards.push(self.hazard(shape, class, made, Some(writer.party)));
                     left -= made;
                 }
             }
             if !left.is_empty() {
-                hazards.push(self.hazard(class, left, None));
+                hazards.push(self.hazard(shape, class, left, None));
             }
         }
         if found.is_empty() {
@@ -318,9 +339,9 @@ impl Line {
         self.clobbered -= found;
     }
 
-    fn hazard(&self, class: HazardClass, bytes: ByteMask, producer: Option<Party>) -> Hazard {
+    fn hazard(&self, shape: Shape, class: HazardClass, bytes: ByteMask, producer: Option<Party>) -> Hazard {
         let through = producer.and_then(|producer| producer.colour);
-        let mut held = self.copies.iter().filter(|copy| Some(copy.colour) == through);
+        let mut held = self.copies.iter().filter(|copy| through.is_some_and(|through| shape.are_coherent(copy.colour, through)));
         Hazard {
             class,
             bytes,
@@ -334,14 +355,16 @@ impl Line {
     /// An access through `colour`: it hits what is held, or fills any way with what memory (or what serves it) may hold. What is held was given
     /// the new stamp when it was [resolved](Self::resolve).
     fn fill(&mut self, shape: Shape, colour: u16, served_by: Option<u16>, stamp: u32) {
-        let old = self.old_in_fill(colour, served_by);
+        let old = self.old_in_fill(shape, colour, served_by);
+        let dirty = self.dirty_in_other_cpus(shape, colour);
         let mut missing = shape.ways_of(colour);
         for copy in self.copies.iter_mut().filter(|copy| copy.colour == colour) {
             copy.stale |= old;
+            copy.dirty |= dirty;
             missing = missing.without(copy.ways);
         }
         if !missing.is_none() {
-            self.copies.push(Copy { colour, ways: missing, stamp, stale: old, dirty: ByteMask::EMPTY });
+            self.copies.push(Copy { colour, ways: missing, stamp, stale: old, dirty });
         }
         self.merge(colour);
     }

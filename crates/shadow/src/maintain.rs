@@ -9,7 +9,7 @@ use congruent_geometry::{ByteMask, PhysAddr, VirtAddr};
 use congruent_trace::{Maintenance, Site};
 
 use crate::finding::Effect;
-use crate::heads::{Head, LineId, single_key};
+use crate::heads::{Head, LineId};
 use crate::history::{Past, Target};
 use crate::ledger::Touch;
 use crate::line::{Copy, Ways, effect};
@@ -20,7 +20,9 @@ impl Shadow {
     pub(crate) fn maintain_line(&mut self, op: Maintenance, vaddr: VirtAddr, paddr: PhysAddr, site: Site) {
         if !self.aliases.are_virtual() {
             if let Some(id) = self.line_id(paddr) {
-                self.maintain_alias(op, id, self.colour_of(vaddr), site);
+                for place in self.places.reached(self.colour_of(vaddr)) {
+                    self.maintain_alias(op, id, place, site);
+                }
             }
             return;
         }
@@ -34,6 +36,7 @@ impl Shadow {
         let effect = self.maintain_line_now(op, id, alias);
         let past = Past {
             target: Target::Line(id),
+            cpu: self.places.of_many(self.places.cpu_of(alias)),
             op,
             colour: Some(alias),
             site,
@@ -64,6 +67,7 @@ impl Shadow {
                 line += self.geometry.sets();
             }
         }
+        let set = u32::from(self.places.cpu()) * self.geometry.sets() + set;
         self.sweeps.sweep(set, way, op.invalidates());
         self.log_sweep(Some((set, way)), op.invalidates());
         self.push_sweep(Target::Index { set }, op, site, epoch);
@@ -79,7 +83,7 @@ impl Shadow {
                 }
             }
         }
-        self.sweeps.sweep_all(op.invalidates());
+        self.sweeps.sweep_all(self.places.cpu(), op.invalidates());
         self.log_sweep(None, op.invalidates());
         self.push_sweep(Target::Whole, op, site, epoch);
     }
@@ -136,14 +140,24 @@ impl Shadow {
         self.close(id, line);
     }
 
-    /// Whether an alias of a page is of this colour, if one is asked for.
-    fn is_of(&self, id: LineId, alias: u16, colour: Option<u16>) -> bool {
-        colour.is_none_or(|colour| colour == self.aliases.colour(id.page, alias))
+    /// Whether a place is in the data cache of the CPU that events are of, and of this colour, if one is asked for.
+    fn is_of(&self, id: LineId, place: u16, colour: Option<u16>) -> bool {
+        self.places.cpu_of(place) == self.places.cpu() && colour.is_none_or(|colour| colour == self.colour_at(id.page, place))
     }
 
     fn push_sweep(&mut self, target: Target, op: Maintenance, site: Site, epoch: u32) {
-        let past =
-            Past { target, op, colour: None, site, effect: Effect::Nothing, muted: false, epoch, code_epoch: None, writer: None };
+        let past = Past {
+            target,
+            cpu: self.places.of_many(self.places.cpu()),
+            op,
+            colour: None,
+            site,
+            effect: Effect::Nothing,
+            muted: false,
+            epoch,
+            code_epoch: None,
+            writer: None,
+        };
         self.history.push(past);
     }
 
@@ -196,7 +210,7 @@ impl Shadow {
             self.records.put(place, &line);
             self.put_aside(line);
         }
-        self.now = single_key(0, stamp);
+        self.now = self.key_now();
     }
 
     /// Maintenance of a whole colour or cache is told apart from accesses by its epoch.
@@ -205,7 +219,7 @@ impl Shadow {
             self.restart_epochs();
         }
         let epoch = self.sweeps.begin();
-        self.now = single_key(0, epoch);
+        self.now = self.key_now();
         epoch
     }
 

@@ -5,7 +5,6 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use congruent_geometry::{CacheGeometry, Frame, VirtAddr};
@@ -13,12 +12,13 @@ use congruent_trace::{AccessKind, Context, DmaDirection, Event, Maintenance, Sco
 
 use crate::aliases::{Alias, Aliases};
 use crate::code::Code;
+use crate::cpus::Places;
 use crate::finding::{Effect, Finding, Side};
 use crate::findings::Findings;
 use crate::heads::{Heads, LAST_EPOCH, WATCHED, single_key};
 use crate::history::{History, Past, Target};
 use crate::ledger::{Ledger, SweepLog};
-use crate::line::{Hazard, Line, Path, Shape, Ways};
+use crate::line::{CODE, Hazard, Line, Path, Shape, Ways};
 use crate::origins::Origins;
 use crate::records::Records;
 use crate::sweep::Sweeps;
@@ -32,7 +32,7 @@ pub struct PageId(pub(crate) u32);
 #[derive(Clone, Debug)]
 pub struct Shadow {
     // What the fast path reads, first.
-    /// The key of a line that only colour 0 may hold and that was accessed in this epoch.
+    /// The key of a line that only colour 0, of the CPU that events are of, may hold and that was accessed in this epoch.
     pub(crate) now: u32,
     pub(crate) simple_shift: u32,
     pub(crate) accesses: u64,
@@ -43,6 +43,7 @@ pub struct Shadow {
     pub(crate) geometry: CacheGeometry,
     /// The geometry's sets less one: to ask it would be to divide.
     pub(crate) set_mask: u32,
+    pub(crate) places: Places,
     pub(crate) aliases: Aliases,
     pub(crate) shape: Shape,
     pub(crate) records: Records,
@@ -79,8 +80,10 @@ impl Shadow {
     pub(crate) fn with_last_epoch(config: Config, last_epoch: u32) -> Self {
         let geometry = config.geometry;
         let heads = Heads::new(&geometry);
-        let sweeps = Sweeps::new(&geometry, last_epoch);
-        let code = Code::new(config.code, &geometry, last_epoch);
+        let cpus = config.cpus;
+        let sweeps = Sweeps::new(&geometry, cpus.count, last_epoch);
+        let code = Code::new(config.code, &geometry, cpus.count, last_epoch);
+        let places = Places::new(cpus, geometry.colours(), code.geometry().colours());
         let ledger = config.ledger.then(|| {
             let logs = (SweepLog::new(&geometry), SweepLog::new(code.geometry()));
             Box::new(Ledger::new(geometry.lines_per_page(), logs.0, logs.1, config.writes_through, config.write_allocate))
@@ -93,6 +96,7 @@ impl Shadow {
             origins: Origins::new(&geometry, config.contexts),
             geometry,
             set_mask: geometry.sets() - 1,
+            places,
             aliases: Aliases::new(config.virtual_tags, geometry),
             shape: Shape {
                 all_ways: Ways::first(geometry.ways()),
@@ -101,6 +105,7 @@ impl Shadow {
                 writes_through: config.writes_through,
                 write_allocate: config.write_allocate,
                 speculative: config.speculative,
+                incoherent: places.incoherent(CODE),
             },
             code,
             records: Records::new(geometry.line(), Ways::first(geometry.ways())),
@@ -157,6 +162,19 @@ impl Shadow {
         };
         self.last_page = Some((frame, page));
         page
+    }
+
+    /// From here on, events are of this CPU. Without effect unless [`Config::with_cpus`](crate::Config::with_cpus) says that there are
+    /// several.
+    pub fn enter_cpu(&mut self, cpu: u16) {
+        self.places.enter(cpu);
+        self.now = self.key_now();
+        self.code.enter(self.places.code_base());
+    }
+
+    /// What [`now`](Self::now) is to be in this epoch and on this CPU.
+    pub(crate) fn key_now(&self) -> u32 {
+        single_key(self.places.base().into(), self.sweeps.epoch())
     }
 
     /// From here on, events come about through the call chain that the source calls `context`. Without effect unless
@@ -266,6 +284,7 @@ impl Shadow {
                 }
             }
             Event::Space { space } => self.aliases.enter(space),
+            Event::Cpu { cpu } => self.enter_cpu(cpu),
             _ => {}
         }
     }
@@ -280,8 +299,10 @@ impl Shadow {
         };
         self.maintenance += 1;
         self.muted += 1;
+        let cpu = self.places.of_many(self.places.cpu());
         let past = |target, colour, writer, epoch, code_epoch| Past {
             target,
+            cpu,
             op,
             colour,
             site,
@@ -295,12 +316,14 @@ impl Shadow {
             Scope::Line { vaddr, paddr } => {
                 let id = self.line_id(paddr);
                 let meant = match id {
-                    Some(id) if code => vec![(id, self.code.colour_of(vaddr))],
+                    Some(id) if code => self.places.reached_code(self.code.colour_of(vaddr)).map(|place| (id, place)).collect(),
                     _ => self.meant_by(id, vaddr),
                 };
-                for (id, alias) in meant {
+                for (id, place) in meant {
                     let writer = self.last_writer(id);
-                    self.history.push(past(Target::Line(id), Some(alias), writer, 0, code.then_some(0)));
+                    let cpu = if code { self.places.cpu_of_code(place) } else { self.places.cpu_of(place) };
+                    let past = past(Target::Line(id), Some(place), writer, 0, code.then_some(0));
+                    self.history.push(Past { cpu: self.places.of_many(cpu), ..past });
                 }
                 return;
             }

@@ -34,9 +34,12 @@ pub(crate) struct Sweeps {
     /// Whether an access may carry the current epoch as its stamp.
     stamped: bool,
     ways: u32,
-    /// The last operation on the whole cache: any, and one that invalidates.
+    /// log2 of the sets of one CPU's cache.
+    cpu_shift: u32,
+    /// The last operation on any CPU's whole cache.
     whole: u32,
-    whole_invalidate: u32,
+    /// The last operation on the whole cache of each CPU: any, and one that invalidates.
+    whole_of: Vec<[u32; 2]>,
     /// Per set: the last operation on any of its ways.
     latest: Vec<u32>,
     /// Per set and way: the last operation, and the last that invalidates.
@@ -45,18 +48,20 @@ pub(crate) struct Sweeps {
 }
 
 impl Sweeps {
-    /// No operation yet. `last_epoch` is the highest epoch that the stamps of lines have room for.
-    pub fn new(geometry: &CacheGeometry, last_epoch: u32) -> Self {
+    /// No operation yet on the caches of these CPUs: to all that follows, their sets are numbered one CPU after the other. `last_epoch` is the highest epoch that the stamps of lines have room for.
+    pub fn new(geometry: &CacheGeometry, cpus: u16, last_epoch: u32) -> Self {
         let ways = geometry.ways();
-        let slots = geometry.sets() as usize * ways as usize;
+        let sets = geometry.sets() as usize * usize::from(cpus);
+        let slots = sets * ways as usize;
         Self {
             epoch: 1,
             last_epoch,
             stamped: false,
             ways,
+            cpu_shift: geometry.sets().trailing_zeros(),
             whole: 0,
-            whole_invalidate: 0,
-            latest: vec![0; geometry.sets() as usize],
+            whole_of: vec![[0; 2]; cpus.into()],
+            latest: vec![0; sets],
             written_back: vec![0; slots],
             invalidated: vec![0; slots],
         }
@@ -69,8 +74,9 @@ impl Sweeps {
             last_epoch,
             stamped: false,
             ways: 1,
+            cpu_shift: 0,
             whole: 0,
-            whole_invalidate: 0,
+            whole_of: Vec::new(),
             latest: Vec::new(),
             written_back: Vec::new(),
             invalidated: Vec::new(),
@@ -98,7 +104,7 @@ impl Sweeps {
         self.epoch = 1;
         self.stamped = true;
         self.whole = 0;
-        self.whole_invalidate = 0;
+        self.whole_of.fill([0; 2]);
         self.latest.fill(0);
         self.written_back.fill(0);
         self.invalidated.fill(0);
@@ -124,15 +130,18 @@ impl Sweeps {
         }
     }
 
-    /// Notes that the whole cache was written back and, if `invalidate`, emptied, in the epoch begun last.
-    pub fn sweep_all(&mut self, invalidate: bool) {
+    /// Notes that the whole cache of a CPU was written back and, if `invalidate`, emptied, in the epoch begun last.
+    pub fn sweep_all(&mut self, cpu: u16, invalidate: bool) {
         self.whole = self.epoch;
-        if invalidate {
-            self.whole_invalidate = self.epoch;
+        if let Some([any, invalidating]) = self.whole_of.get_mut(usize::from(cpu)) {
+            *any = self.epoch;
+            if invalidate {
+                *invalidating = self.epoch;
+            }
         }
     }
 
-    /// Whether nothing was done to `set` since `stamp`.
+    /// Whether nothing was done to `set` since `stamp`. If another CPU's whole cache was swept, perhaps false all the same.
     #[inline]
     pub fn quiet_since(&self, set: u32, stamp: u32) -> bool {
         self.whole <= stamp && self.latest[set as usize] <= stamp
@@ -143,6 +152,7 @@ impl Sweeps {
         if self.quiet_since(set, stamp) {
             return Swept::NOTHING;
         }
+        let [whole, whole_invalidate] = self.whole_of.get((set >> self.cpu_shift) as usize).copied().unwrap_or_default();
         let slots = (set * self.ways) as usize..((set + 1) * self.ways) as usize;
         let later = |epochs: &[u32], whole: u32| {
             if whole > stamp {
@@ -155,8 +165,8 @@ impl Sweeps {
                 .fold(Ways::NONE, |ways, (way, _)| ways.with(way as u32))
         };
         Swept {
-            written_back: later(&self.written_back[slots.clone()], self.whole),
-            invalidated: later(&self.invalidated[slots], self.whole_invalidate),
+            written_back: later(&self.written_back[slots.clone()], whole),
+            invalidated: later(&self.invalidated[slots], whole_invalidate),
         }
     }
 
@@ -171,7 +181,7 @@ mod tests {
     use super::*;
 
     fn sweeps() -> Sweeps {
-        Sweeps::new(&CacheGeometry::new(32 << 10, 4, 32).unwrap(), 100)
+        Sweeps::new(&CacheGeometry::new(32 << 10, 4, 32).unwrap(), 2, 100)
     }
 
     #[test]
@@ -201,7 +211,8 @@ mod tests {
         let mut sweeps = sweeps();
         let before = sweeps.stamp();
         sweeps.begin();
-        sweeps.sweep_all(false);
+        sweeps.sweep_all(0, false);
         assert_eq!(sweeps.since(255, before), Swept { written_back: Ways::first(4), invalidated: Ways::NONE });
+        assert_eq!(sweeps.since(256 + 255, before), Swept::NOTHING, "of the other CPU");
     }
 }

@@ -51,7 +51,7 @@ impl Ways {
 /// through which nothing is ever stored.
 pub(crate) const CODE: u16 = 1 << 15;
 
-/// What one colour may hold of the line in some of its ways. A colour has one of these, or several with disjoint ways when a
+/// What one colour (of one CPU, see `cpus`) may hold of the line in some of its ways. A colour has one of these, or several with disjoint ways when a
 /// sweep by index got through only some ways before the next access.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Copy {
@@ -135,11 +135,19 @@ pub(crate) struct Shape {
     pub write_allocate: bool,
     /// Whether lines of live frames may be filled at any moment. There is one colour then.
     pub speculative: bool,
+    /// The bits in which colours of the data cache differ that are not coherent with one another; all, if there is one CPU.
+    pub incoherent: u16,
 }
 
 impl Shape {
     /// Every way that a copy of `colour` can sit in.
     pub const fn ways_of(&self, colour: u16) -> Ways {
         if colour & CODE == 0 { self.all_ways } else { self.code_ways }
+    }
+
+    /// Whether the hardware makes these two hold the same: they are the same colour of the data caches of one or two CPUs, or one
+    /// colour of one instruction cache.
+    pub const fn are_coherent(&self, one: u16, other: u16) -> bool {
+        one == other || one & CODE == 0 && (one ^ other) & self.incoherent == 0
     }
 }

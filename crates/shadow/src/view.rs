@@ -24,7 +24,7 @@ pub struct LineView {
 pub struct CopyView {
     /// In which cache.
     pub side: Side,
-    /// At which colour of it.
+    /// At which colour of it, on any CPU.
     pub colour: u16,
     /// Bytes that may be nowhere else.
     pub dirty: ByteMask,
@@ -43,9 +43,9 @@ impl Shadow {
         for copy in &line.copies {
             let side = if copy.is_code() { Side::Instruction } else { Side::Data };
             let alias = copy.colour & !CODE;
-            let colour = if copy.is_code() { alias } else { self.aliases.colour(id.page, alias) };
+            let colour = if copy.is_code() { self.places.code_colour(alias) } else { self.colour_at(id.page, alias) };
             match copies.iter_mut().find(|other| (other.side, other.colour) == (side, colour)) {
-                // In different ways of one set.
+                // In different ways of one set, or on different CPUs.
                 Some(other) => (other.dirty, other.stale) = (other.dirty | copy.dirty, other.stale | copy.stale),
                 None => copies.push(CopyView { side, colour, dirty: copy.dirty, stale: copy.stale }),
             }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use congruent_geometry::{PhysAddr, VirtAddr};
-use congruent_shadow::{Contexts, Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
+use congruent_shadow::{Contexts, Effect, Example, Finding, HazardClass, OnCpus, Party, PartyKind, PastMaintenance, Side, Stats};
 use congruent_trace::{Context, Maintenance, Site};
 use congruent_wire::{Chain, Config, FailureKind, Message, PROTOCOL};
 
@@ -43,7 +43,9 @@ pub fn finding(count: u64) -> Finding {
             site: Site(0x8010_0204),
             effect: Effect::Nothing,
             muted: false,
+            cpu: None,
         }],
+        cpus: OnCpus::default(),
         contexts: Contexts { consumer: Context::NONE, producer: Context(7) },
     }
 }

@@ -60,8 +60,12 @@ pub struct Line {
 
 impl Line {
     /// Memory of zeros and empty caches.
+    ///
+    /// # Panics
+    /// If the shape has several CPUs: which of them a move passes dirty bytes to is not written in it.
     #[must_use]
     pub fn new(shape: Shape) -> Self {
+        assert!(shape.cpus == 1, "{shape:?}: witnesses are replayed on one CPU");
         let zeros = vec![0; shape.groups.into()];
         Self { shape, memory: zeros.clone(), held: vec![None; shape.places().into()], newest: zeros, live: false }
     }
@@ -165,7 +169,7 @@ impl Line {
                 }
                 Ok(0)
             }
-            Step::Whole(op) => {
+            Step::Whole(op, _) => {
                 for colour in 0..self.shape.colours {
                     self.maintain(op, colour);
                 }
@@ -187,7 +191,7 @@ impl Line {
                 self.held[usize::from(self.shape.code_place(through))].take_if(|held| held.way == way);
                 Ok(0)
             }
-            Step::DropCodeWhole => {
+            Step::DropCodeWhole(_) => {
                 self.held[usize::from(self.shape.colours)..].fill(None);
                 Ok(0)
             }

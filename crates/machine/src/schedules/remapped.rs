@@ -58,10 +58,13 @@ impl RemappedSchedules {
     /// The schedules of lines of this shape, whose colours are virtual pages, under these steps.
     ///
     /// # Panics
-    /// If the shape is speculative or has an instruction cache.
+    /// If the shape is speculative, has an instruction cache or several CPUs.
     #[must_use]
     pub fn new(shape: Shape, steps: Vec<RemapStep>) -> Self {
-        assert!(!shape.speculative && shape.code.is_none(), "{shape:?}: virtual tags are modelled without these");
+        assert!(
+            !shape.speculative && shape.code.is_none() && shape.cpus == 1,
+            "{shape:?}: virtual tags are modelled without these"
+        );
         let mut schedules = Self { shape, steps, sets: Vec::new(), numbers: BTreeMap::new(), known: Vec::new() };
         schedules.number([[State::start(shape); 2]].into());
         schedules
@@ -163,7 +166,7 @@ fn carried_out(shape: Shape, pair: Pair, step: RemapStep) -> Vec<Pair> {
         RemapStep::Past(by, op, frame, groups) => of_frame(frame, Step::Past(by, op, groups)),
         RemapStep::Maintain(op, page) => of_both(Step::Maintain(op, page)),
         RemapStep::Index(op, page, way) => of_both(Step::Index(op, page, way)),
-        RemapStep::Whole(op) => of_both(Step::Whole(op)),
+        RemapStep::Whole(op) => of_both(Step::Whole(op, 0)),
     }
 }
 

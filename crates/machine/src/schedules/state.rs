@@ -109,9 +109,9 @@ impl State {
         }
         match step {
             Step::Access(op, colour, groups) => {
-                self = self.fill(colour, way);
+                self = self.fill_coherently(shape, colour, way);
                 if op == Op::Store {
-                    self = self.outdate(shape, groups);
+                    self = self.claim(shape, colour).outdate(shape, groups);
                     let held = self.held(colour);
                     if shape.writes_through || held.is_none() {
                         self = self.with_memory(self.memory() | groups);
@@ -124,25 +124,27 @@ impl State {
                 }
                 self
             }
-            Step::Prefetch(colour) => self.fill(colour, way),
+            Step::Prefetch(colour) => self.fill_coherently(shape, colour, way),
             Step::Past(_, Op::Load, _) => self,
             Step::Past(_, Op::Store, groups) => {
                 let outdated = self.outdate(shape, groups);
                 outdated.with_memory(outdated.memory() | groups)
             }
-            Step::Maintain(op, colour) => self.maintain(shape, op, colour),
+            Step::Maintain(op, colour) => shape.reached_with(colour).fold(self, |state, place| state.maintain(shape, op, place)),
             Step::Index(op, colour, way) => match self.held(colour) {
                 Some(held) if held.way == way => self.maintain(shape, op, colour),
                 _ => self,
             },
-            Step::Whole(op) => (0..shape.colours).fold(self, |state, colour| state.maintain(shape, op, colour)),
+            Step::Whole(op, cpu) => shape.data_places_of(cpu).fold(self, |state, place| state.maintain(shape, op, place)),
             Step::Fetch(through, _) => self.fill_with(shape.code_place(through), way, self.seen_by_fetch(shape, through)),
-            Step::DropCode(through) => self.with(shape.code_place(through), None),
+            Step::DropCode(through) => {
+                shape.reached_with(shape.code_place(through)).fold(self, |state, place| state.with(place, None))
+            }
             Step::DropCodeIndex(through, way) => match self.held(shape.code_place(through)) {
                 Some(held) if held.way == way => self.with(shape.code_place(through), None),
                 _ => self,
             },
-            Step::DropCodeWhole => (shape.colours..shape.places()).fold(self, |state, place| state.with(place, None)),
+            Step::DropCodeWhole(cpu) => shape.code_places_of(cpu).fold(self, |state, place| state.with(place, None)),
         }
     }
 
@@ -170,6 +172,33 @@ impl State {
 
     pub fn fill(self, colour: u8, way: Option<u8>) -> Self {
         self.fill_with(colour, way, self.memory())
+    }
+
+    /// What another CPU's data cache holds at the colour of this place. If several do, they hold the same.
+    pub fn served_by_sibling(self, shape: Shape, place: u8) -> Option<Held> {
+        shape.siblings(place).find_map(|sibling| self.held(sibling))
+    }
+
+    /// A miss of a data cache: served by another CPU's, or by memory.
+    fn fill_coherently(self, shape: Shape, place: u8, way: Option<u8>) -> Self {
+        let newest = self.served_by_sibling(shape, place).map_or(self.memory(), |held| held.newest);
+        self.fill_with(place, way, newest)
+    }
+
+    /// What other CPUs have dirty at the colour of this place becomes this place's to write back; they keep clean copies.
+    pub fn pass_dirty(mut self, shape: Shape, place: u8) -> Self {
+        for sibling in shape.siblings(place) {
+            if let (Some(theirs), Some(own)) = (self.held(sibling), self.held(place)) {
+                let own = Held { dirty: own.dirty | theirs.dirty, stored: own.stored | theirs.stored, ..own };
+                self = self.with(place, Some(own)).with(sibling, Some(Held { dirty: 0, stored: 0, ..theirs }));
+            }
+        }
+        self
+    }
+
+    /// A store through this place takes other CPUs' copies away, with what is dirty in them.
+    fn claim(self, shape: Shape, place: u8) -> Self {
+        shape.siblings(place).fold(self.pass_dirty(shape, place), |state, sibling| state.with(sibling, None))
     }
 
     fn fill_with(self, place: u8, way: Option<u8>, newest: Groups) -> Self {

@@ -24,6 +24,11 @@ pub struct Shape {
     pub speculative: bool,
     /// The instruction cache, if instructions are fetched from the line.
     pub code: Option<CodeShape>,
+    /// CPUs, at least 1. Each has such caches of its own, and so as many places as the shape has colours. Data caches are coherent at each
+    /// colour: a miss is served by what another CPU holds there, and a store takes that away.
+    pub cpus: u8,
+    /// Whether maintenance by address reaches the caches of all CPUs.
+    pub by_address_reaches_all: bool,
 }
 
 /// What the instruction cache is like. Its lines are as long as the data cache's.
@@ -51,7 +56,15 @@ impl Shape {
             write_allocate: true,
             speculative: false,
             code: None,
+            cpus: 1,
+            by_address_reaches_all: false,
         }
+    }
+
+    /// The same with several CPUs.
+    #[must_use]
+    pub const fn with_cpus(self, cpus: u8, by_address_reaches_all: bool) -> Self {
+        Self { cpus, by_address_reaches_all, ..self }
     }
 
     /// The same with an instruction cache.
@@ -60,27 +73,40 @@ impl Shape {
         Self { code: Some(code), ..self }
     }
 
-    /// Colours of both caches together: places in which the line can be held.
+    /// Places in which data caches can hold the line: the colours of the first CPU, then those of the next.
+    #[must_use]
+    pub const fn data_places(&self) -> u8 {
+        self.colours * self.cpus
+    }
+
+    /// Places in which the line can be held: those of data caches, then those of instruction caches.
     #[must_use]
     pub const fn places(&self) -> u8 {
-        self.colours
+        self.data_places()
             + match self.code {
-                Some(code) => code.colours,
+                Some(code) => code.colours * self.cpus,
                 None => 0,
             }
     }
 
-    /// The place of the instruction cache that a fetch through this page number uses. Places of the data cache come first.
+    /// Page numbers that one CPU's fetches can go through; those of the next CPU follow.
+    #[must_use]
+    pub fn pages(&self) -> u8 {
+        self.colours.max(self.code.map_or(0, |code| code.colours))
+    }
+
+    /// The place of the instruction cache that a fetch through this page number uses.
     #[must_use]
     pub fn code_place(&self, through: u8) -> u8 {
-        self.colours + through % self.code.map_or(1, |code| code.colours)
+        let colours = self.code.map_or(1, |code| code.colours);
+        self.data_places() + through / self.pages() * colours + through % self.pages() % colours
     }
 
     /// Ways of the set that a place is in.
     #[must_use]
     pub fn ways_of(&self, place: u8) -> u8 {
         match self.code {
-            Some(code) if place >= self.colours => code.ways,
+            Some(code) if place >= self.data_places() => code.ways,
             _ => self.ways,
         }
     }
@@ -88,7 +114,38 @@ impl Shape {
     /// The place of the data cache that serves a miss of a fetch through this page number before memory does, if one does.
     #[must_use]
     pub fn serves_fetch(&self, through: u8) -> Option<u8> {
-        self.code.filter(|code| code.fills_from_data).map(|_| through % self.colours)
+        self.code
+            .filter(|code| code.fills_from_data)
+            .map(|_| through / self.pages() * self.colours + through % self.pages() % self.colours)
+    }
+
+    /// The places of one CPU's data cache.
+    pub fn data_places_of(&self, cpu: u8) -> impl Iterator<Item = u8> + use<> {
+        let first = cpu * self.colours;
+        first..first + self.colours
+    }
+
+    /// The places of one CPU's instruction cache.
+    pub fn code_places_of(&self, cpu: u8) -> impl Iterator<Item = u8> + use<> {
+        let colours = self.code.map_or(0, |code| code.colours);
+        let first = self.data_places() + cpu * colours;
+        first..first + colours
+    }
+
+    /// The places of data caches in other CPUs that are coherent with this one.
+    pub fn siblings(&self, place: u8) -> impl Iterator<Item = u8> + use<> {
+        let (colours, all) = (self.colours, self.data_places());
+        (0..all).filter(move |other| place < all && *other != place && other % colours == place % colours)
+    }
+
+    /// The places that maintenance by address of this one reaches.
+    pub fn reached_with(&self, place: u8) -> impl Iterator<Item = u8> + use<> {
+        let data = self.data_places();
+        let (first, colours) = if place < data { (0, self.colours) } else { (data, self.code.map_or(1, |code| code.colours)) };
+        let colour = (place - first) % colours;
+        let all = (0..self.cpus).map(move |cpu| first + cpu * colours + colour);
+        let reaches_all = self.by_address_reaches_all;
+        all.filter(move |other| reaches_all || *other == place)
     }
 
     /// Units of the line.
@@ -128,7 +185,8 @@ pub enum Bypass {
     Dma,
 }
 
-/// What a program or a device does to the line.
+/// What a program or a device does to the line. With several CPUs, colours and page numbers stand for those of a CPU: see
+/// [`Shape::data_places`] and [`Shape::pages`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step {
     /// An access through the cache.
@@ -141,16 +199,16 @@ pub enum Step {
     Maintain(Maintenance, u8),
     /// Maintenance of one way of the set that a colour selects.
     Index(Maintenance, u8, u8),
-    /// Maintenance of the whole cache.
-    Whole(Maintenance),
+    /// Maintenance of the whole cache of this CPU.
+    Whole(Maintenance, u8),
     /// A fetch of instructions through a page with this number: its remainders are the colours, in either cache.
     Fetch(u8, Groups),
     /// The instruction cache drops the line, in the colour of this page number.
     DropCode(u8),
     /// The instruction cache drops what is in one way of the set that this page number selects.
     DropCodeIndex(u8, u8),
-    /// The instruction cache is emptied.
-    DropCodeWhole,
+    /// The instruction cache of this CPU is emptied.
+    DropCodeWhole(u8),
 }
 
 /// What hardware does: on its own, or as it carries out a step.

@@ -2,7 +2,7 @@
 
 use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr, preset};
 use congruent_report::{Chains, Outcome, Report, Run, Symbols};
-use congruent_shadow::{Contexts, Effect, Example, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
+use congruent_shadow::{Contexts, Effect, Example, Finding, HazardClass, OnCpus, Party, PartyKind, PastMaintenance, Side, Stats};
 use congruent_trace::{Context, Maintenance, Site};
 
 pub const KALLSYMS: &[u8] = b"80100000 T _text
@@ -72,13 +72,22 @@ pub fn party(kind: PartyKind, site: u32, colour: Option<u16>) -> Party {
 }
 
 pub fn past(op: Maintenance, colour: Option<u16>, site: u32, effect: Effect) -> PastMaintenance {
-    PastMaintenance { op, side: Side::Data, colour, site: Site(site), effect, muted: false }
+    PastMaintenance { op, side: Side::Data, colour, site: Site(site), effect, muted: false, cpu: None }
 }
 
 pub fn found(class: HazardClass, count: u64, consumer: Party, producer: Option<Party>) -> Finding {
     let vaddr = consumer.colour.map(|colour| VirtAddr(0x7fff_0010 + u64::from(colour) * 0x1000));
     let example = Example { vaddr, paddr: PhysAddr(0x0123_4010), bytes: 4 };
-    Finding { class, count, consumer, producer, example, maintenance_between: Vec::new(), contexts: Contexts::default() }
+    Finding {
+        class,
+        count,
+        consumer,
+        producer,
+        example,
+        maintenance_between: Vec::new(),
+        cpus: OnCpus::default(),
+        contexts: Contexts::default(),
+    }
 }
 
 /// One finding of each class, in no particular order.

@@ -198,6 +198,6 @@ impl Shadow {
     }
 
     fn set_in_its_cache(&self, id: LineId, colour: u16) -> u32 {
-        if colour & CODE == 0 { self.set_of(id, colour) } else { self.code.set_of(id, colour & !CODE) }
+        if colour & CODE == 0 { self.set_of(id, colour) } else { self.code.set_of(id, 0, colour & !CODE) }
     }
 }

@@ -97,7 +97,7 @@ impl Enumeration {
         }
         for step in self.steps.clone() {
             let judged = matches!(step, Step::Access(..) | Step::Past(..) | Step::Fetch(..));
-            if left == 1 && !judged || !in_order(&self.so_far, step) {
+            if left == 1 && !judged || !in_order(1, &self.so_far, step) {
                 continue;
             }
             let event = self.place.event(step, &self.colours, Site(1 + self.so_far.len() as u32));
@@ -151,7 +151,7 @@ fn five_events_with_sweeps_of_two_ways() {
             step,
             Step::Access(..)
                 | Step::Index(Maintenance::WriteBackInvalidate | Maintenance::Invalidate, ..)
-                | Step::Whole(Maintenance::WriteBackInvalidate | Maintenance::WriteBack)
+                | Step::Whole(Maintenance::WriteBackInvalidate | Maintenance::WriteBack, _)
                 | Step::Maintain(Maintenance::WriteBack, _)
         )
     };

@@ -18,7 +18,7 @@ use congruent_machine::{Bypass, CodeShape, Groups, Op, Shape, Step, Verdict};
 use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Scope, Site};
 
 use crate::finding::{Example, HazardClass};
-use crate::{CodeCache, Config, Shadow};
+use crate::{AddressReach, CodeCache, Config, Cpus, Shadow};
 
 const MAINTENANCE: [Maintenance; 3] = [Maintenance::WriteBack, Maintenance::Invalidate, Maintenance::WriteBackInvalidate];
 
@@ -34,12 +34,14 @@ fn code_cache(shape: CodeShape, data: &CacheGeometry) -> CodeCache {
 fn config(data: CacheGeometry, shape: Shape) -> Config {
     let config = Config { writes_through: shape.writes_through, write_allocate: shape.write_allocate, ..Config::new(data) };
     let config = if shape.speculative { config.speculating().unwrap() } else { config };
-    shape.code.map_or(config, |code| config.with_code(code_cache(code, &data)).unwrap())
+    let config = shape.code.map_or(config, |code| config.with_code(code_cache(code, &data)).unwrap());
+    let by_address = if shape.by_address_reaches_all { AddressReach::All } else { AddressReach::Own };
+    config.with_cpus(Cpus { count: shape.cpus.into(), by_address }).unwrap()
 }
 
 /// Every event there is for a line of this shape.
 fn every_step(shape: Shape) -> Vec<Step> {
-    let colours = 0..shape.colours;
+    let colours = 0..shape.data_places();
     let mut steps = Vec::new();
     for op in [Op::Load, Op::Store] {
         for groups in 1..1u8 << shape.groups {
@@ -49,23 +51,43 @@ fn every_step(shape: Shape) -> Vec<Step> {
     }
     steps.extend(colours.clone().map(Step::Prefetch));
     if let Some(code) = shape.code {
-        for through in 0..shape.colours.max(code.colours) {
+        for through in 0..shape.pages() * shape.cpus {
             steps.extend((1..1u8 << shape.groups).map(|groups| Step::Fetch(through, groups)));
         }
-        steps.push(Step::DropCodeWhole);
-        for colour in 0..code.colours {
+        steps.extend((0..shape.cpus).map(Step::DropCodeWhole));
+        // Each colour of each instruction cache once.
+        let pages = (0..shape.cpus).flat_map(|cpu| (0..code.colours).map(move |colour| cpu * shape.pages() + colour));
+        for colour in pages {
             steps.push(Step::DropCode(colour));
             steps.extend((0..code.ways).map(|way| Step::DropCodeIndex(colour, way)));
         }
     }
     for op in MAINTENANCE {
-        steps.push(Step::Whole(op));
+        steps.extend((0..shape.cpus).map(|cpu| Step::Whole(op, cpu)));
         for colour in colours.clone() {
             steps.push(Step::Maintain(op, colour));
             steps.extend((0..shape.ways).map(|way| Step::Index(op, colour, way)));
         }
     }
     steps
+}
+
+/// The CPU that takes a step, where that matters.
+fn cpu_of(shape: Shape, step: Step) -> Option<u8> {
+    match step {
+        Step::Access(_, place, _) | Step::Prefetch(place) | Step::Maintain(_, place) | Step::Index(_, place, _) => {
+            Some(place / shape.colours)
+        }
+        Step::Fetch(through, _) | Step::DropCode(through) | Step::DropCodeIndex(through, _) => Some(through / shape.pages()),
+        Step::Whole(_, cpu) | Step::DropCodeWhole(cpu) => Some(cpu),
+        Step::Past(..) => None,
+    }
+}
+
+/// The page number of each of the model's places, the CPUs one after the other.
+fn pages_of(shape: Shape, page: impl Fn(usize) -> usize) -> Vec<usize> {
+    assert!(shape.cpus == 1 || shape.pages() == shape.colours, "{shape:?}: places and page numbers are told apart");
+    (0..usize::from(shape.pages() * shape.cpus)).map(|place| page(place % usize::from(shape.pages()))).collect()
 }
 
 /// A line of memory that the model's line stands for.
@@ -134,7 +156,7 @@ impl Place {
                 let set = self.geometry.set(self.vaddr(colours[usize::from(colour)]));
                 Event::Maintain { op, scope: Scope::Index { set, way: way.into() }, site }
             }
-            Step::Whole(op) => Event::Maintain { op, scope: Scope::Whole, site },
+            Step::Whole(op, _) => Event::Maintain { op, scope: Scope::Whole, site },
             Step::Fetch(through, groups) => {
                 let (start, size) = self.bytes(groups);
                 let vaddr = self.vaddr(colours[usize::from(through)]).add(start);
@@ -148,7 +170,7 @@ impl Place {
                 let set = self.code.set(self.vaddr(colours[usize::from(through)]));
                 Event::MaintainCode { scope: Scope::Index { set, way: way.into() }, site }
             }
-            Step::DropCodeWhole => Event::MaintainCode { scope: Scope::Whole, site },
+            Step::DropCodeWhole(_) => Event::MaintainCode { scope: Scope::Whole, site },
         }
     }
 

@@ -10,7 +10,7 @@ use congruent_geometry::CacheGeometry;
 use congruent_machine::{CodeShape, Schedules, Shape, StateSet, Step};
 use congruent_trace::Site;
 
-use super::{Place, code_cache, config, every_step, found_by};
+use super::{Place, code_cache, config, cpu_of, every_step, found_by, pages_of};
 use crate::Shadow;
 use crate::heads::LAST_EPOCH;
 
@@ -50,9 +50,8 @@ fn run(geometry: CacheGeometry, shape: Shape, last_epoch: u32, seed: u64, events
         .map(|frame| {
             let first = random.below(geometry.colours() as usize);
             let step = geometry.colours() as usize / usize::from(shape.colours);
-            let pages = shape.colours.max(shape.code.map_or(0, |code| code.colours));
             // Page numbers that are these colours; as many colours in the instruction cache as the model has.
-            let colours = (0..pages.into()).map(|n: usize| (first + n * step) % geometry.colours() as usize).collect();
+            let colours = pages_of(shape, |n| (first + n * step) % geometry.colours() as usize);
             let code = shape.code.map_or(geometry, |code| code_cache(code, &geometry).geometry);
             let place = |line| (Place::new(geometry, frame * 7, line, shape.groups).with_code(code), model.start());
             Tracked { colours, lines: (first_line..first_line + LINES).map(place).collect() }
@@ -75,7 +74,7 @@ fn run(geometry: CacheGeometry, shape: Shape, last_epoch: u32, seed: u64, events
         // What the event is to each line that it reaches.
         let mut reached: Vec<(usize, usize, Step)> = Vec::new();
         match step {
-            Step::Whole(_) | Step::DropCodeWhole => {
+            Step::Whole(..) | Step::DropCodeWhole(_) => {
                 reached.extend((0..frames.len()).flat_map(|frame| (0..LINES as usize).map(move |line| (frame, line, step))));
             }
             Step::Index(op, colour, way) => {
@@ -83,7 +82,9 @@ fn run(geometry: CacheGeometry, shape: Shape, last_epoch: u32, seed: u64, events
                 let set_of = |place: &Place| geometry.set(place.vaddr(meant));
                 let set = set_of(&frames[frame].lines[line].0);
                 for (other, tracked) in frames.iter().enumerate() {
-                    if let Some(colour) = tracked.colours.iter().position(|held| *held == meant) {
+                    let first = usize::from(colour / shape.colours * shape.colours);
+                    let of_cpu = tracked.colours.iter().skip(first).position(|held| *held == meant);
+                    if let Some(colour) = of_cpu.map(|colour| first + colour) {
                         let lines = (0..LINES as usize).filter(|line| set_of(&tracked.lines[*line].0) == set);
                         reached.extend(lines.map(|line| (other, line, Step::Index(op, colour as u8, way))));
                     }
@@ -105,6 +106,9 @@ fn run(geometry: CacheGeometry, shape: Shape, last_epoch: u32, seed: u64, events
         {
             event = longer;
             reached = more.into_iter().map(|(after, step)| (frame, line + after, step)).collect();
+        }
+        if let Some(cpu) = cpu_of(shape, step) {
+            shadow.apply(&congruent_trace::Event::Cpu { cpu: cpu.into() });
         }
         let found = found_by(&mut shadow, &event);
         let mut expected_lines = 0;
@@ -222,6 +226,16 @@ fn code_that_is_written_fetched_and_swept() {
         let code = CodeShape { colours: 1, ways: 2, fills_from_data };
         runs(16 << 10, 1, 32, 1, Shape::new(2, 1, 1).with_code(code), 30_000);
         runs(8 << 10, 2, 64, 1, Shape::new(1, 2, 2).with_code(CodeShape { ways: 1, ..code }), 30_000);
+    }
+}
+
+#[test]
+fn caches_of_several_cpus() {
+    let code = CodeShape { colours: 1, ways: 2, fills_from_data: false };
+    for reaches_all in [false, true] {
+        runs(16 << 10, 1, 32, 1, Shape::new(2, 1, 1).with_cpus(2, reaches_all), 20_000);
+        runs(8 << 10, 2, 64, 1, Shape::new(1, 2, 2).with_cpus(2, reaches_all), 20_000);
+        runs(4 << 10, 1, 32, 1, Shape::new(1, 1, 1).with_code(code).with_cpus(3, reaches_all), 20_000);
     }
 }
 

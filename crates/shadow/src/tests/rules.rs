@@ -31,11 +31,17 @@ fn rules_of(shape: LineShape) -> Shape {
         writes_through: shape.writes_through,
         write_allocate: shape.write_allocate,
         speculative: shape.speculative,
+        incoherent: if shape.cpus == 1 { u16::MAX } else { CODE | (u16::from(shape.colours) - 1) },
     }
 }
 
+/// The rules' number of a place of an instruction cache.
+fn code_number(shape: LineShape, place: u8) -> u16 {
+    u16::from(place - shape.data_places()) | CODE
+}
+
 fn code_colour(shape: LineShape, through: u8) -> u16 {
-    u16::from(shape.code_place(through) - shape.colours) | CODE
+    code_number(shape, shape.code_place(through))
 }
 
 /// Carries the step out on a line whose groups are single bytes; returns the bytes it found hazardous in copies, in memory,
@@ -52,7 +58,7 @@ fn act(line: &mut Line, shape: LineShape, step: Step) -> [ByteMask; 3] {
             let path = Path::Cached(colour.into());
             match op {
                 Op::Load => {
-                    let own = line.copies.iter().filter(|copy| copy.colour == u16::from(colour));
+                    let own = line.copies.iter().filter(|copy| rules.are_coherent(copy.colour, colour.into()));
                     stale = own.fold(stale, |stale, copy| stale | copy.stale) & bytes(groups);
                     line.load(rules, path, bytes(groups), 0, &mut hazards);
                 }
@@ -68,13 +74,15 @@ fn act(line: &mut Line, shape: LineShape, step: Step) -> [ByteMask; 3] {
         }
         Step::Prefetch(colour) => line.prefetch(rules, colour.into(), 0),
         Step::Maintain(op, colour) => {
-            line.maintain(op, colour.into(), rules.all_ways);
+            for place in shape.reached_with(colour) {
+                line.maintain(op, place.into(), rules.all_ways);
+            }
         }
         Step::Index(op, colour, way) => {
             line.maintain(op, colour.into(), Ways::NONE.with(way.into()));
         }
-        Step::Whole(op) => {
-            for colour in 0..shape.colours {
+        Step::Whole(op, cpu) => {
+            for colour in shape.data_places_of(cpu) {
                 line.maintain(op, colour.into(), rules.all_ways);
             }
         }
@@ -86,14 +94,16 @@ fn act(line: &mut Line, shape: LineShape, step: Step) -> [ByteMask; 3] {
             line.load(rules, path, bytes(groups), 0, &mut hazards);
         }
         Step::DropCode(through) => {
-            line.maintain(Maintenance::Invalidate, code_colour(shape, through), rules.code_ways);
+            for place in shape.reached_with(shape.code_place(through)) {
+                line.maintain(Maintenance::Invalidate, code_number(shape, place), rules.code_ways);
+            }
         }
         Step::DropCodeIndex(through, way) => {
             line.maintain(Maintenance::Invalidate, code_colour(shape, through), Ways::NONE.with(way.into()));
         }
-        Step::DropCodeWhole => {
-            for place in shape.colours..shape.places() {
-                line.maintain(Maintenance::Invalidate, code_colour(shape, place - shape.colours), rules.code_ways);
+        Step::DropCodeWhole(cpu) => {
+            for place in shape.code_places_of(cpu) {
+                line.maintain(Maintenance::Invalidate, code_number(shape, place), rules.code_ways);
             }
         }
     }
@@ -249,6 +259,26 @@ fn stores_that_do_not_allocate_agree_for_ever() {
     agree_for_ever(without(LineShape { groups_per_unit: 1, ..LineShape::new(2, 2, 1) }));
     for code in code(1, 1) {
         agree_for_ever(without(LineShape::new(2, 1, 1).with_code(code)));
+    }
+}
+
+#[test]
+fn caches_of_two_cpus_agree_for_ever() {
+    for reaches_all in [false, true] {
+        agree_for_ever(LineShape::new(2, 1, 1).with_cpus(2, reaches_all));
+        agree_for_ever(LineShape::new(1, 2, 1).with_cpus(2, reaches_all));
+        agree_for_ever(LineShape { groups_per_unit: 1, ..LineShape::new(1, 2, 1) }.with_cpus(2, reaches_all));
+        agree_for_ever(LineShape::new(1, 1, 2).with_cpus(2, reaches_all));
+        agree_for_ever(LineShape::new(1, 1, 1).with_cpus(3, reaches_all));
+    }
+}
+
+#[test]
+fn instruction_caches_of_two_cpus_agree_for_ever() {
+    for reaches_all in [false, true] {
+        let code = CodeShape { colours: 1, ways: 1, fills_from_data: false };
+        agree_for_ever(LineShape::new(1, 1, 1).with_code(code).with_cpus(2, reaches_all));
+        agree_for_ever(LineShape::new(1, 1, 1).with_code(CodeShape { ways: 2, ..code }).with_cpus(2, reaches_all));
     }
 }
 

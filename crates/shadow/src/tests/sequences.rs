@@ -9,9 +9,9 @@ use std::println;
 
 use congruent_geometry::CacheGeometry;
 use congruent_machine::{Bypass, CodeShape, Schedules, Shape, StateSet, Step};
-use congruent_trace::{Maintenance, Site};
+use congruent_trace::{Event, Maintenance, Site};
 
-use super::{Place, code_cache, config, every_step, found_by};
+use super::{Place, code_cache, config, cpu_of, every_step, found_by, pages_of};
 use crate::Shadow;
 
 struct Enumeration {
@@ -32,7 +32,7 @@ impl Enumeration {
         let place = Place::new(geometry, 5, 3, shape.groups);
         let code = shape.code.map(|code| code_cache(code, &geometry).geometry);
         let place = code.map_or(place, |code| place.with_code(code));
-        let colours = (0..shape.colours.max(shape.code.map_or(0, |code| code.colours)).into()).collect();
+        let colours = pages_of(shape, |page| page);
         Self { shape, model: Schedules::new(shape, steps.clone()), steps, place, colours, sequences: 0 }
     }
 
@@ -51,11 +51,14 @@ impl Enumeration {
         for number in 0..self.steps.len() {
             let step = self.steps[number];
             let judged = matches!(step, Step::Access(..) | Step::Past(..) | Step::Fetch(..));
-            if left == 1 && !judged || !in_order(so_far, step) {
+            if left == 1 && !judged || !in_order(self.shape.cpus, so_far, step) {
                 continue;
             }
             let event = self.place.event(step, &self.colours, Site(1 + so_far.len() as u32));
             let mut shadow = shadow.clone();
+            if let Some(cpu) = cpu_of(self.shape, step) {
+                shadow.apply(&Event::Cpu { cpu: cpu.into() });
+            }
             let named = self.place.named(&found_by(&mut shadow, &event));
             let (verdict, after) = self.model.step(set, number);
             // Not worth a copy.
@@ -74,18 +77,20 @@ impl Enumeration {
 }
 
 /// Whether the sequence goes on with a colour and a group already used, or the next one.
-pub(super) fn in_order(so_far: &[Step], step: Step) -> bool {
+pub(super) fn in_order(cpus: u8, so_far: &[Step], step: Step) -> bool {
     let parts = |step: Step| match step {
         Step::Access(_, colour, groups) => (Some(colour), groups),
         Step::Prefetch(colour) | Step::Maintain(_, colour) | Step::Index(_, colour, _) => (Some(colour), 0),
         Step::Fetch(through, groups) => (Some(through), groups),
         Step::DropCode(through) | Step::DropCodeIndex(through, _) => (Some(through), 0),
         Step::Past(_, _, groups) => (None, groups),
-        Step::Whole(_) | Step::DropCodeWhole => (None, 0),
+        Step::Whole(..) | Step::DropCodeWhole(_) => (None, 0),
     };
     let next_colour = so_far.iter().filter_map(|step| parts(*step).0).max().map_or(0, |colour| colour + 1);
     let used = so_far.iter().fold(0, |used, step| used | parts(*step).1);
     let (colour, groups) = parts(step);
+    // With several CPUs, places are alike only as far as the first goes.
+    let next_colour = if cpus > 1 && next_colour > 0 { u8::MAX } else { next_colour };
     colour.is_none_or(|colour| colour <= next_colour) && (used | groups) & ((used | groups) + 1) == 0
 }
 
@@ -125,7 +130,7 @@ fn six_events_with_index_operations() {
     for ways in [1, 2] {
         let shape = Shape::new(2, 2, ways);
         let steps = every_step(shape).into_iter().filter(one_group);
-        let steps = steps.filter(|step| matches!(step, Step::Access(..) | Step::Index(..) | Step::Whole(_)));
+        let steps = steps.filter(|step| matches!(step, Step::Access(..) | Step::Index(..) | Step::Whole(..)));
         Enumeration::new(shape, steps.collect()).run(6);
     }
 }
@@ -158,7 +163,7 @@ fn five_events_of_code_that_is_written_and_swept() {
             matches!(step, Step::Access(..) | Step::Fetch(..) | Step::DropCodeIndex(..) | Step::DropCode(_))
                 || matches!(
                     step,
-                    Step::Maintain(Maintenance::WriteBack | Maintenance::Invalidate, _) | Step::Whole(Maintenance::WriteBack)
+                    Step::Maintain(Maintenance::WriteBack | Maintenance::Invalidate, _) | Step::Whole(Maintenance::WriteBack, _)
                 )
         });
         Enumeration::new(shape, steps.collect()).run(5);
@@ -175,6 +180,28 @@ fn five_events_written_through_or_without_allocation() {
             let steps = steps
                 .filter(|step| !matches!(step, Step::Past(Bypass::Uncached, ..) | Step::DropCodeIndex(..) | Step::Prefetch(_)));
             Enumeration::new(shape, steps.collect()).run(if shape.code.is_some() { 4 } else { 5 });
+        }
+    }
+}
+
+#[test]
+fn five_events_on_two_cpus() {
+    for reaches_all in [false, true] {
+        let shape = Shape::new(2, 1, 1).with_cpus(2, reaches_all);
+        let steps = every_step(shape).into_iter();
+        let steps = steps
+            .filter(|step| matches!(step, Step::Access(..) | Step::Maintain(..) | Step::Whole(..) | Step::Past(Bypass::Dma, ..)));
+        Enumeration::new(shape, steps.collect()).run(if reaches_all { 4 } else { 5 });
+    }
+}
+
+#[test]
+fn four_events_of_every_kind_on_two_cpus() {
+    let code = CodeShape { colours: 1, ways: 1, fills_from_data: false };
+    for reaches_all in [false, true] {
+        for shape in [Shape::new(1, 1, 2), Shape::new(1, 2, 1).with_code(code)] {
+            let shape = shape.with_cpus(2, reaches_all);
+            Enumeration::new(shape, every_step(shape).into_iter().filter(one_group).collect()).run(4);
         }
     }
 }
