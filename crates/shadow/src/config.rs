@@ -213,7 +213,7 @@ impl Config {
     /// The same, with a data cache that behaves so. Virtual tags are those that no address space is part of.
     ///
     /// # Errors
-    /// As [`speculating`](Self::speculating) and [`with_virtual_tags`](Self::with_virtual_tags).
+    /// As [`speculating`](Self::speculating), [`with_virtual_tags`](Self::with_virtual_tags) and [`with_cpus`](Self::with_cpus).
     pub const fn behaving(self, behaviour: Behaviour) -> Result<Self, ConfigError> {
         let plain = Self { writes_through: behaviour.write_through, write_allocate: behaviour.write_allocate, ..self };
         let tagged = match behaviour.virtual_tags {
@@ -222,7 +222,7 @@ impl Config {
         };
         match tagged {
             Ok(tagged) if behaviour.speculative => tagged.speculating(),
-            Ok(tagged) => Ok(Self { speculative: false, ..tagged }),
+            Ok(tagged) => Self { speculative: false, ..tagged }.with_cpus(self.cpus),
             Err(error) => Err(error),
         }
     }

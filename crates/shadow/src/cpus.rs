@@ -25,9 +25,9 @@ pub struct Cpus {
 /// Whose caches an operation by address acts on, of either side.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum AddressReach {
-    /// Those of the CPU that runs it (ARM11 MPCore: DDI 0360F, chapter 3, "c7"; MIPS without a Coherence Manager).
+    /// Those of the CPU that runs it (MIPS without a Coherence Manager: Linux `arch/mips/mm/c-r4k.c`, `r4k_op_needs_ipi`; ARM11 MPCore).
     Own,
-    /// Those of all CPUs (MIPS's Coherence Manager: Linux `arch/mips/mm/c-r4k.c`, `r4k_op_needs_ipi`; PA-RISC's broadcast flushes).
+    /// Those of all CPUs (MIPS's Coherence Manager: the same place; PA-RISC's broadcast flushes).
     All,
 }
 
