@@ -6,6 +6,7 @@
 use anyhow::{anyhow, bail};
 use congruent_geometry::{Behaviour, CacheGeometry, PRESETS, preset};
 use congruent_shadow::{CodeCache, Config};
+use congruent_wire::CpuCaches;
 
 /// The caches of `check`, as they were given.
 #[derive(clap::Args)]
@@ -17,8 +18,32 @@ pub(crate) struct CacheOptions {
     /// The modelled level-1 instruction cache: SIZE,WAYS,LINE. Without it, instruction fetches are not judged
     #[arg(long, value_name = "GEOMETRY")]
     pub(crate) icache: Option<String>,
+    /// How the caches of a guest's CPUs hang together, if it has several
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = CpuCachesOption::Broadcast)]
+    pub(crate) cpu_caches: CpuCachesOption,
     #[command(flatten)]
     pub(crate) behaviour: BehaviourOptions,
+}
+
+/// [`CpuCaches`] as a word of the command line.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CpuCachesOption {
+    /// Each CPU has its own, data caches coherent at each colour; maintenance by address reaches all (MIPS's Coherence Manager, PA-RISC)
+    Broadcast,
+    /// The same, but maintenance by address reaches the CPU that runs it, as maintenance by index always does
+    Local,
+    /// The CPUs share one set of caches, as hardware threads of one core do (MIPS 34K)
+    Shared,
+}
+
+impl From<CpuCachesOption> for CpuCaches {
+    fn from(option: CpuCachesOption) -> Self {
+        match option {
+            CpuCachesOption::Broadcast => Self::Broadcast,
+            CpuCachesOption::Local => Self::Local,
+            CpuCachesOption::Shared => Self::Shared,
+        }
+    }
 }
 
 /// How the data cache behaves, as it was given.

@@ -10,6 +10,7 @@ use congruent_wire::{MuteRange, Record};
 use regex::bytes::RegexBuilder;
 
 use crate::arguments::CheckOptions;
+use crate::command_line;
 use crate::ending::Judged;
 use crate::guest_symbols;
 use crate::ledger::operation_costs;
@@ -35,7 +36,8 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     let until = options.until.as_deref().map(until).transpose()?;
     let plugin = plugin::find(options.plugin.as_deref())?;
     let reporting = Reporting::open(&options.reports)?;
-    let qemu = options.qemu.clone();
+    let mut qemu = options.qemu.clone();
+    qemu.extend(command_line::taking_turns(&options.qemu)?.into_iter().flatten());
     let report_on_stdout = reporting.use_stdout();
     if options.record.is_some() && !caches.behaviour().is_usual() {
         bail!("--record keeps what matters to write-back caches with physical tags only; leave it out, or give such a cache");
@@ -49,6 +51,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         qemu,
         plugin,
         caches,
+        cpus: options.caches.cpu_caches.into(),
         mute,
         record,
         ledger: options.reports.ledger,

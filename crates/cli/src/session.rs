@@ -14,7 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
-use congruent_wire::{Chain, Config, FailureKind, Message, MuteRange, PROTOCOL, Record};
+use congruent_wire::{Chain, Config, CpuCaches, FailureKind, Message, MuteRange, PROTOCOL, Record};
 use regex::bytes::Regex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -40,6 +40,8 @@ pub(crate) struct Plan {
     pub(crate) plugin: PathBuf,
     /// The modelled caches.
     pub(crate) caches: congruent_shadow::Config,
+    /// How the caches of several CPUs hang together.
+    pub(crate) cpus: CpuCaches,
     /// Code whose maintenance is muted.
     pub(crate) mute: Vec<MuteRange>,
     /// Whether the guest's calls are followed.
@@ -91,6 +93,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
             protocol: PROTOCOL,
             socket,
             caches: plan.caches.into(),
+            cpus: plan.cpus,
             mute: plan.mute,
             backtraces: plan.backtraces,
             memory: plan.wants_memory.then_some(memory),

@@ -138,6 +138,8 @@ macro_rules! api {
         #[derive(Clone, Copy)]
         pub struct Api {
             version: i32,
+            /// The CPU that runs.
+            cpu: c_int,
             $( $required: unsafe extern "C" fn($($rarg),*) $(-> $rret)?, )*
             $( $optional: Option<unsafe extern "C" fn($($oarg),*) $(-> $oret)?>, )*
         }
@@ -150,6 +152,7 @@ macro_rules! api {
             pub fn bind(version: i32) -> Result<Self, &'static str> {
                 Ok(Self {
                     version,
+                    cpu: 0,
                     $( $required: {
                         let name = concat!(stringify!($required), "\0");
                         let address = CStr::from_bytes_with_nul(name.as_bytes()).ok().and_then(find)
@@ -409,7 +412,12 @@ impl Api {
         self.qemu_plugin_translate_vaddr.is_some() || (self.qemu_get_cpu.is_some() && self.cpu_get_phys_page_debug.is_some())
     }
 
-    /// The physical address that `vaddr` translates to on the only CPU, `None` if it is not mapped now.
+    /// From here on, [`translate`](Self::translate) is called on this CPU's behalf.
+    pub fn turn_to(&mut self, cpu: u32) {
+        self.cpu = cpu as c_int;
+    }
+
+    /// The physical address that `vaddr` translates to on the CPU that runs, `None` if it is not mapped now.
     ///
     /// # Safety
     /// Called from a callback on that CPU's thread.
@@ -420,9 +428,9 @@ impl Api {
             return unsafe { translate(vaddr, &mut physical) }.then_some(physical);
         }
         const PAGE: u64 = 0xfff;
-        // SAFETY: by this function's contract; CPU 0 exists while a callback runs on it.
+        // SAFETY: by this function's contract; a CPU exists while a callback runs on it.
         unsafe {
-            let page = (self.cpu_get_phys_page_debug?)((self.qemu_get_cpu?)(0), vaddr & !PAGE);
+            let page = (self.cpu_get_phys_page_debug?)((self.qemu_get_cpu?)(self.cpu), vaddr & !PAGE);
             (page != u64::MAX).then_some(page & !PAGE | vaddr & PAGE)
         }
     }
@@ -556,9 +564,9 @@ mod old_style {
         unsafe { handlers::translate(block) };
     }
 
-    pub unsafe extern "C" fn vcpu_init(_id: u64, _vcpu: c_uint) {
+    pub unsafe extern "C" fn vcpu_init(_id: u64, vcpu: c_uint) {
         // SAFETY: QEMU calls this when a CPU starts.
-        unsafe { handlers::vcpu_init() };
+        unsafe { handlers::vcpu_init(vcpu) };
     }
 
     pub unsafe extern "C" fn exit(_id: u64, _data: *mut c_void) {
@@ -575,9 +583,9 @@ mod new_style {
         unsafe { handlers::translate(block) };
     }
 
-    pub unsafe extern "C" fn vcpu_init(_vcpu: c_uint, _data: *mut c_void) {
+    pub unsafe extern "C" fn vcpu_init(vcpu: c_uint, _data: *mut c_void) {
         // SAFETY: QEMU calls this when a CPU starts.
-        unsafe { handlers::vcpu_init() };
+        unsafe { handlers::vcpu_init(vcpu) };
     }
 
     pub unsafe extern "C" fn exit(_data: *mut c_void) {

@@ -61,6 +61,11 @@ impl Judge {
         self.shadow.quiet_store(page, alias, offset, size, site)
     }
 
+    /// See [`Shadow::enter_cpu`]; not to be used while recording.
+    pub fn enter_cpu(&mut self, cpu: u16) {
+        self.shadow.enter_cpu(cpu);
+    }
+
     /// See [`Shadow::set_context`].
     #[inline]
     pub fn set_context(&mut self, context: Context) {

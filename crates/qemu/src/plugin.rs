@@ -1,13 +1,16 @@
 //! The shell that QEMU calls: installation, callbacks, and the boundary that no panic crosses.
 //!
-//! Invariant on which the one global rests: QEMU runs all callbacks of a single-CPU guest one after another (translation,
-//! execution and memory callbacks on the CPU's thread, the exit callback after that thread has stopped), and none of
-//! the functions the plugin calls back into QEMU runs a callback. Guests with several CPUs are refused at installation.
+//! Invariant on which the one global rests: QEMU runs all callbacks one after another (translation, execution and memory callbacks on
+//! the one thread of all CPUs, the exit callback after that thread has stopped), and none of the functions the plugin calls back
+//! into QEMU runs a callback. If the CPUs of a guest have threads of their own, QEMU is ended before the second one runs anything: each
+//! thread reports its CPU first.
 
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::OnceLock;
+use std::thread::ThreadId;
 
 use congruent_trace::Site;
 use congruent_wire::{FailureKind, Message, PROTOCOL};
@@ -37,6 +40,15 @@ fn guarded(body: impl FnOnce(&mut Session)) {
     if catch_unwind(AssertUnwindSafe(|| body(session))).is_err() {
         broken(session);
     }
+}
+
+/// As [`guarded`], when it is this CPU's turn.
+#[inline]
+fn in_turn(vcpu: c_uint, body: impl FnOnce(&mut Session)) {
+    guarded(|session| {
+        session.turn_to(vcpu);
+        body(session);
+    });
 }
 
 #[cold]
@@ -111,14 +123,12 @@ fn start(info: &Info, config: congruent_wire::Config) -> Result<Session, String>
     if info.api() < OLDEST_API {
         return Err(format!("this QEMU offers plugin API {}; install QEMU 10.0 or newer", info.api()));
     }
-    match info.max_vcpus() {
-        None => return Err("this is user-mode emulation; use qemu-system-… and a kernel".into()),
-        Some(1) => {}
-        Some(cpus) => return Err(format!("the guest has {cpus} CPUs; start it with -smp 1")),
-    }
+    let Some(cpus) = info.max_vcpus() else {
+        return Err("this is user-mode emulation; use qemu-system-… and a kernel".into());
+    };
     let api = Api::bind(info.api())
         .map_err(|missing| format!("this QEMU lacks {missing}; install QEMU 10.0 or newer, built with plugins"))?;
-    Session::new(api, info.api(), &info.target(), config)
+    Session::new(api, info.api(), &info.target(), cpus.max(1) as u32, config)
 }
 
 /// A block is being translated.
@@ -130,13 +140,28 @@ pub unsafe fn translate(block: *mut Block) {
     guarded(|session| unsafe { session.translate(block) });
 }
 
-/// The CPU exists.
+/// A CPU exists.
 ///
 /// # Safety
-/// Called by QEMU from its initialisation callback.
-pub unsafe fn vcpu_init() {
+/// Called by QEMU from its initialisation callback, on the CPU's thread.
+pub unsafe fn vcpu_init(vcpu: c_uint) {
+    static THREAD: OnceLock<ThreadId> = OnceLock::new();
+    let this = std::thread::current().id();
+    if *THREAD.get_or_init(|| this) != this {
+        refuse_threads();
+    }
     // SAFETY: by this function's contract.
-    guarded(|session| unsafe { session.vcpu_init() });
+    guarded(|session| unsafe { session.vcpu_init(vcpu) });
+}
+
+/// Ends QEMU: its CPUs would run callbacks at the same time.
+fn refuse_threads() -> ! {
+    unsafe extern "C" {
+        fn _exit(status: c_int) -> !;
+    }
+    eprintln!("congruent: the guest's CPUs run at the same time; add `-accel tcg,thread=single` to the QEMU command");
+    // SAFETY: it ends the process at once, without callbacks of other threads.
+    unsafe { _exit(1) }
 }
 
 /// QEMU is leaving.
@@ -158,6 +183,18 @@ pub unsafe extern "C" fn on_memory(_vcpu: c_uint, info: u32, vaddr: u64, data: *
     }
 }
 
+/// As [`on_memory`], of guests with several CPUs.
+///
+/// # Safety
+/// As [`on_memory`].
+pub unsafe extern "C" fn on_memory_in_turn(vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
+    if let Some(session) = session() {
+        session.turn_to(vcpu);
+    }
+    // SAFETY: by this function's contract.
+    unsafe { on_memory(vcpu, info, vaddr, data) };
+}
+
 /// The rest of [`on_memory`], apart so that the quiet path keeps no stack frame.
 #[cold]
 #[inline(never)]
@@ -176,6 +213,18 @@ pub unsafe extern "C" fn on_fetch(_vcpu: c_uint, data: *mut c_void) {
     }
 }
 
+/// As [`on_fetch`], of guests with several CPUs.
+///
+/// # Safety
+/// As [`on_fetch`].
+pub unsafe extern "C" fn on_fetch_in_turn(vcpu: c_uint, data: *mut c_void) {
+    if let Some(session) = session() {
+        session.turn_to(vcpu);
+    }
+    // SAFETY: by this function's contract.
+    unsafe { on_fetch(vcpu, data) };
+}
+
 /// The rest of [`on_fetch`].
 #[cold]
 #[inline(never)]
@@ -187,26 +236,26 @@ fn any_fetch(fetched: Fetched) {
 ///
 /// # Safety
 /// As [`on_memory_with_environment`].
-pub unsafe extern "C" fn on_call_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
+pub unsafe extern "C" fn on_call_with_environment(vcpu: c_uint, data: *mut c_void, environment: Environment) {
     // SAFETY: by this function's contract.
-    guarded(|session| unsafe { session.called(data as usize as u32, environment) });
+    in_turn(vcpu, |session| unsafe { session.called(data as usize as u32, environment) });
 }
 
 /// A block starts that follows a call.
 ///
 /// # Safety
 /// As [`on_memory_with_environment`].
-pub unsafe extern "C" fn on_arrival_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
+pub unsafe extern "C" fn on_arrival_with_environment(vcpu: c_uint, data: *mut c_void, environment: Environment) {
     // SAFETY: by this function's contract.
-    guarded(|session| unsafe { session.arrived(data as usize as u32, environment) });
+    in_turn(vcpu, |session| unsafe { session.arrived(data as usize as u32, environment) });
 }
 
 /// A return from an exception is about to run.
 ///
 /// # Safety
 /// To be registered with QEMU only.
-pub unsafe extern "C" fn on_exception_return(_vcpu: c_uint, _data: *mut c_void) {
-    guarded(Session::exception_returns);
+pub unsafe extern "C" fn on_exception_return(vcpu: c_uint, _data: *mut c_void) {
+    in_turn(vcpu, Session::exception_returns);
 }
 
 /// As [`on_memory`], for the few instructions whose registers are needed.
@@ -214,7 +263,7 @@ pub unsafe extern "C" fn on_exception_return(_vcpu: c_uint, _data: *mut c_void) 
 /// # Safety
 /// As [`on_memory`]; `environment` is the CPU state.
 pub unsafe extern "C" fn on_memory_with_environment(
-    _vcpu: c_uint,
+    vcpu: c_uint,
     info: u32,
     vaddr: u64,
     data: *mut c_void,
@@ -222,24 +271,24 @@ pub unsafe extern "C" fn on_memory_with_environment(
 ) {
     let instruction = Instruction::from_data(data as usize);
     // SAFETY: by this function's contract.
-    guarded(|session| unsafe { session.access_with_registers(AccessInfo(info), vaddr as u32, instruction, environment) });
+    in_turn(vcpu, |session| unsafe { session.access_with_registers(AccessInfo(info), vaddr as u32, instruction, environment) });
 }
 
 /// An instruction that is more than loads and stores is about to run.
 ///
 /// # Safety
 /// As [`on_memory_with_environment`].
-pub unsafe extern "C" fn on_execution_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
+pub unsafe extern "C" fn on_execution_with_environment(vcpu: c_uint, data: *mut c_void, environment: Environment) {
     let instruction = Instruction::from_data(data as usize);
     // SAFETY: by this function's contract.
-    guarded(|session| unsafe { session.execute(instruction, environment) });
+    in_turn(vcpu, |session| unsafe { session.execute(instruction, environment) });
 }
 
 /// A block starts, while something is muted.
 ///
 /// # Safety
 /// As [`on_memory_with_environment`].
-pub unsafe extern "C" fn on_block_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
+pub unsafe extern "C" fn on_block_with_environment(vcpu: c_uint, data: *mut c_void, environment: Environment) {
     // SAFETY: by this function's contract.
-    guarded(|session| unsafe { session.block(data as usize as u32, environment) });
+    in_turn(vcpu, |session| unsafe { session.block(data as usize as u32, environment) });
 }

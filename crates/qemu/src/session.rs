@@ -6,6 +6,7 @@ mod ledger;
 mod maintain;
 mod memory;
 mod tell;
+mod turns;
 
 use std::fs::File;
 use std::time::Instant;
@@ -23,12 +24,12 @@ use crate::dma::Devices;
 use crate::guest::Meaning;
 use crate::judge::Judge;
 use crate::mute::Mute;
-use crate::plugin;
 use crate::registers::{self, Environment};
 use crate::translation::{GRANULE, Translations};
 use follow::Following;
 use maintain::Side;
 use memory::MemoryCopy;
+use turns::Turns;
 
 /// An instruction as callbacks carry it: its address and its word, in the one pointer that QEMU hands back.
 #[derive(Clone, Copy)]
@@ -93,6 +94,7 @@ pub struct Session {
     /// The instruction cache, if fetches are judged.
     code: Option<CacheGeometry>,
     cpu: Box<dyn Cpu>,
+    turns: Turns,
     api: Api,
     reader: Reader,
     mute: Mute,
@@ -116,13 +118,20 @@ pub struct Session {
 }
 
 impl Session {
-    /// Prepares a check of a guest of architecture `target`.
+    /// Prepares a check of a guest of architecture `target` with so many CPUs.
     ///
     /// # Errors
     /// A sentence that says why this guest cannot be checked in this QEMU, and what to do.
-    pub fn new(api: Api, qemu_api: i32, target: &str, config: Config) -> Result<Self, String> {
+    pub fn new(api: Api, qemu_api: i32, target: &str, cpus: u32, config: Config) -> Result<Self, String> {
         let cpu = cpu::of_target(target, &api)?;
+        let turns = Turns::new(&*cpu, cpus, config.cpus, target)?;
         let caches = JudgeConfig::try_from(config.caches).map_err(|error| format!("the caches: {error}"))?;
+        let caches = caches.with_cpus(config.cpus.of(cpus)).map_err(|error| error.to_string())?;
+        if cpus > 1 && config.record.is_some() {
+            return Err(format!(
+                "the guest has {cpus} CPUs, which recordings do not tell apart; leave out --record, or start it with -smp 1"
+            ));
+        }
         let geometry = caches.geometry;
         if geometry.page() < GRANULE {
             return Err(format!("pages of {} bytes are not supported; the smallest is {GRANULE}", geometry.page()));
@@ -163,6 +172,7 @@ impl Session {
             virtual_tags: caches.behaviour().virtual_tags,
             code: caches.code.map(|code| code.geometry),
             cpu,
+            turns,
             api,
             reader: Reader::new(api),
             mute: Mute::new(config.mute),
@@ -190,11 +200,12 @@ impl Session {
         &self.api
     }
 
-    /// The CPU exists now: its registers can be looked up.
+    /// A CPU exists now: its registers can be looked up.
     ///
     /// # Safety
     /// Called from QEMU's initialisation callback.
-    pub unsafe fn vcpu_init(&mut self) {
+    pub unsafe fn vcpu_init(&mut self, number: u32) {
+        self.turn_to(number);
         // SAFETY: by this function's contract.
         let known = unsafe { self.reader.registers() };
         if let Err(reason) = self.cpu.start(&known) {
@@ -239,14 +250,14 @@ impl Session {
         }
         if self.code.is_some() && !first {
             // SAFETY: as above; the callback takes a `Fetched` as data.
-            unsafe { api.on_block(block, plugin::on_fetch, Registers::Unused, fetched.data()) };
+            unsafe { api.on_block(block, self.fetch_callback(), Registers::Unused, fetched.data()) };
         }
     }
 
     /// # Safety
     /// As [`translate`](Self::translate).
     unsafe fn instrument(&mut self, insn: *mut Insn, pc: u32, word: Option<u32>) {
-        let api = self.api;
+        let (api, plain) = (self.api, self.memory_callback());
         let data = Instruction { pc, word: word.unwrap_or(0) }.data();
         let meaning = word.map_or(Meaning::Other, |word| self.cpu.decode(word));
         let partial = matches!(meaning, Meaning::PartialWord(_));
@@ -268,7 +279,7 @@ impl Session {
             if partial || word.is_some_and(|word| self.cpu.calibrates(word) || muted_store(word)) {
                 api.on_memory(insn, registers::memory_with_environment, Registers::Read, data);
             } else {
-                api.on_memory(insn, plugin::on_memory, Registers::Unused, data);
+                api.on_memory(insn, plain, Registers::Unused, data);
             }
         }
     }
@@ -412,7 +423,7 @@ impl Session {
         let alias = self.judge.alias(page, self.cache_address(vaddr));
         if self.judge.alias_generation() != generation {
             // The alias of another page may have been given to this one.
-            self.translations.forget();
+            self.forget_translations();
         }
         self.translations.remember(vaddr, page, alias, offset & !(GRANULE - 1));
         page
@@ -447,7 +458,7 @@ impl Session {
         let frame = self.geometry.frame(paddr);
         if !self.judge.knows(frame) {
             // What goes past the cache to it matters from now on.
-            self.translations.forget();
+            self.forget_translations();
         }
         self.judge.page(frame)
     }

@@ -11,7 +11,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 use congruent_geometry::{Behaviour, CacheGeometry, GeometryError};
-use congruent_shadow::{CodeCache, Config as JudgeConfig, ConfigError, Finding, LedgerLine, Stats};
+use congruent_shadow::{AddressReach, CodeCache, Config as JudgeConfig, ConfigError, Cpus, Finding, LedgerLine, Stats};
 use congruent_trace::{Context, Site};
 use serde::{Deserialize, Serialize};
 
@@ -102,6 +102,32 @@ impl TryFrom<Caches> for JudgeConfig {
     }
 }
 
+/// How the caches of a guest's CPUs hang together, if it has several.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CpuCaches {
+    /// Each CPU has its own, and maintenance by address reaches all.
+    #[default]
+    Broadcast,
+    /// Each CPU has its own, and maintenance reaches those of the CPU that runs it.
+    Local,
+    /// The CPUs share them, as hardware threads of one core do.
+    Shared,
+}
+
+impl CpuCaches {
+    /// What the judge is to assume of so many CPUs.
+    #[must_use]
+    pub fn of(self, count: u32) -> Cpus {
+        let count = u16::try_from(count).unwrap_or(u16::MAX);
+        match self {
+            Self::Broadcast => Cpus { count, by_address: AddressReach::All },
+            Self::Local => Cpus { count, by_address: AddressReach::Own },
+            Self::Shared => Cpus::ONE,
+        }
+    }
+}
+
 /// Code whose maintenance is to be treated as if it did nothing: while an instruction of `start..end` runs, and, where `start` is
 /// the entry of a function, while anything that the function calls runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -149,6 +175,9 @@ pub struct Config {
     pub socket: PathBuf,
     /// The modelled caches.
     pub caches: Caches,
+    /// How the caches of several CPUs hang together.
+    #[serde(default)]
+    pub cpus: CpuCaches,
     /// Code whose maintenance is muted.
     #[serde(default)]
     pub mute: Vec<MuteRange>,

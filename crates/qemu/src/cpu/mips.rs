@@ -7,6 +7,9 @@
 //! Whether memory is cached: Config.K0 for kseg0, never for kseg1, and for mapped pages the attribute of the TLB entry, which is the page
 //! table's where hardware reads it, else the one that the guest wrote (`guest/mips_tlb.rs`).
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use congruent_geometry::{CacheGeometry, PhysAddr};
 use congruent_trace::{IndexForm, Scope};
 
@@ -22,7 +25,8 @@ use crate::registers::{Calibration, Environment, mips_calibration_operand, mips_
 /// A guest of `qemu-system-mips` or `qemu-system-mipsel`.
 pub struct Mips {
     endian: Endian,
-    calibration: Calibration,
+    /// Of all CPUs: generated code is the same for them.
+    calibration: Rc<Cell<Calibration>>,
     /// The address space in EntryHi, as last written.
     address_space: u16,
     walker: Walker,
@@ -64,7 +68,7 @@ impl Mips {
         let last_seen = vec![LastSeen::default(); 1 << (32 - PAGE_SHIFT)].into_boxed_slice();
         Self {
             endian,
-            calibration: Calibration::default(),
+            calibration: Rc::default(),
             address_space: 0,
             walker: Walker::default(),
             kseg0: Cacheability::new(KSEG0_AT_RESET),
@@ -152,8 +156,12 @@ impl Cpu for Mips {
         Ok(())
     }
 
+    fn another(&self) -> Option<Box<dyn Cpu>> {
+        Some(Box::new(Self { calibration: self.calibration.clone(), ..Self::new(self.endian) }))
+    }
+
     fn calibrates(&self, word: u32) -> bool {
-        !self.calibration.is_complete() && mips_calibration_operand(word).is_some()
+        !self.calibration.get().is_complete() && mips_calibration_operand(word).is_some()
     }
 
     unsafe fn calibrate(
@@ -163,13 +171,16 @@ impl Cpu for Mips {
         _value: Option<u32>,
         environment: Environment,
     ) -> Result<(), Unsupported> {
-        if self.calibration.is_complete() {
+        let mut calibration = self.calibration.get();
+        if calibration.is_complete() {
             return Ok(());
         }
         let Some((register, offset)) = mips_calibration_operand(word) else { return Ok(()) };
         // SAFETY: by the trait's contract.
         let computed = unsafe { mips_register(environment, register) }.wrapping_add_signed(offset);
-        self.calibration.compare(computed, reported).map_err(|contradiction| contradiction.to_string())
+        calibration.compare(computed, reported).map_err(|contradiction| contradiction.to_string())?;
+        self.calibration.set(calibration);
+        Ok(())
     }
 
     unsafe fn executes(&self, _word: u32, _reader: &mut Reader) -> bool {
@@ -267,7 +278,7 @@ impl Cpu for Mips {
                 self.unknown_attributes
             ));
         }
-        limits.extend(self.calibration.limit());
+        limits.extend(self.calibration.get().limit());
         limits
     }
 }

@@ -69,6 +69,11 @@ pub trait Cpu {
     /// [`Unsupported`] if one that is needed is missing.
     fn start(&mut self, registers: &[(String, *mut Register)]) -> Result<(), Unsupported>;
 
+    /// Another CPU of the same guest, as it is at reset; `None` if guests with several are not judged.
+    fn another(&self) -> Option<Box<dyn Cpu>> {
+        None
+    }
+
     /// Whether this instruction's address should be compared with the registers (see [`calibrate`](Self::calibrate)).
     fn calibrates(&self, word: u32) -> bool;
 

@@ -38,6 +38,11 @@ impl Following {
         let calling = cpu.calling()?;
         Some(Self { stacks: CallStacks::new(calling.kernel_start), calling, environment: None, samples: 0 })
     }
+
+    /// Another CPU runs, whose state is here; returns where that of the one before is.
+    pub(super) fn replace_environment(&mut self, environment: Option<Environment>) -> Option<Environment> {
+        std::mem::replace(&mut self.environment, environment)
+    }
 }
 
 impl Session {
@@ -121,8 +126,10 @@ impl Session {
 
     /// The address space may have changed.
     pub(super) fn space_changes(&mut self) {
+        let turn = self.turn();
         if let Some(following) = &mut self.following {
-            following.stacks.enter_space(self.cpu.address_space());
+            // Each CPU numbers address spaces by itself.
+            following.stacks.enter_space(self.cpu.address_space() ^ turn << 16);
             self.context_changed();
         }
     }

@@ -70,7 +70,7 @@ impl Session {
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
-        self.translations.forget();
+        self.forget_translations();
         self.send(&Message::Failure { kind, reason });
     }
 
@@ -94,7 +94,7 @@ impl Session {
         let mut limits = self.devices.limits();
         limits.push(self.code_limit());
         limits.extend(["prefetches that prepare a line for being stored to whole are taken to do nothing".into()]);
-        limits.extend(self.cpu.limits());
+        limits.extend(self.limits_of_cpus());
         limits.extend(self.limits_of_following());
         if self.untranslated > 0 {
             limits.push(format!(

@@ -1,0 +1,125 @@
+//! Whose turn it is: guests with several CPUs, which QEMU runs one after another on one thread.
+//!
+//! What a session keeps of the CPU that runs is where it is of a guest with one CPU; what it keeps of the others is parked here.
+//! Guarantees: of a guest with one CPU nothing is asked; instructions are then given callbacks that do not look at the CPU's number.
+
+use congruent_wire::CpuCaches;
+
+use super::Session;
+use crate::api::{ExecCallback, MemCallback};
+use crate::cpu::Cpu;
+use crate::plugin;
+use crate::registers::Environment;
+use crate::translation::Translations;
+
+/// What is kept of a CPU while others run.
+struct Parked {
+    translations: Translations,
+    cpu: Box<dyn Cpu>,
+    environment: Option<Environment>,
+}
+
+/// The CPUs, and whose turn it is.
+pub(super) struct Turns {
+    now: u32,
+    caches: CpuCaches,
+    /// By number; the one that runs is not here.
+    parked: Vec<Option<Parked>>,
+}
+
+impl Turns {
+    /// CPU 0 of `count` runs; the others are as they are at reset.
+    ///
+    /// # Errors
+    /// A sentence, if several such CPUs are not judged.
+    pub fn new(first: &dyn Cpu, count: u32, caches: CpuCaches, target: &str) -> Result<Self, String> {
+        let another = |number| match (number, first.another()) {
+            (0, _) => Ok(None),
+            (_, Some(cpu)) => Ok(Some(Parked { translations: Translations::new(), cpu, environment: None })),
+            (_, None) => {
+                Err(format!("the guest has {count} CPUs, and {target} guests are judged with one; start it with -smp 1"))
+            }
+        };
+        Ok(Self { now: 0, caches, parked: (0..count).map(another).collect::<Result<_, _>>()? })
+    }
+
+    fn are_several(&self) -> bool {
+        self.parked.len() > 1
+    }
+}
+
+impl Session {
+    /// What follows is done by this CPU.
+    #[inline]
+    pub fn turn_to(&mut self, number: u32) {
+        if number != self.turns.now {
+            self.change_turns(number);
+        }
+    }
+
+    #[cold]
+    fn change_turns(&mut self, number: u32) {
+        let Some(next) = self.turns.parked.get_mut(number as usize).and_then(Option::take) else { return };
+        let left = Parked {
+            translations: std::mem::replace(&mut self.translations, next.translations),
+            cpu: std::mem::replace(&mut self.cpu, next.cpu),
+            environment: self.following.as_mut().and_then(|following| following.replace_environment(next.environment)),
+        };
+        self.turns.parked[self.turns.now as usize] = Some(left);
+        self.turns.now = number;
+        self.api.turn_to(number);
+        self.judge.enter_cpu(number as u16);
+        self.exception_returns();
+        self.space_changes();
+    }
+
+    /// The callback of plain loads and stores.
+    pub(super) fn memory_callback(&self) -> MemCallback {
+        if self.turns.are_several() { plugin::on_memory_in_turn } else { plugin::on_memory }
+    }
+
+    /// The callback of blocks that fetch.
+    pub(super) fn fetch_callback(&self) -> ExecCallback {
+        if self.turns.are_several() { plugin::on_fetch_in_turn } else { plugin::on_fetch }
+    }
+
+    /// The number of the CPU that runs.
+    pub(super) fn turn(&self) -> u32 {
+        self.turns.now
+    }
+
+    /// Forgets where addresses lead, on every CPU.
+    pub(super) fn forget_translations(&mut self) {
+        self.translations.forget();
+        for parked in self.turns.parked.iter_mut().flatten() {
+            parked.translations.forget();
+        }
+    }
+
+    /// What the models of the CPUs leave out, in sentences.
+    pub(super) fn limits_of_cpus(&self) -> Vec<String> {
+        let mut limits = self.cpu.limits();
+        let count = self.turns.parked.len();
+        let reach = match self.turns.caches {
+            _ if !self.turns.are_several() => None,
+            CpuCaches::Broadcast => Some("reaches all of them"),
+            CpuCaches::Local => Some("reaches those of the CPU that runs it, as all other maintenance does"),
+            CpuCaches::Shared => {
+                limits.push(format!("the {count} CPUs are taken to share their caches"));
+                None
+            }
+        };
+        limits.extend(reach.map(|reach| {
+            format!(
+                "each of the {count} CPUs is taken to have caches of its own, data caches that the hardware keeps coherent at each \
+                 colour, and instruction caches that it does not; maintenance by address {reach} (--cpu-caches)"
+            )
+        }));
+        for sentence in self.turns.parked.iter().flatten().flat_map(|parked| parked.cpu.limits()) {
+            if !limits.contains(&sentence) {
+                limits.push(sentence);
+            }
+        }
+        limits
+    }
+}
