@@ -1,10 +1,12 @@
 /*
  * Writes functions into memory, tells the kernel to make them fit for execution, and calls them; again and again in the same place, so that
- * an instruction cache that was not told holds the previous one. With the argument `forgets` the kernel is not told.
+ * an instruction cache that was not told holds the previous one. With the argument `forgets` the kernel is not told. With `migrates` each
+ * function is written on one CPU and called on the other, by turns.
  */
 #define _GNU_SOURCE
 #include "colours.h"
 
+#include <sched.h>
 #include <sys/syscall.h>
 
 #define FUNCTIONS 8u
@@ -33,13 +35,24 @@ static void make_executable(char *code, uint32_t length)
 #endif
 }
 
+/* Goes on running on this CPU. */
+static void go_to(uint32_t cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	must("sched_setaffinity", sched_setaffinity(0, sizeof(set), &set));
+}
+
 int main(int argc, char **argv)
 {
 	int forgets = argc > 1 && !strcmp(argv[1], "forgets");
+	int migrates = argc > 1 && !strcmp(argv[1], "migrates");
 	uint32_t round, n;
 	char *area;
 
-	program_name = forgets ? "jit:forgets" : "jit";
+	program_name = forgets ? "jit:forgets" : migrates ? "jit:migrates" : "jit";
 	area = mmap(NULL, FUNCTIONS * PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (area == MAP_FAILED)
 		fail("mmap: %s", strerror(errno));
@@ -48,9 +61,13 @@ int main(int argc, char **argv)
 			char *code = area + n * PAGE + 64 * n;
 			uint32_t value = round * 256 + n, result;
 
+			if (migrates)
+				go_to(round & 1);
 			program_writes_code((volatile uint32_t *)code, value);
 			if (!forgets)
 				make_executable(code, 12);
+			if (migrates)
+				go_to(~round & 1);
 			result = ((function *)code)();
 			if (result != value)
 				fail("function %u returned %u", value, result);

@@ -112,6 +112,9 @@ fn find(name: &CStr) -> Option<*mut c_void> {
     (!address.is_null()).then_some(address)
 }
 
+/// What QEMU knows a CPU by: the address of its `CPUState`.
+pub type CpuState = *const c_void;
+
 /// Called after a guest memory access.
 pub type MemCallback = unsafe extern "C" fn(vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void);
 /// Called before a guest instruction, or at the start of a block.
@@ -415,6 +418,27 @@ impl Api {
     /// From here on, [`translate`](Self::translate) is called on this CPU's behalf.
     pub fn turn_to(&mut self, cpu: u32) {
         self.cpu = cpu as c_int;
+    }
+
+    /// Whether [`running_cpu`](Self::running_cpu) and [`cpu_state`](Self::cpu_state) work in this QEMU.
+    pub fn knows_running_cpu(&self) -> bool {
+        self.qemu_get_cpu.is_some() && find(c"current_cpu").is_some()
+    }
+
+    /// Where QEMU says on this thread whose turn it is, as a [state](Self::cpu_state). The number that callbacks receive does not say it:
+    /// where CPUs take turns, it is that of the CPU for which the block was translated (QEMU 10.0 to 11.1, `accel/tcg/plugin-gen.c`,
+    /// `gen_cpu_index`).
+    pub fn running_cpu(&self) -> Option<*const CpuState> {
+        find(c"current_cpu").map(|place| place.cast_const().cast())
+    }
+
+    /// What QEMU knows a CPU by.
+    ///
+    /// # Safety
+    /// Called from a callback.
+    pub unsafe fn cpu_state(&self, cpu: u32) -> Option<CpuState> {
+        // SAFETY: by this function's contract; a number without a CPU gives null.
+        self.qemu_get_cpu.map(|get| unsafe { get(cpu as c_int) }.cast_const()).filter(|state| !state.is_null())
     }
 
     /// The physical address that `vaddr` translates to on the CPU that runs, `None` if it is not mapped now.

@@ -42,11 +42,12 @@ fn guarded(body: impl FnOnce(&mut Session)) {
     }
 }
 
-/// As [`guarded`], when it is this CPU's turn.
+/// As [`guarded`], for the CPU whose turn it is.
 #[inline]
-fn in_turn(vcpu: c_uint, body: impl FnOnce(&mut Session)) {
+fn in_turn(body: impl FnOnce(&mut Session)) {
     guarded(|session| {
-        session.turn_to(vcpu);
+        // SAFETY: callbacks of instructions run on the thread that runs the CPUs.
+        unsafe { session.take_turn() };
         body(session);
     });
 }
@@ -189,7 +190,8 @@ pub unsafe extern "C" fn on_memory(_vcpu: c_uint, info: u32, vaddr: u64, data: *
 /// As [`on_memory`].
 pub unsafe extern "C" fn on_memory_in_turn(vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
     if let Some(session) = session() {
-        session.turn_to(vcpu);
+        // SAFETY: by this function's contract.
+        unsafe { session.take_turn() };
     }
     // SAFETY: by this function's contract.
     unsafe { on_memory(vcpu, info, vaddr, data) };
@@ -219,7 +221,8 @@ pub unsafe extern "C" fn on_fetch(_vcpu: c_uint, data: *mut c_void) {
 /// As [`on_fetch`].
 pub unsafe extern "C" fn on_fetch_in_turn(vcpu: c_uint, data: *mut c_void) {
     if let Some(session) = session() {
-        session.turn_to(vcpu);
+        // SAFETY: by this function's contract.
+        unsafe { session.take_turn() };
     }
     // SAFETY: by this function's contract.
     unsafe { on_fetch(vcpu, data) };
@@ -236,26 +239,26 @@ fn any_fetch(fetched: Fetched) {
 ///
 /// # Safety
 /// As [`on_memory_with_environment`].
-pub unsafe extern "C" fn on_call_with_environment(vcpu: c_uint, data: *mut c_void, environment: Environment) {
+pub unsafe extern "C" fn on_call_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
     // SAFETY: by this function's contract.
-    in_turn(vcpu, |session| unsafe { session.called(data as usize as u32, environment) });
+    in_turn(|session| unsafe { session.called(data as usize as u32, environment) });
 }
 
 /// A block starts that follows a call.
 ///
 /// # Safety
 /// As [`on_memory_with_environment`].
-pub unsafe extern "C" fn on_arrival_with_environment(vcpu: c_uint, data: *mut c_void, environment: Environment) {
+pub unsafe extern "C" fn on_arrival_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
     // SAFETY: by this function's contract.
-    in_turn(vcpu, |session| unsafe { session.arrived(data as usize as u32, environment) });
+    in_turn(|session| unsafe { session.arrived(data as usize as u32, environment) });
 }
 
 /// A return from an exception is about to run.
 ///
 /// # Safety
 /// To be registered with QEMU only.
-pub unsafe extern "C" fn on_exception_return(vcpu: c_uint, _data: *mut c_void) {
-    in_turn(vcpu, Session::exception_returns);
+pub unsafe extern "C" fn on_exception_return(_vcpu: c_uint, _data: *mut c_void) {
+    in_turn(Session::exception_returns);
 }
 
 /// As [`on_memory`], for the few instructions whose registers are needed.
@@ -263,7 +266,7 @@ pub unsafe extern "C" fn on_exception_return(vcpu: c_uint, _data: *mut c_void) {
 /// # Safety
 /// As [`on_memory`]; `environment` is the CPU state.
 pub unsafe extern "C" fn on_memory_with_environment(
-    vcpu: c_uint,
+    _vcpu: c_uint,
     info: u32,
     vaddr: u64,
     data: *mut c_void,
@@ -271,24 +274,24 @@ pub unsafe extern "C" fn on_memory_with_environment(
 ) {
     let instruction = Instruction::from_data(data as usize);
     // SAFETY: by this function's contract.
-    in_turn(vcpu, |session| unsafe { session.access_with_registers(AccessInfo(info), vaddr as u32, instruction, environment) });
+    in_turn(|session| unsafe { session.access_with_registers(AccessInfo(info), vaddr as u32, instruction, environment) });
 }
 
 /// An instruction that is more than loads and stores is about to run.
 ///
 /// # Safety
 /// As [`on_memory_with_environment`].
-pub unsafe extern "C" fn on_execution_with_environment(vcpu: c_uint, data: *mut c_void, environment: Environment) {
+pub unsafe extern "C" fn on_execution_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
     let instruction = Instruction::from_data(data as usize);
     // SAFETY: by this function's contract.
-    in_turn(vcpu, |session| unsafe { session.execute(instruction, environment) });
+    in_turn(|session| unsafe { session.execute(instruction, environment) });
 }
 
 /// A block starts, while something is muted.
 ///
 /// # Safety
 /// As [`on_memory_with_environment`].
-pub unsafe extern "C" fn on_block_with_environment(vcpu: c_uint, data: *mut c_void, environment: Environment) {
+pub unsafe extern "C" fn on_block_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
     // SAFETY: by this function's contract.
-    in_turn(vcpu, |session| unsafe { session.block(data as usize as u32, environment) });
+    in_turn(|session| unsafe { session.block(data as usize as u32, environment) });
 }

@@ -124,7 +124,7 @@ impl Session {
     /// A sentence that says why this guest cannot be checked in this QEMU, and what to do.
     pub fn new(api: Api, qemu_api: i32, target: &str, cpus: u32, config: Config) -> Result<Self, String> {
         let cpu = cpu::of_target(target, &api)?;
-        let turns = Turns::new(&*cpu, cpus, config.cpus, target)?;
+        let turns = Turns::new(&*cpu, &api, cpus, config.cpus, target)?;
         let caches = JudgeConfig::try_from(config.caches).map_err(|error| format!("the caches: {error}"))?;
         let caches = caches.with_cpus(config.cpus.of(cpus)).map_err(|error| error.to_string())?;
         if cpus > 1 && config.record.is_some() {
@@ -205,8 +205,9 @@ impl Session {
     /// # Safety
     /// Called from QEMU's initialisation callback.
     pub unsafe fn vcpu_init(&mut self, number: u32) {
-        self.turn_to(number);
-        // SAFETY: by this function's contract.
+        // SAFETY: by this function's contract, here and below.
+        unsafe { self.meet_cpu(number) };
+        // SAFETY: as above.
         let known = unsafe { self.reader.registers() };
         if let Err(reason) = self.cpu.start(&known) {
             self.stop(FailureKind::Environment, reason);

@@ -43,7 +43,8 @@ impl Run {
         let (line, symbols) = match self.load {
             Load::Linux { guest, cpu, programs, words, disk } => {
                 let (cpu, words) = (cpu.map(str::to_owned), words.to_owned());
-                let boot = Boot { cpu, words, disk, repeatable: true, ..Boot::new(guest, qemu, programs) };
+                let cpus = if self.cpu_caches.is_some() { 2 } else { 1 };
+                let boot = Boot { cpu, cpus, words, disk, repeatable: true, ..Boot::new(guest, qemu, programs) };
                 (boot.command()?, programs::symbols(guest))
             }
             Load::Bare(bare) => (bare.command(qemu)?, vec![bare.elf()]),
@@ -52,6 +53,9 @@ impl Run {
         command.args(["check", "--dcache", self.dcache, "--timeout", LIMIT]);
         if let Some(icache) = self.icache {
             command.args(["--icache", icache]);
+        }
+        if let Some(how) = self.cpu_caches {
+            command.args(["--cpu-caches", how]);
         }
         for file in symbols {
             command.arg("--symbols").arg(file);

@@ -16,6 +16,8 @@ pub struct Run {
     pub dcache: &'static str,
     /// The modelled instruction cache, if fetches are judged.
     pub icache: Option<&'static str>,
+    /// How the caches of two CPUs hang together, if the guest has two.
+    pub cpu_caches: Option<&'static str>,
     /// Sites whose maintenance is muted.
     pub mute: &'static [&'static str],
     /// What must come out.
@@ -124,6 +126,7 @@ const fn linux(name: &'static str, guest: Guest, programs: &'static str, expect:
         load: Load::Linux { guest, cpu: None, programs, words: "", disk: false },
         dcache,
         icache: None,
+        cpu_caches: None,
         mute: &[],
         expect,
         callers: &[],
@@ -167,8 +170,16 @@ const fn disk(run: Run) -> Run {
 }
 
 const fn bare(name: &'static str, bare: Bare, dcache: &'static str) -> Run {
-    let run =
-        Run { name, load: Load::Bare(bare), dcache, icache: None, mute: &[], expect: Expect::AsNamed, callers: &[RUNS_CASES] };
+    let run = Run {
+        name,
+        load: Load::Bare(bare),
+        dcache,
+        icache: None,
+        cpu_caches: None,
+        mute: &[],
+        expect: Expect::AsNamed,
+        callers: &[RUNS_CASES],
+    };
     fetching(run)
 }
 
@@ -184,6 +195,7 @@ const ORDINARY_WITHOUT_SHELL: &str = "everyday,fork_threads,exec_args,mremap_odd
 /// Every run.
 pub const RUNS: &[Run] = &[
     bare("bare-mipsel", Bare::Mipsel, "p5600"),
+    Run { cpu_caches: Some("broadcast"), ..bare("bare-mipsel-smp", Bare::MipselSmp, "p5600") },
     bare("bare-mips", Bare::Mips, "p5600"),
     bare("bare-armv6", Bare::Armv6, "arm1176-qemu"),
     bare("bare-armv5", Bare::Armv5, "64K,4,32"),
@@ -194,6 +206,7 @@ pub const RUNS: &[Run] = &[
         load: Load::Linux { guest: Guest::Mips, cpu: Some("24Kf"), programs: ORDINARY, words: "", disk: false },
         dcache: "32K,4,32",
         icache: None,
+        cpu_caches: None,
         mute: &[],
         expect: Expect::AtLeast(&[pair(User, MIPS_COPY_PAGE), pair(User, Kernel), pair(Kernel, User)]),
         callers: &[],
@@ -204,6 +217,7 @@ pub const RUNS: &[Run] = &[
         load: Load::Linux { guest: Guest::Mips, cpu: None, programs: "mremap_odd", words: "cca=2", disk: false },
         dcache: "p5600",
         icache: None,
+        cpu_caches: None,
         mute: &[],
         expect: Expect::Incomplete("cca=3"),
         callers: &[],

@@ -15,6 +15,8 @@ use crate::{place, run};
 pub enum Bare {
     /// MIPS32 release 5, little endian.
     Mipsel,
+    /// Two such CPUs, each with caches of its own.
+    MipselSmp,
     /// MIPS32 release 5, big endian.
     Mips,
     /// ARM1176.
@@ -25,28 +27,30 @@ pub enum Bare {
 
 impl Bare {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::Mipsel, Self::Mips, Self::Armv6, Self::Armv5];
+    pub const ALL: [Self; 5] = [Self::Mipsel, Self::MipselSmp, Self::Mips, Self::Armv6, Self::Armv5];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Mipsel => "mipsel",
+            Self::MipselSmp => "mipsel-smp",
             Self::Mips => "mips",
             Self::Armv6 => "armv6",
             Self::Armv5 => "armv5",
         }
     }
 
-    /// Which compiler, and the source and linker script.
-    const fn parts(self) -> (Guest, &'static str, &'static str) {
+    /// Which compiler, the source with what it includes, and the linker script.
+    const fn parts(self) -> (Guest, &'static [&'static str], &'static str) {
         match self {
-            Self::Mipsel | Self::Mips => (Guest::Mips, "malta.c", "malta.ld"),
-            Self::Armv6 | Self::Armv5 => (Guest::Arm, "arm.c", "arm.ld"),
+            Self::Mipsel | Self::Mips => (Guest::Mips, &["malta.c", "malta.h", "cases.h"], "malta.ld"),
+            Self::MipselSmp => (Guest::Mips, &["malta_smp.c", "malta.h", "cases.h"], "malta.ld"),
+            Self::Armv6 | Self::Armv5 => (Guest::Arm, &["arm.c", "cases.h"], "arm.ld"),
         }
     }
 
     const fn flags(self) -> &'static [&'static str] {
         match self {
-            Self::Mipsel => &["-EL", "-march=mips32r2", "-mabi=32", "-mno-abicalls", "-G0"],
+            Self::Mipsel | Self::MipselSmp => &["-EL", "-march=mips32r2", "-mabi=32", "-mno-abicalls", "-G0"],
             Self::Mips => &["-EB", "-march=mips32r2", "-mabi=32", "-mno-abicalls", "-G0"],
             Self::Armv6 => &["-march=armv6k", "-marm", "-Wa,-mno-warn-deprecated"],
             Self::Armv5 => &["-march=armv5te", "-marm"],
@@ -64,10 +68,11 @@ impl Bare {
     /// If the source does not compile without a warning.
     pub fn build(self, compilers: &Path) -> Result<()> {
         let sources = place::guest_sources().join("bare");
-        let (guest, source, script) = self.parts();
+        let (guest, files, script) = self.parts();
+        let source = files[0];
         let mut recipe = Recipe::new(format!("bare/{}", self.name())).file(&compilers.join("PACKAGES"))?;
         recipe = recipe.input(self.flags().join(" ")).input("flags 2");
-        for file in [source, script, "cases.h"] {
+        for file in files.iter().chain([&script]) {
             recipe = recipe.file(&sources.join(file))?;
         }
         recipe.ensure(|elf| {
@@ -91,6 +96,9 @@ impl Bare {
     pub fn command(self, qemu: Qemu) -> Result<Vec<OsString>> {
         let (system, board): (_, &[&str]) = match self {
             Self::Mipsel => ("qemu-system-mipsel", &["-M", "malta", "-cpu", "P5600", "-nic", "none", "-vga", "none"]),
+            Self::MipselSmp => {
+                ("qemu-system-mipsel", &["-M", "malta", "-cpu", "P5600", "-smp", "2", "-nic", "none", "-vga", "none"])
+            }
             Self::Mips => ("qemu-system-mips", &["-M", "malta", "-cpu", "P5600", "-nic", "none", "-vga", "none"]),
             Self::Armv6 => ("qemu-system-arm", &["-M", "raspi1ap"]),
             Self::Armv5 => ("qemu-system-arm", &["-M", "versatilepb", "-nic", "none"]),

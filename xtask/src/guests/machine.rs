@@ -193,6 +193,8 @@ pub struct Boot {
     pub cpu: Option<String>,
     /// Whether the run is to go the same way every time: time is counted in instructions, and starts at a fixed date.
     pub repeatable: bool,
+    /// How many CPUs it has.
+    pub cpus: u32,
     /// The programs to run after the boot, as `congruent.run=` takes them: `name:argument…,name…`.
     pub run: String,
     /// More words for the kernel's command line.
@@ -204,7 +206,7 @@ pub struct Boot {
 impl Boot {
     /// A boot on the guest's default core that runs `run`.
     pub fn new(guest: Guest, qemu: Qemu, run: impl Into<String>) -> Self {
-        Self { guest, qemu, cpu: None, repeatable: false, run: run.into(), words: String::new(), disk: false }
+        Self { guest, qemu, cpu: None, cpus: 1, repeatable: false, run: run.into(), words: String::new(), disk: false }
     }
 
     /// The command line: the program and its arguments.
@@ -251,6 +253,9 @@ impl Boot {
         let arguments = self.kernel_arguments();
         ensure!(arguments.len() < LONGEST_ARGUMENTS, "too many programs for one boot: the boards cut `{arguments}` off");
         add(&["-accel", "tcg,thread=single", "-nographic", "-no-reboot", "-append", &arguments]);
+        if self.cpus > 1 {
+            add(&["-smp", &self.cpus.to_string()]);
+        }
         if self.repeatable {
             // 16 ns an instruction: faster guests spend a virtual second of boot waiting for the clock chip, instruction by instruction.
             add(&["-icount", "shift=4,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-seed", "1"]);

@@ -1,12 +1,12 @@
 //! Whose turn it is: guests with several CPUs, which QEMU runs one after another on one thread.
 //!
-//! What a session keeps of the CPU that runs is where it is of a guest with one CPU; what it keeps of the others is parked here.
-//! Guarantees: of a guest with one CPU nothing is asked; instructions are then given callbacks that do not look at the CPU's number.
+//! What a session keeps of the CPU that runs is where it is of a guest with one CPU; what it keeps of the others is parked here. Whose
+//! turn it is, QEMU says in a variable of its own. Guarantees: of a guest with one CPU, loads, stores and fetches do not ask.
 
 use congruent_wire::CpuCaches;
 
 use super::Session;
-use crate::api::{ExecCallback, MemCallback};
+use crate::api::{Api, CpuState, ExecCallback, MemCallback};
 use crate::cpu::Cpu;
 use crate::plugin;
 use crate::registers::Environment;
@@ -23,6 +23,12 @@ struct Parked {
 pub(super) struct Turns {
     now: u32,
     caches: CpuCaches,
+    /// Where QEMU says whose turn it is; null where there is one CPU, and before the first exists.
+    place: *const CpuState,
+    /// What it said last.
+    running: CpuState,
+    /// What it says of each CPU.
+    states: Vec<CpuState>,
     /// By number; the one that runs is not here.
     parked: Vec<Option<Parked>>,
 }
@@ -32,7 +38,12 @@ impl Turns {
     ///
     /// # Errors
     /// A sentence, if several such CPUs are not judged.
-    pub fn new(first: &dyn Cpu, count: u32, caches: CpuCaches, target: &str) -> Result<Self, String> {
+    pub fn new(first: &dyn Cpu, api: &Api, count: u32, caches: CpuCaches, target: &str) -> Result<Self, String> {
+        if count > 1 && !api.knows_running_cpu() {
+            return Err(
+                "this QEMU does not tell which CPU runs; install a distribution's build, or start the guest with -smp 1".into()
+            );
+        }
         let another = |number| match (number, first.another()) {
             (0, _) => Ok(None),
             (_, Some(cpu)) => Ok(Some(Parked { translations: Translations::new(), cpu, environment: None })),
@@ -40,7 +51,14 @@ impl Turns {
                 Err(format!("the guest has {count} CPUs, and {target} guests are judged with one; start it with -smp 1"))
             }
         };
-        Ok(Self { now: 0, caches, parked: (0..count).map(another).collect::<Result<_, _>>()? })
+        Ok(Self {
+            now: 0,
+            caches,
+            place: std::ptr::null(),
+            running: std::ptr::null(),
+            states: vec![std::ptr::null(); count as usize],
+            parked: (0..count).map(another).collect::<Result<_, _>>()?,
+        })
     }
 
     fn are_several(&self) -> bool {
@@ -49,15 +67,49 @@ impl Turns {
 }
 
 impl Session {
-    /// What follows is done by this CPU.
-    #[inline]
-    pub fn turn_to(&mut self, number: u32) {
-        if number != self.turns.now {
+    /// Makes a CPU known, whose turn it is now.
+    ///
+    /// # Safety
+    /// Called from the CPU's initialisation callback, on the thread that will run it.
+    pub(super) unsafe fn meet_cpu(&mut self, number: u32) {
+        if !self.turns.are_several() {
+            return;
+        }
+        // SAFETY: by this function's contract.
+        let state = unsafe { self.api.cpu_state(number) };
+        if let (Some(known), Some(state), Some(place)) =
+            (self.turns.states.get_mut(number as usize), state, self.api.running_cpu())
+        {
+            (*known, self.turns.place) = (state, place);
+            self.turns.running = state;
             self.change_turns(number);
         }
     }
 
+    /// Finds out whose turn it is: what follows is done by that CPU.
+    ///
+    /// # Safety
+    /// Called from a callback on the thread that runs the CPUs.
+    #[inline]
+    pub unsafe fn take_turn(&mut self) {
+        if self.turns.place.is_null() {
+            return;
+        }
+        // SAFETY: by this function's contract; the variable is this thread's, and lives as long as it.
+        let running = unsafe { self.turns.place.read() };
+        if running != self.turns.running {
+            self.take_turn_of(running);
+        }
+    }
+
     #[cold]
+    fn take_turn_of(&mut self, running: CpuState) {
+        if let Some(number) = self.turns.states.iter().position(|state| *state == running) {
+            self.turns.running = running;
+            self.change_turns(number as u32);
+        }
+    }
+
     fn change_turns(&mut self, number: u32) {
         let Some(next) = self.turns.parked.get_mut(number as usize).and_then(Option::take) else { return };
         let left = Parked {
