@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use congruent_report::{Chains, Outcome};
+use congruent_report::{Callers, Chains, Outcome};
 use congruent_shadow::{Finding, LedgerLine, Stats};
 use congruent_wire::FailureKind;
 
@@ -41,7 +41,7 @@ pub(crate) struct Whole {
     pub(crate) stats: Stats,
     pub(crate) findings: Vec<Finding>,
     pub(crate) ledger: Vec<LedgerLine>,
-    pub(crate) ledger_callers: Chains,
+    pub(crate) ledger_callers: Callers,
     pub(crate) limits: Vec<String>,
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct Judged {
     pub(crate) chains: Chains,
     pub(crate) memory: Option<Vec<u8>>,
     pub(crate) ledger: Vec<LedgerLine>,
-    pub(crate) ledger_callers: Chains,
+    pub(crate) ledger_callers: Callers,
     pub(crate) limits: Vec<String>,
     pub(crate) outcome: Outcome,
     pub(crate) recording_failure: Option<String>,

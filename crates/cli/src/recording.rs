@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
 use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
-use congruent_report::{Chains, Outcome};
+use congruent_report::{Callers, Outcome};
 use congruent_shadow::{Config, Finding, LedgerLine, PageId, Shadow, Stats};
 use congruent_trace::file::{Layout, Operation, Visitor, play};
 use congruent_trace::{AccessKind, Context, Event, IndexForm, Site};
@@ -35,7 +35,7 @@ pub(crate) struct Replayed {
     pub(crate) findings: Vec<Finding>,
     pub(crate) ledger: Vec<LedgerLine>,
     /// The calls behind the contexts of the ledger.
-    pub(crate) callers: Chains,
+    pub(crate) callers: Callers,
 }
 
 impl Recording {
@@ -100,7 +100,7 @@ pub(crate) fn judge(
     let config = if ledger { config.with_ledger().map_err(|error| anyhow!("--ledger: {error}"))? } else { config };
     let mut replay = Replay {
         shadow: Shadow::new(config),
-        callers: ledger.then(Chains::new),
+        callers: ledger.then(Callers::new),
         geometry,
         form: layout.header.index,
         muting,
@@ -130,7 +130,7 @@ pub(crate) fn judge(
 struct Replay<'a, P> {
     shadow: Shadow,
     /// The calls that operations were made under, if there is a ledger.
-    callers: Option<Chains>,
+    callers: Option<Callers>,
     geometry: CacheGeometry,
     form: IndexForm,
     muting: &'a Muting,

@@ -346,7 +346,8 @@ impl Session {
     }
 
     fn learn(&mut self, chains: Vec<Chain>) {
-        self.ended.chains.extend(chains.into_iter().map(|chain| (chain.context, chain.callers)));
+        let named = |Chain { context, program, callers }| (context, congruent_report::Chain { program, callers });
+        self.ended.chains.extend(chains.into_iter().map(named));
     }
 
     fn fail(&mut self, kind: FailureKind, reason: String) {

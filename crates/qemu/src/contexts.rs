@@ -1,4 +1,5 @@
-//! Numbers for call chains: a tree in which a node is a call site under the chain of its caller, and its place is its number.
+//! Numbers for call chains: a tree in which a node is a call site under the chain of its caller, and its place is its number. Under the
+//! outermost caller there may be the program that it belongs to.
 //!
 //! Guarantees: one chain has one number for the whole run; memory is bounded, see [`MOST`].
 
@@ -6,6 +7,9 @@ use congruent_trace::{Context, Site};
 
 /// Chains that are told apart, about 16 bytes each; calls beyond them have none.
 const MOST: usize = 4 << 20;
+
+/// In the place of a caller: the node is a program, and its site the program's number.
+const PROGRAM: Context = Context(u32::MAX);
 
 /// A chain: the one of the caller, and the call that it adds.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -44,6 +48,11 @@ impl Contexts {
         }
     }
 
+    /// The chain without a call of this program, which goes by a number.
+    pub fn of_program(&mut self, program: u32) -> Context {
+        self.called_from(PROGRAM, Site(program))
+    }
+
     #[cold]
     fn add(&mut self, node: Node, at: usize) -> Context {
         if self.nodes.len() >= MOST {
@@ -74,8 +83,17 @@ impl Contexts {
 
     /// The call sites of a chain, the innermost first.
     pub fn callers(&self, context: Context) -> impl Iterator<Item = Site> + '_ {
+        self.upwards(context).filter(|node| node.caller != PROGRAM).map(|node| node.site)
+    }
+
+    /// The program that a chain belongs to, by its number.
+    pub fn program(&self, context: Context) -> Option<u32> {
+        self.upwards(context).find(|node| node.caller == PROGRAM).map(|node| node.site.0)
+    }
+
+    fn upwards(&self, context: Context) -> impl Iterator<Item = &Node> {
         let node = |context: Context| self.nodes.get(context.0 as usize).filter(|_| context != Context::NONE);
-        std::iter::successors(node(context), move |below| node(below.caller)).map(|node| node.site)
+        std::iter::successors(node(context), move |below| node(below.caller))
     }
 
     /// Whether there were more chains than are told apart.
@@ -112,6 +130,23 @@ mod tests {
         }
         let distinct: std::collections::HashSet<_> = numbers.values().collect();
         assert_eq!(distinct.len(), 150 * 150);
+    }
+
+    #[test]
+    fn a_chain_knows_the_program_that_it_belongs_to() {
+        let mut contexts = Contexts::new();
+        let chains = [0, 1].map(|program| {
+            let root = contexts.of_program(program);
+            assert_eq!(contexts.callers(root).count(), 0);
+            let outer = contexts.called_from(root, Site(0));
+            contexts.called_from(outer, Site(8))
+        });
+        let nobodys = contexts.called_from(Context::NONE, Site(0));
+        assert_eq!(chains.map(|chain| contexts.program(chain)), [Some(0), Some(1)]);
+        assert_eq!(contexts.program(nobodys), None);
+        for chain in chains {
+            assert_eq!(contexts.callers(chain).collect::<Vec<_>>(), [Site(8), Site(0)]);
+        }
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl Session {
         if geometry.page() < GRANULE {
             return Err(format!("pages of {} bytes are not supported; the smallest is {GRANULE}", geometry.page()));
         }
-        let following = config.backtraces.then(|| Following::of(&*cpu)).flatten();
+        let following = config.backtraces.then(|| Following::of(&*cpu, target)).flatten();
         let shapes = || vec![0; SHAPES].into_boxed_slice().try_into().map_err(|_| "out of memory");
         if caches.code.is_some() && !cpu.follows_code_maintenance() {
             return Err(format!("instruction fetches of {target} guests cannot be judged; leave --icache out"));
@@ -345,7 +345,10 @@ impl Session {
         // SAFETY: as above.
         match unsafe { self.cpu.control_store(&self.geometry, vaddr, value, &mut self.reader) } {
             ControlStore::Nothing => {}
-            ControlStore::Translation => self.translations.forget(),
+            ControlStore::Translation => {
+                self.translations.forget();
+                self.space_changes();
+            }
             ControlStore::Unsupported(reason) => self.stop(FailureKind::Environment, reason),
             ControlStore::Cache { op, scope } => {
                 // The register that says so may have changed attributes as well.

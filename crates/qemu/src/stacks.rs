@@ -3,7 +3,8 @@
 //! A call pushes a frame, arriving at the point it returns to pops it. Frames belong to stacks, which are told apart by where
 //! the stack pointer points: every kernel thread, interrupt stack and user thread has its own, so that what one of them calls is
 //! never shown as the caller of another. After a return from an exception nobody can say whose code runs next until a stack
-//! pointer has been seen: until then the context is [not known](CallStacks::is_known).
+//! pointer has been seen: until then the context is [not known](CallStacks::is_known). Whoever knows which program runs in an address
+//! space [says so](CallStacks::set_program) when its code is first seen there; the chains of its code belong to it from then on.
 //!
 //! Guarantees: pure; a frame is dropped as soon as a stack pointer above it shows that it has gone, however the guest left it
 //! (`longjmp`, a killed thread); memory is bounded. Not promised: callers from before the first call that was seen; a function
@@ -21,6 +22,9 @@ use crate::contexts::Contexts;
 const KERNEL_STACK: u32 = 8 << 10;
 /// User stacks do not come closer to one another.
 const USER_STACK: u32 = 128 << 10;
+/// No stack reaches up to here. Programs on SH-4 mark sequences that must not be interrupted by small negative numbers in the stack pointer
+/// (gUSA; Linux, `CONFIG_GUSA`).
+const NO_STACK: u32 = 0xffff_f000;
 /// Frames of one stack that are kept; deeper calls are not followed.
 const DEEPEST: usize = 1024;
 /// Stacks that are kept; then all start anew.
@@ -29,10 +33,23 @@ const MOST_STACKS: usize = 1 << 14;
 const UNKNOWN: Context = Context(u32::MAX);
 
 /// What tells stacks apart: the address space, for user stacks, and the part of the address that all of a stack shares.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct StackKey {
     space: u32,
     region: u32,
+}
+
+impl StackKey {
+    /// In the place of an address space: there is one kernel.
+    const KERNEL: u32 = u32::MAX;
+
+    const fn of_kernel(region: u32) -> Self {
+        Self { space: Self::KERNEL, region }
+    }
+
+    const fn is_kernels(self) -> bool {
+        self.space == Self::KERNEL
+    }
 }
 
 /// A call that has not returned.
@@ -51,6 +68,12 @@ pub struct CallStacks {
     contexts: Contexts,
     /// The address space of user code.
     space: u32,
+    /// Whether nobody has said yet which program runs in it.
+    space_is_new: bool,
+    /// The chain without a call of the program in each space.
+    programs: HashMap<u32, Context>,
+    /// The chain without a call on the stack in use.
+    root: Context,
     /// The stack in use, apart from the others.
     key: StackKey,
     frames: Vec<Frame>,
@@ -67,7 +90,10 @@ impl CallStacks {
             kernel_start,
             contexts: Contexts::new(),
             space: 0,
-            key: StackKey::default(),
+            space_is_new: true,
+            programs: HashMap::new(),
+            root: Context::NONE,
+            key: StackKey::of_kernel(0),
             frames: Vec::new(),
             others: HashMap::new(),
             now: UNKNOWN,
@@ -109,12 +135,34 @@ impl CallStacks {
         self.now = self.top();
     }
 
-    /// Something runs with this stack pointer, while the context is not known.
+    /// Something runs with this stack pointer, while the context is not known; and stays so if this is none.
     pub fn see(&mut self, stack: u32) {
+        if stack > NO_STACK {
+            return;
+        }
         self.select(stack);
         while self.frames.last().is_some_and(|frame| frame.stack < stack) {
             self.frames.pop();
         }
+        self.now = self.top();
+    }
+
+    /// Whether user code runs, as far as its stack says, of which nobody has said to what program it belongs.
+    pub fn wants_program(&self) -> bool {
+        self.space_is_new && !self.key.is_kernels()
+    }
+
+    /// The user code that runs belongs to this program, which goes by a number, or to one that is not known. If another one ran in this
+    /// space before, its calls are no callers of this one.
+    pub fn set_program(&mut self, program: Option<u32>) {
+        let space = self.space;
+        let root = program.map_or(Context::NONE, |program| self.contexts.of_program(program));
+        let before = if program.is_some() { self.programs.insert(space, root) } else { self.programs.remove(&space) };
+        if before.unwrap_or_default() != root {
+            self.others.retain(|key, _| key.space != space);
+            self.frames.clear();
+        }
+        (self.space_is_new, self.root) = (false, root);
         self.now = self.top();
     }
 
@@ -127,6 +175,7 @@ impl CallStacks {
     pub fn enter_space(&mut self, space: u32) {
         if self.space != space {
             self.space = space;
+            self.space_is_new = true;
             self.now = UNKNOWN;
         }
     }
@@ -146,13 +195,18 @@ impl CallStacks {
         self.contexts.callers(context).take(most).collect()
     }
 
+    /// The program that a context belongs to, by its number.
+    pub fn program(&self, context: Context) -> Option<u32> {
+        self.contexts.program(context)
+    }
+
     /// Whether some calls could not be told apart any more because there were too many.
     pub fn is_full(&self) -> bool {
         self.contexts.is_full()
     }
 
     fn top(&self) -> Context {
-        self.frames.last().map_or(Context::NONE, |frame| frame.context)
+        self.frames.last().map_or(self.root, |frame| frame.context)
     }
 
     #[inline]
@@ -160,7 +214,7 @@ impl CallStacks {
         // A pointer at the very top belongs to the stack below it.
         let inside = stack.wrapping_sub(1);
         let key = if inside >= self.kernel_start {
-            StackKey { space: 0, region: inside & !(KERNEL_STACK - 1) | 1 }
+            StackKey::of_kernel(inside & !(KERNEL_STACK - 1))
         } else {
             StackKey { space: self.space, region: inside & !(USER_STACK - 1) }
         };
@@ -180,6 +234,8 @@ impl CallStacks {
             self.others.insert(self.key, left);
         }
         self.key = key;
+        let program = if key.is_kernels() { None } else { self.programs.get(&key.space) };
+        self.root = program.copied().filter(|_| !self.space_is_new).unwrap_or_default();
     }
 }
 
@@ -276,6 +332,62 @@ mod tests {
         fn stack_pointer(&self) -> u32 {
             self.stack.last().map_or(self.top - 64, |(_, stack)| stack - 8)
         }
+    }
+
+    #[test]
+    fn user_code_belongs_to_the_program_of_its_space_and_kernel_code_to_none() {
+        let mut calls = stacks();
+        calls.enter_space(1);
+        calls.see(STACK);
+        assert!(!calls.wants_program());
+        calls.forget_who_runs();
+        calls.see(USER - 16);
+        assert!(calls.wants_program());
+        calls.set_program(Some(7));
+        assert!(!calls.wants_program());
+        assert_eq!(calls.program(calls.now()), Some(7));
+        calls.call(Site(0x10), 0x18, USER - 16);
+        assert_eq!((callers(&calls), calls.program(calls.now())), (vec![0x10], Some(7)));
+        calls.call(Site(0x8000_0010), 0x8000_0018, STACK);
+        assert_eq!(calls.program(calls.now()), None);
+        calls.enter_space(2);
+        calls.see(USER - 16);
+        assert_eq!(calls.program(calls.now()), None);
+        calls.set_program(None);
+        calls.enter_space(1);
+        calls.see(USER - 32);
+        assert_eq!((callers(&calls), calls.program(calls.now())), (vec![0x10], Some(7)));
+        assert!(calls.wants_program(), "in the meantime another one may have taken the space");
+    }
+
+    #[test]
+    fn a_program_that_takes_the_space_of_another_inherits_no_callers() {
+        let mut calls = stacks();
+        calls.enter_space(1);
+        calls.see(USER - 16);
+        calls.set_program(Some(7));
+        calls.call(Site(0x10), 0x18, USER - 16);
+        calls.call(Site(0x14), 0x1c, USER - USER_STACK - 16);
+        for (program, callers_left) in [(Some(7), vec![0x14]), (Some(8), vec![]), (None, vec![])] {
+            calls.enter_space(2);
+            calls.enter_space(1);
+            calls.see(USER - USER_STACK - 32);
+            calls.set_program(program);
+            assert_eq!((callers(&calls), calls.program(calls.now())), (callers_left, program));
+        }
+        calls.see(USER - 32);
+        assert!(callers(&calls).is_empty(), "nor on another stack of the space");
+    }
+
+    #[test]
+    fn what_is_no_stack_pointer_tells_nothing() {
+        let mut calls = stacks();
+        calls.call(Site(0x10), 0x18, USER);
+        calls.forget_who_runs();
+        calls.see(-6i32 as u32);
+        assert!(!calls.is_known());
+        calls.see(USER - 8);
+        assert_eq!(callers(&calls), [0x10]);
     }
 
     #[test]

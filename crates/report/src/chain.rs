@@ -1,4 +1,4 @@
-//! Call chains: which callers belong to an access, and their names.
+//! Call chains: which callers belong to an access, and their names; and the program that user code belongs to.
 //!
 //! A source numbers the chains it sees; here the callers behind a number become the callers of one access. What the access cannot
 //! have been called by is left out: the call in whose delay slot it stands, and the code of the other mode, which an exception or
@@ -11,8 +11,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Address, Mode};
 
-/// The call instructions behind each context: those that had not returned, the innermost first.
-pub type Chains = BTreeMap<Context, Vec<Site>>;
+/// The call instructions behind each context, the innermost first, where nothing else is asked.
+pub type Callers = BTreeMap<Context, Vec<Site>>;
+
+/// What is behind each context.
+pub type Chains = BTreeMap<Context, Chain>;
+
+/// Through which calls, and in which program, the guest came to some code.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Chain {
+    /// What the guest calls the program, if the code is a program's and that is known.
+    pub program: Option<String>,
+    /// The call instructions that had not returned, the innermost first.
+    pub callers: Vec<Site>,
+}
 
 /// One caller of a party, named.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

@@ -5,7 +5,7 @@
 use congruent_shadow::{Effect, HazardClass, Side};
 use congruent_trace::Maintenance;
 
-use crate::group::function;
+use crate::group::called;
 use crate::report::{Entry, PartyKindName, PastMaintenanceEntry};
 
 /// A finding in sentences.
@@ -37,8 +37,8 @@ fn of_cpu(cpu: Option<u16>) -> String {
 }
 
 pub(crate) fn explain(entry: &Entry) -> Explanation {
-    let reader = function(&entry.consumer);
-    let writer = entry.producer.as_ref().map_or_else(|| "an access that was not seen".to_owned(), function);
+    let reader = called(&entry.consumer);
+    let writer = entry.producer.as_ref().map_or_else(|| "an access that was not seen".to_owned(), called);
     let tagged = |place: Option<u16>| place.filter(|_| !entry.virtual_tags);
     let here = colour(tagged(entry.consumer_colour), if entry.virtual_tags { "this virtual page" } else { "this mapping" });
     // The judge remembers a few writers of a line; where it had to merge two, the colour may be the wrong one's.

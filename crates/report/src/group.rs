@@ -2,7 +2,7 @@
 //!
 //! The order is: old bytes seen before newer bytes endangered; findings in which kernel code takes part before those among user
 //! code alone, because the kernel owns the maintenance; then the more frequent. Findings of one class between the same two
-//! functions are one group.
+//! functions are one group, or of two programs where no function is known.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -51,7 +51,20 @@ pub(crate) struct Group<'a> {
     pub(crate) occurrences: u64,
 }
 
-/// What a party is called where its exact address does not matter.
+/// What a party is called in sentences: as [`function`] has it, and user code without a name by its program.
+pub(crate) fn called(party: &PartyEntry) -> String {
+    match (&party.symbol, &party.program) {
+        (None, Some(program)) => in_program(program),
+        _ => function(party),
+    }
+}
+
+/// Code of a program, by what the guest calls the program.
+pub(crate) fn in_program(program: &str) -> String {
+    format!("user program `{program}`")
+}
+
+/// What a party is called where neither its exact address nor its program matters.
 pub(crate) fn function(party: &PartyEntry) -> String {
     match (&party.symbol, party.mode) {
         (Some(symbol), _) => symbol.rsplit_once('+').map_or(symbol.as_str(), |(function, _)| function).to_owned(),
@@ -71,7 +84,7 @@ pub(crate) fn groups<'a>(findings: impl IntoIterator<Item = &'a Entry>) -> Vec<G
     let mut groups: Vec<Group<'a>> = Vec::new();
     let mut index: HashMap<(HazardClass, PartyKindName, String, Option<String>), usize> = HashMap::new();
     for entry in findings {
-        let key = (entry.class, entry.consumer.kind, function(&entry.consumer), entry.producer.as_ref().map(function));
+        let key = (entry.class, entry.consumer.kind, called(&entry.consumer), entry.producer.as_ref().map(called));
         let at = *index.entry(key).or_insert_with(|| {
             groups.push(Group { shown: entry, findings: 0, occurrences: 0 });
             groups.len() - 1

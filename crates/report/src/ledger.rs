@@ -12,7 +12,7 @@ use congruent_trace::Site;
 use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
-use crate::chain::{Chains, callers_of};
+use crate::chain::{Callers, callers_of};
 use crate::text::{WIDTH, amount, thousands, wrap};
 use crate::{Address, Symbols};
 
@@ -35,7 +35,7 @@ pub struct Booked<'a> {
     /// The judge's ledger.
     pub lines: &'a [LedgerLine],
     /// The nearest callers behind the contexts that it names.
-    pub callers: &'a Chains,
+    pub callers: &'a Callers,
     /// What operations cost.
     pub costs: OperationCosts,
     /// Whether instruction fetches were judged: without them nobody is seen to need what is done for their sake.

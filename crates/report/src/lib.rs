@@ -26,7 +26,7 @@ mod text;
 
 pub use address::Address;
 pub use baseline::ReportFileError;
-pub use chain::{CallerEntry, Chains};
+pub use chain::{CallerEntry, Callers, Chain, Chains};
 pub use date::{Date, NotADate};
 pub use html::Sources;
 pub use identity::Identity;

@@ -231,6 +231,9 @@ pub struct PartyEntry {
     pub line: Option<String>,
     /// Whose code; none for a device.
     pub mode: Option<Mode>,
+    /// What the guest calls the program that this code belongs to, the first time; absent for kernel code and where it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// The number of the device; absent for code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<u32>,
@@ -389,17 +392,20 @@ impl Names<'_> {
         };
         if kind == PartyKindName::Dma {
             let device = Some(party.site.0);
-            return PartyEntry { kind, cached, pc: None, symbol: None, line: None, mode: None, device, cpu, chain: Vec::new() };
+            let (pc, symbol, line, mode, program) = Default::default();
+            return PartyEntry { kind, cached, pc, symbol, line, mode, program, device, cpu, chain: Vec::new() };
         }
         let (symbol, line) = self.name(party.site);
-        let mode = Some(Mode::of(self.target, party.site));
+        let mode = Mode::of(self.target, party.site);
+        let behind = self.chains.get(&context).filter(|_| mode == Mode::User);
         PartyEntry {
             kind,
             cached,
             pc: Some(party.site.into()),
             symbol,
             line,
-            mode,
+            mode: Some(mode),
+            program: behind.and_then(|chain| chain.program.clone()),
             device: None,
             cpu,
             chain: self.chain(party.site, context),
@@ -407,7 +413,7 @@ impl Names<'_> {
     }
 
     fn chain(&self, site: Site, context: Context) -> Vec<CallerEntry> {
-        let callers = self.chains.get(&context).map_or(&[][..], Vec::as_slice);
+        let callers = self.chains.get(&context).map_or(&[][..], |chain| &chain.callers);
         let named = |caller: Site| {
             let (symbol, line) = self.name(caller);
             CallerEntry { pc: caller.into(), symbol, line }

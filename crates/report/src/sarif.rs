@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::Address;
 use crate::classes::about;
 use crate::explain::{class_name, explain, past};
-use crate::group::{function, severity};
+use crate::group::{called, severity};
 use crate::identity::{Same, by_identity};
 use crate::report::{Entry, Known, PartyEntry, Report, Verdict};
 use crate::text::{amount, doing, who};
@@ -174,7 +174,7 @@ fn without_offset(symbol: &str) -> &str {
 }
 
 fn party(party: &PartyEntry, colour: Option<u16>, lead: Option<&str>) -> Value {
-    let mut location = location(Some(&function(party)), party.pc, party.line.as_deref());
+    let mut location = location(Some(&called(party)), party.pc, party.line.as_deref());
     location["message"] = text(&format!("{}{}: {}", lead.unwrap_or_default(), who(party), doing(party, colour)));
     location
 }

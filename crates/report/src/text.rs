@@ -11,7 +11,7 @@ use congruent_geometry::Behaviour;
 
 use crate::Address;
 use crate::explain::{class_name, explain, past};
-use crate::group::{Group, device, groups};
+use crate::group::{Group, called, device, groups};
 use crate::report::{Entry, GeometryEntry, PartyEntry, PartyKindName, Report, Suppressed, Verdict};
 
 /// How to write the text.
@@ -227,9 +227,10 @@ fn rest(page: &mut Page, groups: &[Group<'_>]) {
     page.field("", "they are less severe or less frequent; --show COUNT tells more of them, --format json holds every finding");
 }
 
-/// Whose code, and where: `kernel code, __copy_user+0x20 (0x80100520)`.
+/// Whose code, and where: `kernel code, __copy_user+0x20 (0x80100520)`; without a symbol, user code goes by its program.
 pub(crate) fn who(party: &PartyEntry) -> String {
     match (party.pc, party.mode) {
+        (Some(pc), Some(_)) if party.symbol.is_none() && party.program.is_some() => format!("{}, {pc}", called(party)),
         (Some(pc), Some(mode)) => format!("{} code, {}", mode.name(), place(party.symbol.as_deref(), pc)),
         _ => device(party),
     }

@@ -210,6 +210,9 @@ pub struct Record {
 pub struct Chain {
     /// The number.
     pub context: Context,
+    /// What the guest calls the program whose code this is, if it is a program's and its name was found.
+    #[serde(default)]
+    pub program: Option<String>,
     /// The call instructions that had not returned, the innermost first; the outermost may be left out.
     pub callers: Vec<Site>,
 }

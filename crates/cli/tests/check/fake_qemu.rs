@@ -46,13 +46,16 @@ pub fn finding(count: u64) -> Finding {
             cpu: None,
         }],
         cpus: OnCpus::default(),
-        contexts: Contexts { consumer: Context::NONE, producer: Context(7) },
+        contexts: Contexts { consumer: Context(3), producer: Context(7) },
     }
 }
 
-/// Who had called the store of [`finding`].
+/// Whose load it is in [`finding`], and who had called its store.
 fn chains() -> Vec<Chain> {
-    vec![Chain { context: Context(7), callers: vec![Site(0x8010_0104)] }]
+    vec![
+        Chain { context: Context(3), program: Some("sh".into()), callers: Vec::new() },
+        Chain { context: Context(7), program: None, callers: vec![Site(0x8010_0104)] },
+    ]
 }
 
 struct Fake {

@@ -47,7 +47,10 @@ fn the_json_report_has_the_fields_of_the_contract() {
     let finding = &report["findings"][0];
     assert_eq!(finding["class"], "read-dirty-elsewhere");
     assert_eq!(finding["count"], 1204);
-    assert_eq!(finding["consumer"], json!({"kind": "load", "cached": true, "pc": "0x00400110", "symbol": null, "mode": "user"}));
+    assert_eq!(
+        finding["consumer"],
+        json!({"kind": "load", "cached": true, "pc": "0x00400110", "program": "sh", "symbol": null, "mode": "user"})
+    );
     assert_eq!(finding["producer"]["symbol"], "copy_user_highpage+0x20");
     assert_eq!((&finding["consumer_colour"], &finding["producer_colour"]), (&json!(1), &json!(0)));
     assert_eq!(finding["example"], json!({"vaddr": "0x7fff1010", "paddr": "0x01234010", "bytes": 4}));

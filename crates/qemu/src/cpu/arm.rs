@@ -120,7 +120,7 @@ impl Cpu for Arm {
 
     fn calling(&self) -> Option<Calling> {
         // `CPUARMState` begins with the general registers of the current mode. Linux has modules below its own start.
-        Some(Calling { stack_word: usize::from(self.stack_pointer()), returns_after: 4, kernel_start: 0xbf00_0000 })
+        Some(Calling { stack_word: usize::from(self.stack_pointer()), length: 4, returns_after: 4, kernel_start: 0xbf00_0000 })
     }
 
     fn flow(&self, word: u32) -> Flow {
@@ -129,6 +129,13 @@ impl Cpu for Arm {
 
     fn address_space(&self) -> u32 {
         self.control.ttbr0
+    }
+
+    fn page_table(&self) -> Option<PhysAddr> {
+        /// The low bits of TTBR0 are attributes of the walk (DDI 0100I, B4.9.2), if TTBCR.N is zero.
+        const BASE: u32 = !0x3fff;
+        const N: u32 = 7;
+        (self.control.ttbcr & N == 0).then(|| PhysAddr(u64::from(self.control.ttbr0 & BASE)))
     }
 
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope {

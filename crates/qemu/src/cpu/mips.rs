@@ -136,6 +136,8 @@ const PAGE_SHIFT: u32 = 12;
 const KSEG0_AT_RESET: u32 = 2;
 /// EntryHi.ASID with its extension (MD00090, "EntryHi Register").
 const ADDRESS_SPACE: u32 = 0x3ff;
+/// The part of an address of kseg0 that is the physical address.
+const KSEG0_PHYSICAL: u32 = 0x1fff_ffff;
 /// No address space has this number.
 const EVERY_ADDRESS_SPACE: u16 = u16::MAX;
 
@@ -210,7 +212,7 @@ impl Cpu for Mips {
 
     fn calling(&self) -> Option<Calling> {
         // `CPUMIPSState` begins with the general registers; a call has a delay slot; kseg0 follows useg.
-        Some(Calling { stack_word: usize::from(self.stack_pointer()), returns_after: 8, kernel_start: 0x8000_0000 })
+        Some(Calling { stack_word: usize::from(self.stack_pointer()), length: 4, returns_after: 8, kernel_start: 0x8000_0000 })
     }
 
     fn flow(&self, word: u32) -> Flow {
@@ -218,7 +220,18 @@ impl Cpu for Mips {
     }
 
     fn address_space(&self) -> u32 {
-        self.address_space.into()
+        // Tables are not shared by processes that live at the same time, and are not numbered anew as address spaces are.
+        if self.walker.is_on() { self.walker.base } else { self.address_space.into() }
+    }
+
+    fn page_table(&self) -> Option<PhysAddr> {
+        // Linux has its tables in kseg0.
+        let base = self.walker.base;
+        (self.walker.is_on() && Segment::of(base) == Segment::Kseg0).then(|| PhysAddr(u64::from(base & KSEG0_PHYSICAL)))
+    }
+
+    fn is_big_endian(&self) -> bool {
+        self.endian == Endian::Big
     }
 
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope {

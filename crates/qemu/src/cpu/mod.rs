@@ -44,6 +44,8 @@ pub enum ControlStore {
 pub struct Calling {
     /// Where the CPU state has the stack pointer, in words from its start.
     pub stack_word: usize,
+    /// Bytes of a call.
+    pub length: usize,
     /// Bytes from a call to the instruction that it returns to.
     pub returns_after: u32,
     /// Stack pointers from here on are the kernel's.
@@ -123,6 +125,16 @@ pub trait Cpu {
     /// A number that stands for the address space of user code.
     fn address_space(&self) -> u32 {
         0
+    }
+
+    /// Where the tables of user code's translations begin, if the processor knows it.
+    fn page_table(&self) -> Option<PhysAddr> {
+        None
+    }
+
+    /// Whether the guest's words begin with their highest byte.
+    fn is_big_endian(&self) -> bool {
+        false
     }
 
     /// The set and way that the operand of an index operation names.

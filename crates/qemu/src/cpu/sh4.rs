@@ -7,9 +7,10 @@
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_trace::{Maintenance, Scope};
 
-use super::{ControlStore, Cpu, Unsupported};
+use super::{Calling, ControlStore, Cpu, Unsupported};
 use crate::api::{Api, Reader, Register};
 use crate::guest::Meaning;
+use crate::guest::flow::{self, Flow};
 use crate::guest::sh4::{self, Area, Control, TagStore, ccr, mmu};
 use crate::guest::sh4_tlb::{self, Entry, Tlb};
 use crate::registers::{Calibration, Environment};
@@ -188,6 +189,25 @@ impl Cpu for Sh4 {
         PROCEDURE
     }
 
+    fn calling(&self) -> Option<Calling> {
+        // A call has a delay slot; U0 ends where P1 begins.
+        let stack_word = state::GENERAL + usize::from(self.stack_pointer());
+        Some(Calling { stack_word, length: 2, returns_after: 4, kernel_start: 0x8000_0000 })
+    }
+
+    fn flow(&self, word: u32) -> Flow {
+        flow::sh4(word)
+    }
+
+    fn address_space(&self) -> u32 {
+        self.table_base
+    }
+
+    fn page_table(&self) -> Option<PhysAddr> {
+        // Linux has its tables in P1.
+        (sh4::area(self.table_base) == Area::P1).then(|| PhysAddr(sh4::untranslated(self.table_base).into()))
+    }
+
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope {
         sh4::index(geometry, operand)
     }
@@ -247,7 +267,7 @@ impl Cpu for Sh4 {
             }
             Control::TableBase => {
                 self.table_base = value;
-                ControlStore::Nothing
+                ControlStore::Translation
             }
             Control::Mmu => {
                 self.mmu = value;

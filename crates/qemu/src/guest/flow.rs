@@ -1,7 +1,8 @@
 //! Calls and returns from exceptions, told from the instruction words of each architecture. Pure.
 //!
 //! Sources: *MIPS32 Architecture for Programmers Volume II-A* (MD00086), JAL, JALR, BGEZAL, ERET; *ARM Architecture Reference
-//! Manual* (DDI 0100I), A4.1.5 "B, BL", A4.1.7 and A4.1.8 "BLX", A2.6 and A4.1.22 for returns from exceptions, A4.1.59 "RFE".
+//! Manual* (DDI 0100I), A4.1.5 "B, BL", A4.1.7 and A4.1.8 "BLX", A2.6 and A4.1.22 for returns from exceptions, A4.1.59 "RFE"; *SH-4
+//! Software Manual*, "BSR", "BSRF", "JSR", "RTE".
 
 /// What an instruction does to the order in which code runs, as far as call stacks are concerned.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,10 +57,42 @@ pub fn arm(word: u32) -> Flow {
     }
 }
 
+/// A word of SH-4, of 16 bits.
+pub fn sh4(word: u32) -> Flow {
+    const RTE: u32 = 0x002b;
+    // BSR label; BSRF Rn, JSR @Rn.
+    let calls = word >> 12 == 0xb || matches!(word & 0xf0ff, 0x0003 | 0x400b);
+    match word {
+        _ if calls => Flow::Call,
+        RTE => Flow::ExceptionReturn,
+        _ => Flow::Other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use Flow::*;
+
+    #[test]
+    fn words_of_sh4_as_an_assembler_makes_them() {
+        for (word, flow, text) in [
+            (0xb000, Call, "bsr"),
+            (0xbfff, Call, "bsr, backwards"),
+            (0x0103, Call, "bsrf r1"),
+            (0x400b, Call, "jsr @r0"),
+            (0x4f0b, Call, "jsr @r15"),
+            (0x402b, Other, "jmp @r0"),
+            (0x0123, Other, "braf r1"),
+            (0xa000, Other, "bra"),
+            (0x000b, Other, "rts"),
+            (0x002b, ExceptionReturn, "rte"),
+            (0x0009, Other, "nop"),
+            (0x0183, Other, "pref @r1"),
+        ] {
+            assert_eq!(sh4(word), flow, "{text}");
+        }
+    }
 
     #[test]
     fn words_of_mips_as_an_assembler_makes_them() {

@@ -51,6 +51,11 @@ const TABLE: u32 = 6;
 const ENTRY: u32 = 0;
 
 impl Walker {
+    /// Whether the walker is in use.
+    pub fn is_on(&self) -> bool {
+        self.control & ENABLED != 0
+    }
+
     /// One of the registers, to be written.
     pub fn register_mut(&mut self, register: WalkerRegister) -> &mut u32 {
         match register {
@@ -64,7 +69,7 @@ impl Walker {
     /// Where `vaddr` leads by tables that `word` reads from physical memory; `None` if the walker is off or the page is not
     /// mapped.
     pub fn walk(&self, vaddr: u32, mut word: impl FnMut(u32) -> Option<u32>) -> Option<Walked> {
-        if self.control & ENABLED == 0 {
+        if !self.is_on() {
             return None;
         }
         let mut table = self.base;

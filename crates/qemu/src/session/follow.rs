@@ -2,7 +2,8 @@
 //!
 //! A callback at each call, one at each point that a call returns to, one at each return from an exception. The judge is told the
 //! context whenever it changes; where it is not known, the next store, and any access that is not quiet, looks at the stack pointer
-//! first. Guarantees: switched off, no instruction has a callback for it. What the stacks promise is said in `stacks`.
+//! first. When user code is first seen in an address space again, the name of its program is looked up (`programs`). Guarantees: switched
+//! off, no instruction has a callback for it. What the stacks promise is said in `stacks`.
 
 use congruent_shadow::Finding;
 use congruent_trace::{Context, Site};
@@ -13,6 +14,7 @@ use crate::api::{Block, ExecCallback, Insn, Registers};
 use crate::cpu::{Calling, Cpu};
 use crate::guest::flow::Flow;
 use crate::plugin;
+use crate::programs::Programs;
 use crate::registers::{self, Environment};
 use crate::stacks::CallStacks;
 
@@ -27,6 +29,7 @@ const PAGE: u32 = 4096;
 pub struct Following {
     stacks: CallStacks,
     calling: Calling,
+    programs: Programs,
     /// The CPU state, once it was seen.
     environment: Option<Environment>,
     samples: u32,
@@ -34,9 +37,10 @@ pub struct Following {
 
 impl Following {
     /// Of this processor's calls; `None` if they cannot be followed.
-    pub fn of(cpu: &dyn Cpu) -> Option<Self> {
+    pub fn of(cpu: &dyn Cpu, target: &str) -> Option<Self> {
         let calling = cpu.calling()?;
-        Some(Self { stacks: CallStacks::new(calling.kernel_start), calling, environment: None, samples: 0 })
+        let (stacks, programs) = (CallStacks::new(calling.kernel_start), Programs::of(target));
+        Some(Self { stacks, calling, programs, environment: None, samples: 0 })
     }
 
     /// Another CPU runs, whose state is here; returns where that of the one before is.
@@ -58,7 +62,9 @@ impl Session {
         } else {
             // SAFETY: by this function's contract; what precedes is on the same page.
             let before = unsafe { self.api.bytes_before(first, distance as usize) };
-            before.and_then(|bytes| self.cpu.word(bytes, bytes.len())).is_some_and(|word| self.cpu.flow(word) == Flow::Call)
+            before
+                .and_then(|bytes| self.cpu.word(bytes, following.calling.length))
+                .is_some_and(|word| self.cpu.flow(word) == Flow::Call)
         };
         if follows_call {
             // SAFETY: by this function's contract; the callback takes an address as data.
@@ -93,6 +99,8 @@ impl Session {
     pub unsafe fn called(&mut self, pc: u32, environment: Environment) {
         // SAFETY: by this function's contract.
         unsafe { self.compare_stack_pointers(environment) };
+        // SAFETY: as above.
+        unsafe { self.see_who_runs(environment) };
         let Some(following) = &mut self.following else { return };
         let returns_to = pc.wrapping_add(following.calling.returns_after);
         // SAFETY: by this function's contract.
@@ -108,6 +116,8 @@ impl Session {
     /// As [`called`](Self::called).
     #[inline]
     pub unsafe fn arrived(&mut self, pc: u32, environment: Environment) {
+        // SAFETY: by this function's contract.
+        unsafe { self.see_who_runs(environment) };
         let Some(following) = &mut self.following else { return };
         // SAFETY: by this function's contract.
         let stack = unsafe { registers::state_word(environment, following.calling.stack_word) };
@@ -141,14 +151,45 @@ impl Session {
     #[inline]
     pub(super) fn learn_context(&mut self) {
         if self.caller_unknown
-            && let Some(following) = &mut self.following
-            && let Some(environment) = following.environment
+            && let Some(environment) = self.following.as_ref().and_then(|following| following.environment)
         {
             // SAFETY: the CPU state stays where it is as long as the CPU exists.
-            let stack = unsafe { registers::state_word(environment, following.calling.stack_word) };
-            following.stacks.see(stack);
+            unsafe { self.see_who_runs(environment) };
             self.context_changed();
         }
+    }
+
+    /// Looks at the stack pointer if nobody can say whose code runs.
+    ///
+    /// # Safety
+    /// `environment` is the CPU state.
+    #[inline]
+    unsafe fn see_who_runs(&mut self, environment: Environment) {
+        if self.caller_unknown
+            && let Some(following) = &mut self.following
+        {
+            // SAFETY: by this function's contract.
+            let stack = unsafe { registers::state_word(environment, following.calling.stack_word) };
+            following.stacks.see(stack);
+            if following.stacks.wants_program() {
+                self.learn_program();
+            }
+        }
+    }
+
+    /// User code runs in an address space that was entered.
+    #[cold]
+    fn learn_program(&mut self) {
+        let Some(following) = &mut self.following else { return };
+        let (reader, judge, geometry) = (&mut self.reader, &self.judge, self.geometry);
+        let program = self.cpu.page_table().and_then(|table| {
+            following.programs.number(table, self.cpu.is_big_endian(), |address, to| {
+                // Only memory that the guest has used through its cache is read: reading a device's registers might change it.
+                // SAFETY: called from callbacks on the CPU's thread.
+                judge.knows(geometry.frame(address)) && unsafe { reader.physical_bytes(address.0, to) }
+            })
+        });
+        following.stacks.set_program(program);
     }
 
     #[inline]
@@ -191,7 +232,12 @@ impl Session {
         let Some(following) = &self.following else { return Vec::new() };
         let contexts = findings.iter().flat_map(|finding| [finding.contexts.consumer, finding.contexts.producer]);
         let distinct: std::collections::BTreeSet<Context> = contexts.filter(|context| *context != Context::NONE).collect();
-        distinct.into_iter().map(|context| Chain { context, callers: following.stacks.callers(context, TOLD) }).collect()
+        let chain = |context| Chain {
+            context,
+            program: following.stacks.program(context).and_then(|number| following.programs.name(number)).map(str::to_owned),
+            callers: following.stacks.callers(context, TOLD),
+        };
+        distinct.into_iter().map(chain).collect()
     }
 
     /// What the following of calls leaves out.

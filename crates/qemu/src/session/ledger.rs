@@ -20,7 +20,7 @@ impl Session {
             let callers = self.callers_of(line.context, NEAREST);
             let context = *numbers.entry(callers).or_insert_with_key(|callers| {
                 let context = Context(chains.len() as u32 + 1);
-                chains.push(Chain { context, callers: callers.clone() });
+                chains.push(Chain { context, program: None, callers: callers.clone() });
                 context
             });
             let place = *places.entry((line.site, context, line.side, line.reach)).or_insert_with(|| {

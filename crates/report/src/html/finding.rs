@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::{Sources, timeline};
 use crate::explain::{class_name, explain, past};
-use crate::group::function;
+use crate::group::called;
 use crate::identity::Same;
 use crate::report::{Entry, GeometryEntry, Known, PartyEntry, PartyKindName};
 use crate::text::{amount, doing, place, thousands, who};
@@ -24,7 +24,7 @@ pub(super) fn item(rank: usize, same: &Same<'_>, cache: &GeometryEntry, sources:
     let producer = entry.producer.as_ref();
     html! {
         li class="finding" data-rank=(rank) data-class=(class) data-count=(same.occurrences) data-state=(state)
-            data-consumer=(function(&entry.consumer)) data-producer=(producer.map(function).unwrap_or_default()) {
+            data-consumer=(called(&entry.consumer)) data-producer=(producer.map(called).unwrap_or_default()) {
             details open[rank == 0] {
                 summary {
                     span class="class" { (class) }

@@ -1,7 +1,7 @@
 //! The run that the tests of this folder report on: one finding of each class, with names for the kernel's code.
 
 use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr, preset};
-use congruent_report::{Chains, Outcome, Report, Run, Symbols};
+use congruent_report::{Chain, Chains, Outcome, Report, Run, Symbols};
 use congruent_shadow::{Contexts, Effect, Example, Finding, HazardClass, OnCpus, Party, PartyKind, PastMaintenance, Side, Stats};
 use congruent_trace::{Context, Maintenance, Site};
 
@@ -62,9 +62,13 @@ pub fn report(findings: &[Finding], outcome: Outcome, muted: &[&str], symbols: &
 
 /// The call chains that the findings of [`one_of_each`] name.
 pub fn chains() -> Chains {
-    let sites = |sites: &[u32]| sites.iter().copied().map(Site).collect();
-    [(Context(1), sites(&[0x0040_0f00, 0x0040_1000])), (Context(2), sites(&[0x8010_0014, 0x8010_0304, 0x8010_0400, 0x8020_0000]))]
-        .into()
+    let chain = |program: Option<&str>, callers: &[u32]| Chain {
+        program: program.map(str::to_owned),
+        callers: callers.iter().copied().map(Site).collect(),
+    };
+    // The kernel's code is no program's, whatever a source says.
+    let in_kernel = chain(Some("kworker/0:1"), &[0x8010_0014, 0x8010_0304, 0x8010_0400, 0x8020_0000]);
+    [(Context(1), chain(Some("sh"), &[0x0040_0f00, 0x0040_1000])), (Context(2), in_kernel)].into()
 }
 
 pub fn party(kind: PartyKind, site: u32, colour: Option<u16>) -> Party {

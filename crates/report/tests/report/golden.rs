@@ -86,6 +86,19 @@ fn floods_are_folded() {
 }
 
 #[test]
+fn a_program_has_the_name_that_the_guest_gives_it_where_no_symbol_does() {
+    let findings = &one_of_each()[1..2];
+    let text = |symbols: &Symbols| report(findings, Outcome::Finished, &[], symbols).to_text(TextOptions::default());
+    let without = text(&symbols());
+    assert!(without.contains("read-dirty-elsewhere: user program `sh` may read old bytes"), "{without}");
+    assert!(without.contains("read by     user program `sh`, 0x00400100: load"), "{without}");
+    let mut named = symbols();
+    named.add(b"00400000 T _start\n00400100 T main\n00400200 T _end\n").unwrap();
+    let with = text(&named);
+    assert!(with.contains("read by     user code, main+0x0 (0x00400100): load") && !with.contains("`sh`"), "{with}");
+}
+
+#[test]
 fn the_order_does_not_depend_on_the_order_of_discovery() {
     let mut findings = one_of_each();
     let forwards = report(&findings, Outcome::Finished, &[], &symbols());

@@ -1,6 +1,6 @@
 //! The ledger by function and caller, in every form that has it.
 
-use congruent_report::{Booked, Chains, Ledger, OperationCosts, Outcome, Report, Run, TextOptions};
+use congruent_report::{Booked, Callers, Chains, Ledger, OperationCosts, Outcome, Report, Run, TextOptions};
 use congruent_shadow::{LedgerLine, Reach, Side};
 use congruent_trace::{Context, Site};
 
@@ -13,7 +13,7 @@ fn line(site: u32, context: u32, reach: Reach, operations: u64, lines: u64, matt
     LedgerLine { site: Site(site), context: Context(context), side: Side::Data, reach, operations, lines, mattered }
 }
 
-fn callers() -> Chains {
+fn callers() -> Callers {
     let sites = |sites: &[u32]| sites.iter().copied().map(Site).collect();
     // The second chain passes through the function that operates itself.
     [(Context(1), sites(&[0x8010_0014])), (Context(2), sites(&[0x8010_0210, 0x8010_0014])), (Context(3), sites(&[0x8010_0304]))]
