@@ -10,7 +10,11 @@
 #define CASES_MAX 128u
 #define WAYS 4u
 #define LINE 32u
+#if defined(VIRTUAL_TAGS)
+#define SETS 128u
+#else
 #define SETS 512u
+#endif
 
 #if __ARM_ARCH >= 6
 #define DEVICES 0x20000000u
@@ -61,6 +65,15 @@ static u32 padding_and_pages[512] __attribute__((aligned(2048)));
 #define drop_code(address) c7(c5, 1, address)
 #define OWN_CODE(code) __asm__ volatile("b 2f\n\t.balign 64\n1:\tbx lr\n\t.balign 64\n2:\tadr %0, 1b" : "=r"(code))
 
+/* Test and clean: repeated until the Z flag says that no line is dirty. */
+#define until_clean(crm) __asm__ volatile("1: mrc p15, 0, r15, c7, " #crm ", 3\n\tbne 1b" : : : "cc", "memory")
+
+/* Maps another frame, full of zeros, at the case's first address. */
+__attribute__((unused)) static void map_another_frame(void);
+
+#if defined(BEHAVIOUR)
+#include "behaviour.h"
+#else
 CASES_OF_ACCESSES
 CASES_OF_CODE
 CASES_OF_LINE_OPERATION(clean_line, clean, stale)
@@ -121,8 +134,6 @@ CASE(stale_load_after_strex)
 	return failed ? 0 : LOAD(frame->b);
 }
 #else
-/* Test and clean: repeated until the Z flag says that no line is dirty. */
-#define until_clean(crm) __asm__ volatile("1: mrc p15, 0, r15, c7, " #crm ", 3\n\tbne 1b" : : : "cc", "memory")
 #define test_clean_all(address) ((void)(address), ({ until_clean(c10); }))
 #define test_clean_invalidate_all(address) ((void)(address), ({ until_clean(c14); }))
 
@@ -201,27 +212,49 @@ CASE(stale_load_after_stmia)
 	return LOAD(frame->b + 4);
 }
 
+#endif
+
 void print_letter(char letter)
 {
 	*UART_DATA = (u32)(unsigned char)letter;
 }
 
-void map(struct frame *frame, u32 number)
-{
-	u32 *pages = padding_and_pages + 256, i;
+/* The second half of a page that holds nothing else. */
+#define pages (padding_and_pages + 256)
 
-	if (number >= CASES_MAX) {
-		print("FAIL more cases than frames\n");
-		end_machine();
-	}
-	for (i = 0; i < 4; i++)
-		pages[i] = (u32)frames[number] | SMALL_PAGE_CACHED;
-	pages[(UNCACHED - MAPPED) / PAGE] = (u32)frames[number] | SMALL_PAGE_UNCACHED;
+static void pages_change(void)
+{
 	/* The table walk does not look into the data cache. */
 	clean_line(pages);
 	clean_line(pages + (UNCACHED - MAPPED) / PAGE);
 	c7(c10, 4, 0);                                                      /* drain the write buffer */
 	__asm__ volatile("mcr p15, 0, %0, c8, c7, 0" : : "r"(0) : "memory"); /* invalidate the TLB */
+}
+
+static void map_another_frame(void)
+{
+	static u32 used;
+
+	pages[0] = (u32)frames[CASES_MAX - ++used] | SMALL_PAGE_CACHED;
+	pages_change();
+}
+
+void map(struct frame *frame, u32 number)
+{
+	u32 i;
+
+	if (number >= CASES_MAX) {
+		print("FAIL more cases than frames\n");
+		end_machine();
+	}
+#if defined(VIRTUAL_TAGS)
+	/* What the case before left under these addresses. */
+	until_clean(c14);
+#endif
+	for (i = 0; i < 4; i++)
+		pages[i] = (u32)frames[number] | SMALL_PAGE_CACHED;
+	pages[(UNCACHED - MAPPED) / PAGE] = (u32)frames[number] | SMALL_PAGE_UNCACHED;
+	pages_change();
 	frame->a = (char *)MAPPED;
 	frame->b = (char *)MAPPED + PAGE;
 	frame->uncached = (char *)UNCACHED;
@@ -251,7 +284,7 @@ __attribute__((used)) static void start(void)
 		sections[i] = i << 20 | SECTION_CACHED;
 		sections[(DEVICES >> 20) + i] = (DEVICES + (i << 20)) | SECTION_DEVICE;
 	}
-	sections[MAPPED >> 20] = (u32)(padding_and_pages + 256) | COARSE_TABLE;
+	sections[MAPPED >> 20] = (u32)pages | COARSE_TABLE;
 	c7(c7, 0, 0);                                                             /* invalidate both caches */
 	__asm__ volatile("mcr p15, 0, %0, c8, c7, 0" : : "r"(0) : "memory");        /* invalidate the TLB */
 	__asm__ volatile("mcr p15, 0, %0, c2, c0, 0" : : "r"(sections) : "memory"); /* where the table is */

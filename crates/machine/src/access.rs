@@ -172,7 +172,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
         let Ok((at, true)) = self.reach(cpu, vaddr, Need::Nothing) else { return };
         let site = self.cores[cpu].site;
         self.tell(Event::Prefetch { vaddr, paddr: at.paddr, site });
-        self.stir_at(cpu, at);
+        self.stir_at(cpu, Side::Data, at);
         self.note_live(at.paddr);
         if self.adversary.as_mut().is_none_or(|adversary| adversary.likes()) {
             let (_, missed) = self.bring(cpu, Side::Data, at);
@@ -201,7 +201,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
                 false => Event::Uncached { kind: AccessKind::Load, paddr: at.paddr, size, site },
             });
             if cached {
-                self.stir(at.paddr);
+                self.stir_at(cpu, Side::Code, at);
                 let (slot, missed) = self.bring(cpu, Side::Code, at);
                 let core = &mut self.cores[cpu];
                 let offset = core.code.offset(vaddr);
@@ -247,7 +247,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
     fn read_piece(&mut self, cpu: usize, vaddr: VirtAddr, to: &mut [u8], times: u64) -> Result<(), Fault> {
         let (at, cached) = self.reach(cpu, vaddr, Need::Read)?;
         self.tell_access(cpu, AccessKind::Load, at, cached, to.len());
-        self.stir_at(cpu, at);
+        self.stir_at(cpu, Side::Data, at);
         if cached {
             self.note_live(at.paddr);
             let (slot, missed) = self.bring(cpu, Side::Data, at);
@@ -267,7 +267,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
     fn write_piece(&mut self, cpu: usize, vaddr: VirtAddr, from: &[u8], times: u64) -> Result<(), Fault> {
         let (at, cached) = self.reach(cpu, vaddr, Need::Write)?;
         self.tell_access(cpu, AccessKind::Store, at, cached, from.len());
-        self.stir_at(cpu, at);
+        self.stir_at(cpu, Side::Data, at);
         if !cached {
             self.memory.write(at.paddr, from);
             self.cores[cpu].counters.uncached += times;

@@ -79,14 +79,18 @@ impl<T, S> Machine<T, S> {
 
     /// The same for all lines that something may happen to when a CPU uses this address: that of the physical one, and with virtual
     /// tags whatever is held in its place.
-    pub(crate) fn stir_at(&mut self, cpu: usize, at: At) {
+    pub(crate) fn stir_at(&mut self, cpu: usize, side: Side, at: At) {
         self.stir(at.paddr);
-        if !self.config.data.indexing.has_virtual_tags() {
+        let core = &self.cores[cpu];
+        let (cache, config) = match side {
+            Side::Data => (&core.data, &self.config.data),
+            Side::Code => (&core.code, &self.config.code),
+        };
+        if !config.indexing.has_virtual_tags() {
             return;
         }
-        let data = &self.cores[cpu].data;
-        let held = data.find(data.place(at)).and_then(|slot| data.held(slot));
-        if let Some(line) = held.filter(|line| *line != at.paddr.align_down(data.line() as u64)) {
+        let held = cache.find(cache.place(at)).and_then(|slot| cache.held(slot));
+        if let Some(line) = held.filter(|line| *line != at.paddr.align_down(cache.line() as u64)) {
             self.stir(line);
         }
     }

@@ -26,7 +26,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
             Maintenance::Invalidate => &mut counters.lines_invalidated,
             Maintenance::WriteBackInvalidate => &mut counters.lines_written_back_and_invalidated,
         } += 1;
-        self.stir_at(cpu, at);
+        self.stir_at(cpu, Side::Data, at);
         for other in 0..self.cores.len() {
             let data = &self.cores[other].data;
             if let Some(slot) = data.find(data.place(at)) {
@@ -79,7 +79,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
         let (at, _) = self.reach(cpu, vaddr, Need::Nothing)?;
         self.tell_drop(cpu, Scope::Line { vaddr, paddr: at.paddr });
         self.cores[cpu].counters.code_lines_invalidated += 1;
-        self.stir(at.paddr);
+        self.stir_at(cpu, Side::Code, at);
         for core in &mut self.cores {
             if let Some(slot) = core.code.find(core.code.place(at)) {
                 core.code.drop_line(slot);

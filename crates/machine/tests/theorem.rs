@@ -61,16 +61,21 @@ fn computer(shape: (u32, u32, u32, u32), number: u64) -> Config {
 /// The same computer with one CPU and virtual tags, which tell address spaces apart or do not.
 fn with_virtual_tags(config: Config, indexing: Indexing) -> Config {
     let data = CacheConfig { indexing, writes: Writes::Back, ..config.data };
-    Config { cpus: 1, data, speculative: false, ..config }
+    // Each page has a set of its own in both caches: that lines displace one another is not judged.
+    let code = config.code.geometry;
+    let size = config.data.geometry.way_size() * code.ways();
+    let geometry = CacheGeometry::with_page(size, code.ways(), code.line(), code.page()).unwrap();
+    let code = CacheConfig { indexing, geometry, ..config.code };
+    Config { cpus: 1, data, code, speculative: false, ..config }
 }
 
 /// The judge of such a computer.
 fn judge(config: &Config) -> Shadow {
-    let judge = JudgeConfig::new(config.data.geometry);
+    let judge = JudgeConfig::new(config.data.geometry).with_code(CodeCache::new(config.code.geometry)).unwrap();
     let mut judge = match config.data.indexing {
         Indexing::Vivt => judge.with_virtual_tags(VirtualTags::BySpace { shared_from: VirtAddr(u64::MAX) }).unwrap(),
         Indexing::VivtUntagged => judge.with_virtual_tags(VirtualTags::Untagged).unwrap(),
-        _ => judge.with_code(CodeCache::new(config.code.geometry)).unwrap(),
+        _ => judge,
     };
     judge.writes_through = config.data.writes == Writes::Through;
     judge.write_allocate = config.data.write_allocate;

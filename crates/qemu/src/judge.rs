@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 
-use congruent_geometry::{CacheGeometry, Colour, PhysAddr, VirtAddr};
+use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_shadow::{Alias, Config, Finding, LedgerLine, PageId, Shadow, Stats};
 use congruent_trace::file::{Filter, Footer, Header, Operation, Target, Writer};
 use congruent_trace::{AccessKind, Context, Event, Maintenance, Scope, Site};
@@ -109,8 +109,8 @@ impl Judge {
 
     /// See [`Shadow::quiet_fetch`].
     #[inline(always)]
-    pub fn quiet_fetch(&mut self, page: PageId, colour: Colour, offset: u32, size: u32) -> bool {
-        self.shadow.quiet_fetch(page, colour, offset, size)
+    pub fn quiet_fetch(&mut self, page: PageId, alias: Alias, offset: u32, size: u32) -> bool {
+        self.shadow.quiet_fetch(page, alias, offset, size)
     }
 
     /// See [`Shadow::fetch`].

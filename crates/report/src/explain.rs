@@ -44,11 +44,17 @@ pub(crate) fn explain(entry: &Entry) -> Explanation {
     // The judge remembers a few writers of a line; where it had to merge two, the colour may be the wrong one's.
     let other_colour = entry.producer_colour.filter(|_| entry.producer_colour != entry.consumer_colour);
     let there = match entry.class {
-        HazardClass::ReadDirtyElsewhere | HazardClass::WriteUnderDirtyAlias => match entry.virtual_tags {
-            true => "another virtual page".to_owned(),
-            false => colour(other_colour, "another colour"),
-        },
-        _ if entry.virtual_tags => "a virtual page".to_owned(),
+        HazardClass::DmaReadStale
+        | HazardClass::DmaWriteUnderDirty
+        | HazardClass::MixedAttributesRead
+        | HazardClass::MixedAttributesWrite
+        | HazardClass::FetchDirty
+            if entry.virtual_tags =>
+        {
+            "a virtual page".to_owned()
+        }
+        _ if entry.virtual_tags => "another virtual page".to_owned(),
+        HazardClass::ReadDirtyElsewhere | HazardClass::WriteUnderDirtyAlias => colour(other_colour, "another colour"),
         _ => colour(entry.producer_colour, "some colour"),
     };
     let by_device = entry.producer.as_ref().is_some_and(|producer| producer.kind == PartyKindName::Dma);
@@ -149,6 +155,13 @@ pub(crate) fn explain(entry: &Entry) -> Explanation {
                 "drop {here} of the frame from the instruction cache{} after the newer bytes reach memory, before running them",
                 of_cpu(entry.consumer.cpu)
             ),
+        ),
+        HazardClass::ReadHomonym if entry.consumer.kind == PartyKindName::Fetch => (
+            format!("{reader} may run another frame's instructions; {writer} may have written them"),
+            "the instruction cache finds lines by their virtual addresses, and may still hold what this one stood for before it was \
+             mapped to this frame"
+                .to_owned(),
+            "drop the virtual page from the instruction cache before it is mapped to another frame".to_owned(),
         ),
         HazardClass::ReadHomonym => (
             format!("{reader} may read another frame's bytes; {writer} may have left them in the cache"),

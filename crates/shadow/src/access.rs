@@ -339,13 +339,13 @@ impl Shadow {
                 cpus,
                 contexts,
             };
-            let (history, aliases, places) = (&self.history, &self.aliases, &self.places);
+            let (history, aliases, places, code) = (&self.history, &self.aliases, &self.places, self.code.geometry());
             let past = || {
                 let mut told = history.between(&question);
                 for past in &mut told {
                     past.colour = past.colour.map(|place| match past.side {
                         Side::Data => aliases.colour(id.page, places.colour(place)),
-                        Side::Instruction => places.code_colour(place),
+                        Side::Instruction => aliases.colour_in(code, id.page, places.code_colour(place)),
                     });
                 }
                 told

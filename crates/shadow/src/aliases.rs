@@ -163,11 +163,16 @@ impl Aliases {
     /// The colour of an alias, which says which sets its lines are in.
     #[inline]
     pub fn colour(&self, page: u32, alias: u16) -> u16 {
+        self.colour_in(&self.geometry, page, alias)
+    }
+
+    /// The same in another cache of pages of the same size.
+    #[inline]
+    pub fn colour_in(&self, cache: &CacheGeometry, page: u32, alias: u16) -> u16 {
         if !self.are_virtual() {
             return alias;
         }
-        self.tag_of(page, alias)
-            .map_or(0, |tag| self.geometry.colour(VirtAddr(tag.page << self.geometry.page_shift())).index() as u16)
+        self.tag_of(page, alias).map_or(0, |tag| cache.colour(VirtAddr(tag.page << cache.page_shift())).index() as u16)
     }
 
     /// Bytes of memory in use.

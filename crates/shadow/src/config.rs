@@ -41,7 +41,7 @@ pub enum VirtualTags {
     },
 }
 
-/// An instruction cache, virtually indexed and physically tagged.
+/// An instruction cache, virtually indexed, with tags like the data cache's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct CodeCache {
@@ -82,7 +82,7 @@ pub enum ConfigError {
         /// How many it has.
         colours: u32,
     },
-    /// Virtual tags are judged only of data caches that fill lines at accesses, and without the instruction side.
+    /// Virtual tags are judged only of data caches that fill lines at accesses, and of instruction caches that memory fills.
     VirtualTags,
     /// The ledger follows a line by its colours, which virtual tags do not have.
     LedgerOfVirtualTags,
@@ -120,7 +120,8 @@ impl fmt::Display for ConfigError {
                  larger than a page"
             ),
             Self::VirtualTags => f.write_str(
-                "caches with virtual tags are judged without speculative fills and without an instruction cache; leave those out",
+                "caches with virtual tags are judged without speculative fills, and with an instruction cache that is filled from memory; \
+                 leave those out",
             ),
             Self::LedgerOfVirtualTags => f.write_str("there is no ledger of caches with virtual tags; leave it out"),
             Self::LedgerOfCpus => f.write_str("there is no ledger of several CPUs; leave it out, or start one CPU"),
@@ -192,13 +193,13 @@ impl Config {
         Ok(Self { speculative: true, ..self })
     }
 
-    /// The same, with a data cache that finds its lines by virtual addresses only. Then every address of a frame is an alias, and
-    /// an address may hit what it held for another frame.
+    /// The same, with caches that find their lines by virtual addresses only: the data cache, and the instruction cache if it is
+    /// judged. Then every address of a frame is an alias, and an address may hit what it held for another frame.
     ///
     /// # Errors
-    /// [`ConfigError::VirtualTags`] if the core is speculative, or the instruction side is to be judged.
+    /// [`ConfigError::VirtualTags`] if the core is speculative, or its instruction cache is filled from the data cache.
     pub const fn with_virtual_tags(self, tags: VirtualTags) -> Result<Self, ConfigError> {
-        if self.speculative || self.code.is_some() {
+        if self.speculative || matches!(self.code, Some(code) if code.fills_from_data) {
             return Err(ConfigError::VirtualTags);
         }
         if self.ledger {
@@ -270,7 +271,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] if the judge cannot take the two together.
     pub const fn with_code(self, code: CodeCache) -> Result<Self, ConfigError> {
-        if self.virtual_tags.is_some() {
+        if self.virtual_tags.is_some() && code.fills_from_data {
             return Err(ConfigError::VirtualTags);
         }
         let (data, fills_from_data) = (self.geometry, code.fills_from_data);

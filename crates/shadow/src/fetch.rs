@@ -4,9 +4,10 @@
 //! costs one compare per line. The instruction cache's lines may be longer than the data cache's: then all of the latter that one
 //! of the former covers are filled and dropped together. Not here: the rules (`line`), the compact form (`code`).
 
-use congruent_geometry::{ByteMask, Colour, PhysAddr, VirtAddr};
+use congruent_geometry::{ByteMask, PhysAddr, VirtAddr};
 use congruent_trace::{Maintenance, Site};
 
+use crate::aliases::Alias;
 use crate::code::CodeKey;
 use crate::finding::{Effect, Party, PartyKind};
 use crate::heads::{Head, LineId};
@@ -18,12 +19,12 @@ use crate::shadow::{PageId, Shadow};
 impl Shadow {
     /// Takes a fetch that changes nothing. False, and nothing was taken, if it may change something: then it is one for
     /// [`fetch`](Self::fetch). It is of `size` bytes, at least 1, at `offset` of a page, within the page; it may span lines.
-    /// `colour` is of the instruction cache's geometry ([`CodeCache::geometry`](crate::CodeCache::geometry)). Without an instruction
-    /// cache, always false.
+    /// `alias`: the colour in the instruction cache's geometry ([`CodeCache::geometry`](crate::CodeCache::geometry)) if tags are
+    /// physical, else what [`alias`](Self::alias) says. Without an instruction cache, always false.
     #[inline]
-    pub fn quiet_fetch(&mut self, page: PageId, colour: Colour, offset: u32, size: u32) -> bool {
+    pub fn quiet_fetch(&mut self, page: PageId, alias: impl Into<Alias>, offset: u32, size: u32) -> bool {
         let last = offset.wrapping_add(size.wrapping_sub(1));
-        let colour = colour.index() as u32;
+        let colour = u32::from(alias.into().0);
         let mut quiet = self.code.is_quiet(page.0, offset, colour);
         if (offset ^ last) >> self.geometry.line_shift() != 0 {
             let mut at = offset;
@@ -39,24 +40,36 @@ impl Shadow {
     /// Takes any fetch of `size` bytes, at least 1, at `offset` of a page, within the page; it may span lines. Ignored without an
     /// instruction cache.
     pub fn fetch(&mut self, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) {
-        if !self.code.is_judged() || self.quiet_fetch(page, self.code.geometry().colour(vaddr), offset, size) {
+        if !self.code.is_judged() {
             return;
         }
+        let quiet = match self.aliases.are_virtual() {
+            true => {
+                let alias = self.alias(page, vaddr);
+                self.quiet_fetch(page, alias, offset, size)
+            }
+            false => self.quiet_fetch(page, self.code.geometry().colour(vaddr), offset, size),
+        };
+        if quiet {
+            return;
+        }
+        let code = if self.aliases.are_virtual() { self.alias(page, vaddr).0 } else { self.code.place_of(vaddr) };
         self.fetches += 1;
         self.vaddr = Some(vaddr);
-        let code = self.code.place_of(vaddr);
+        let by = Party { kind: PartyKind::Fetch, site, colour: Some(code) };
         let served_by = self.code.fills_from_data().then(|| self.colour_of(vaddr));
         self.pieces(page.0, offset, size, |shadow, id, bytes| {
+            shadow.meet_code_homonyms(id, code, bytes, by);
             for filled in shadow.code.fetched_with(id) {
                 let bytes = if filled == id { bytes } else { ByteMask::EMPTY };
-                shadow.fetch_line(filled, code, served_by, bytes, site);
+                shadow.fetch_line(filled, code, served_by, bytes, by);
             }
         });
         self.vaddr = None;
     }
 
     /// A fetch of these bytes of a line, or of others of the same line of the instruction cache if they are none.
-    fn fetch_line(&mut self, id: LineId, code: u16, served_by: Option<u16>, bytes: ByteMask, site: Site) {
+    fn fetch_line(&mut self, id: LineId, code: u16, served_by: Option<u16>, bytes: ByteMask, by: Party) {
         self.touch(id, Touch::Through { colour: code | CODE, stores: false, served_by });
         let stamp = self.code.sweeps.stamp();
         if self.is_new_to_fetch(id, code) {
@@ -80,7 +93,7 @@ impl Shadow {
         self.settle_for(id, &mut line, place, stamp);
         let mut hazards = core::mem::take(&mut self.hazards);
         line.load(self.shape, Path::Fetch { code: place, served_by }, bytes, stamp, &mut hazards);
-        self.report(id, &mut hazards, Party { kind: PartyKind::Fetch, site, colour: Some(code) });
+        self.report(id, &mut hazards, by);
         self.hazards = hazards;
         self.close(id, line);
     }
@@ -103,27 +116,28 @@ impl Shadow {
 
     /// Drops a line of the instruction cache by address.
     pub(crate) fn maintain_code_line(&mut self, vaddr: VirtAddr, paddr: PhysAddr, site: Site) {
-        let Some(id) = self.line_id(paddr) else { return };
-        let places = self.places.reached_code(self.code.colour_of(vaddr));
-        for (id, colour) in self.code.fetched_with(id).flat_map(|id| places.clone().map(move |place| (id, place))) {
-            let writer = self.last_writer(id);
-            let effect = self.drop_code(id, colour);
-            self.history.push(Past {
-                target: Target::Line(id),
-                cpu: self.places.of_many(self.places.cpu_of_code(colour)),
-                op: Maintenance::Invalidate,
-                colour: Some(colour),
-                site,
-                effect,
-                muted: false,
-                epoch: 0,
-                code_epoch: Some(0),
-                writer,
-            });
+        for (id, place) in self.code_meant_by(self.line_id(paddr), vaddr) {
+            for id in self.code.fetched_with(id) {
+                let writer = self.last_writer(id);
+                let effect = self.drop_code(id, place);
+                self.history.push(Past {
+                    target: Target::Line(id),
+                    cpu: self.places.of_many(self.places.cpu_of_code(place)),
+                    op: Maintenance::Invalidate,
+                    colour: Some(place),
+                    site,
+                    effect,
+                    muted: false,
+                    epoch: 0,
+                    code_epoch: Some(0),
+                    writer,
+                });
+            }
         }
     }
 
-    fn drop_code(&mut self, id: LineId, colour: u16) -> Effect {
+    /// Drops what a place of an instruction cache holds of a line.
+    pub(crate) fn drop_code(&mut self, id: LineId, colour: u16) -> Effect {
         self.touch_by_operation(id, Maintenance::Invalidate, colour | CODE);
         let head = self.heads.head(id);
         match (self.code.key(id), head) {

@@ -34,6 +34,11 @@ impl Shadow {
         u32::from(self.places.cpu_of(place)) * (self.set_mask + 1) + set
     }
 
+    /// The colour of a place of an instruction cache.
+    pub(crate) fn code_colour(&self, page: u32, place: u16) -> u16 {
+        self.aliases.colour_in(self.code.geometry(), page, self.places.code_colour(place))
+    }
+
     /// The last access known to have written the line.
     pub(crate) fn last_writer(&mut self, id: LineId) -> Option<Party> {
         match self.heads.head(id) {
@@ -69,7 +74,7 @@ impl Shadow {
             self.sweeps.since(self.set_of(id, colour), stamp)
         } else {
             let place = colour & !CODE;
-            let set = self.code.set_of(id, self.places.cpu_of_code(place), self.places.code_colour(place));
+            let set = self.code.set_of(id, self.places.cpu_of_code(place), self.code_colour(id.page, place));
             self.code.sweeps.since(set, stamp)
         }
     }

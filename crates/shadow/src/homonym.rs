@@ -1,7 +1,8 @@
 //! Virtual tags: aliases that come and go, and copies of another frame that an access meets under its own address.
 //!
-//! Guarantees: after an access through a virtual page, no line of another frame counts as held under the address it used; after a
-//! prefetch, either may be. Without virtual tags nothing here is reached. Not here: what an alias is (`aliases`).
+//! Guarantees: after an access through a virtual page, no line of another frame counts as held by the data cache under the address it
+//! used, after a fetch by the instruction cache; after a prefetch, either may be. Both caches number aliases alike. Without virtual
+//! tags nothing here is reached. Not here: what an alias is (`aliases`).
 
 use alloc::vec::Vec;
 
@@ -9,9 +10,10 @@ use congruent_geometry::{ByteMask, VirtAddr};
 use congruent_trace::Maintenance;
 
 use crate::aliases::{Alias, Home, MOST, Tag};
+use crate::code::CodeKey;
 use crate::finding::{HazardClass, Party, PartyKind};
 use crate::heads::{Head, LineId};
-use crate::line::Hazard;
+use crate::line::{CODE, Hazard};
 use crate::shadow::{PageId, Shadow};
 
 /// Pages that a virtual page may have stood for before it is looked which of them may still be held.
@@ -37,17 +39,17 @@ impl Shadow {
         let known = self.aliases.find(page.0, tag).or_else(|| self.aliases.add(page.0, tag));
         Alias(known.unwrap_or_else(|| {
             // As good as any that holds nothing; or the oldest, taken as written back.
-            let lines = self.geometry.lines_per_page();
-            let unused =
-                (0..MOST as u16).find(|alias| (0..lines).all(|line| !self.may_hold(LineId { page: page.0, line }, *alias)));
-            let alias = unused.unwrap_or(0);
+            let unused = (0..MOST as u16).find(|alias| self.holds_nothing(Home { page: page.0, alias: *alias }));
+            let home = Home { page: page.0, alias: unused.unwrap_or(0) };
             if unused.is_none() {
-                for line in 0..lines {
-                    self.maintain_line_now(Maintenance::WriteBackInvalidate, LineId { page: page.0, line }, alias);
+                for line in 0..self.geometry.lines_per_page() {
+                    let id = LineId { page: page.0, line };
+                    self.maintain_line_now(Maintenance::WriteBackInvalidate, id, home.alias);
+                    self.drop_code(id, home.alias);
                 }
             }
-            self.aliases.replace(Home { page: page.0, alias }, tag);
-            alias
+            self.aliases.replace(home, tag);
+            home.alias
         }))
     }
 
@@ -58,6 +60,19 @@ impl Shadow {
             let places = self.places.reached(self.colour_of(vaddr));
             return id.into_iter().flat_map(|id| places.clone().map(move |place| (id, place))).collect();
         }
+        self.lines_under(vaddr)
+    }
+
+    /// The same on the instruction side.
+    pub(crate) fn code_meant_by(&self, id: Option<LineId>, vaddr: VirtAddr) -> Vec<(LineId, u16)> {
+        if !self.aliases.are_virtual() {
+            let places = self.places.reached_code(self.code.colour_of(vaddr));
+            return id.into_iter().flat_map(|id| places.clone().map(move |place| (id, place))).collect();
+        }
+        self.lines_under(vaddr)
+    }
+
+    fn lines_under(&self, vaddr: VirtAddr) -> Vec<(LineId, u16)> {
         let line = self.geometry.page_offset(vaddr.0) >> self.geometry.line_shift();
         let homes = self.aliases.homes(self.aliases.tag(vaddr)).iter();
         homes.map(|home| (LineId { page: home.page, line }, home.alias)).collect()
@@ -72,15 +87,7 @@ impl Shadow {
         }
         let mut both = false;
         let Some(tag) = self.aliases.tag_of(id.page, alias) else { return false };
-        let own = Home { page: id.page, alias };
-        if !self.aliases.homes(tag).contains(&own) {
-            if self.aliases.homes(tag).len() >= FEW {
-                self.forget_homes(tag);
-            }
-            self.aliases.settle_in(tag, own);
-        }
-        let others: Vec<Home> = self.aliases.homes(tag).iter().copied().filter(|home| home.page != id.page).collect();
-        for home in others {
+        for home in self.others_under(tag, Home { page: id.page, alias }) {
             let met = LineId { page: home.page, ..id };
             if !self.may_hold(met, home.alias) {
                 continue;
@@ -93,13 +100,7 @@ impl Shadow {
                 self.close(met, line);
                 continue;
             };
-            let class = if consumer.kind == PartyKind::Store { HazardClass::WriteHomonym } else { HazardClass::ReadHomonym };
-            let producer = self.last_writer(met);
-            let producer = producer.map(|by| self.shown(met.page, by));
-            let mut hazards = core::mem::take(&mut self.hazards);
-            hazards.push(Hazard { class, bytes, producer, producer_is_last: true, producer_stamp: None, still_dirty: false });
-            self.report(id, &mut hazards, consumer);
-            self.hazards = hazards;
+            self.report_homonym(id, bytes, consumer, met);
             self.maintain_line_now(Maintenance::WriteBackInvalidate, met, home.alias);
         }
         if consumer.is_some() {
@@ -108,14 +109,56 @@ impl Shadow {
         both
     }
 
-    /// The party with a colour for its place in the caches, by which the rules know it.
-    pub(crate) fn shown(&self, page: u32, party: Party) -> Party {
-        let in_data = party.kind != PartyKind::Fetch;
-        let colour = |place| if in_data { self.colour_at(page, place) } else { self.places.code_colour(place) };
-        Party { colour: party.colour.map(colour), ..party }
+    /// Before a fetch of this line through a virtual page: other frames' lines that the instruction cache may hold under the same
+    /// address are reported, and dropped.
+    pub(crate) fn meet_code_homonyms(&mut self, id: LineId, alias: u16, bytes: ByteMask, consumer: Party) {
+        if !self.aliases.are_virtual() {
+            return;
+        }
+        let Some(tag) = self.aliases.tag_of(id.page, alias) else { return };
+        for home in self.others_under(tag, Home { page: id.page, alias }) {
+            let met = LineId { page: home.page, ..id };
+            if self.may_hold_code(met, home.alias) {
+                self.report_homonym(id, bytes, consumer, met);
+                for line in self.code.fetched_with(met) {
+                    self.drop_code(line, home.alias);
+                }
+            }
+        }
     }
 
-    /// Whether this alias may hold the line, after all that was swept.
+    /// The other pages that may be held under a tag, and through which aliases; `own` is noted to be from now on.
+    fn others_under(&mut self, tag: Tag, own: Home) -> Vec<Home> {
+        if !self.aliases.homes(tag).contains(&own) {
+            if self.aliases.homes(tag).len() >= FEW {
+                self.forget_homes(tag);
+            }
+            self.aliases.settle_in(tag, own);
+        }
+        self.aliases.homes(tag).iter().copied().filter(|home| home.page != own.page).collect()
+    }
+
+    /// Reports that an access of these bytes of `id` may hit the line `met` instead.
+    fn report_homonym(&mut self, id: LineId, bytes: ByteMask, consumer: Party, met: LineId) {
+        let class = if consumer.kind == PartyKind::Store { HazardClass::WriteHomonym } else { HazardClass::ReadHomonym };
+        let producer = self.last_writer(met);
+        let producer = producer.map(|by| self.shown(met.page, by));
+        let mut hazards = core::mem::take(&mut self.hazards);
+        hazards.push(Hazard { class, bytes, producer, producer_is_last: true, producer_stamp: None, still_dirty: false });
+        self.report(id, &mut hazards, consumer);
+        self.hazards = hazards;
+    }
+
+    /// The party with a colour for its place in the caches, by which the rules know it.
+    pub(crate) fn shown(&self, page: u32, party: Party) -> Party {
+        let colour = party.colour.map(|place| match party.kind {
+            PartyKind::Fetch => self.code_colour(page, place),
+            _ => self.colour_at(page, place),
+        });
+        Party { colour, ..party }
+    }
+
+    /// Whether the data cache may hold the line through this alias, after all that was swept.
     fn may_hold(&mut self, id: LineId, alias: u16) -> bool {
         match self.heads.head(id) {
             Head::Empty => return false,
@@ -123,17 +166,38 @@ impl Shadow {
             Head::Shared { .. } if !self.heads.names(id, alias) => return false,
             _ => {}
         }
+        self.holds_copy(id, alias)
+    }
+
+    /// The same of the instruction cache.
+    fn may_hold_code(&mut self, id: LineId, alias: u16) -> bool {
+        match self.code.key(id) {
+            CodeKey::Empty => return false,
+            CodeKey::Alone { colour, .. } if colour != alias => return false,
+            _ => {}
+        }
+        self.holds_copy(id, alias | CODE)
+    }
+
+    fn holds_copy(&mut self, id: LineId, place: u16) -> bool {
         let line = self.open(id);
-        let held = line.copies.iter().any(|copy| copy.colour == alias);
+        let held = line.copies.iter().any(|copy| copy.colour == place);
         self.close(id, line);
         held
+    }
+
+    /// Whether neither cache may hold any line of a page through this alias.
+    fn holds_nothing(&mut self, home: Home) -> bool {
+        (0..self.geometry.lines_per_page()).all(|line| {
+            let id = LineId { page: home.page, line };
+            !self.may_hold(id, home.alias) && !self.may_hold_code(id, home.alias)
+        })
     }
 
     /// Forgets the pages that a virtual page stood for and of which nothing is held through it any more.
     fn forget_homes(&mut self, tag: Tag) {
         for home in self.aliases.homes(tag).to_vec() {
-            let lines = self.geometry.lines_per_page();
-            if (0..lines).all(|line| !self.may_hold(LineId { page: home.page, line }, home.alias)) {
+            if self.holds_nothing(home) {
                 self.aliases.leave(tag, home);
             }
         }

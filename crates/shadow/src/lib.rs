@@ -19,8 +19,9 @@
 //!
 //! # What it does not promise
 //! - That a real core misbehaves: a finding says that *some* core with this geometry may. No finding says that none does.
-//! - Anything beyond one virtually indexed data cache, and an instruction cache beside it if tags are physical: not write buffers, prefetch buffers and pipelines (which need barriers), second-level caches, cores with
-//!   aliases or with instruction caches that fill lines without an access.
+//! - Anything beyond one virtually indexed data cache, and an instruction cache beside it: not write buffers, prefetch buffers and
+//!   pipelines (which need barriers), second-level caches, cores with aliases or with instruction caches that fill lines without an
+//!   access.
 //! - Coherence of several CPUs' data caches other than colour by colour ([`Cpus`]). Unless [`Config::with_cpus`] says that there are several,
 //!   events of all CPUs are taken as those of one.
 //!
@@ -85,7 +86,7 @@
 //!
 //! # Virtual tags
 //! With [`Config::with_virtual_tags`] a copy is found again only through the virtual page, and perhaps the address space
-//! ([`VirtualTags`]), that it was filled through. All of the above holds with *alias*, such a page, in place of colour: two addresses
+//! ([`VirtualTags`]), that it was filled through; in both caches, if the instruction side is judged. All of the above holds with *alias*, such a page, in place of colour: two addresses
 //! are never congruent. Findings go on naming colours, which say what set a line is in. A copy is written back to where it was filled
 //! from. Maintenance by address acts on the virtual line, whatever it is mapped to meanwhile.
 //!
@@ -95,6 +96,7 @@
 //! |---|---|---|
 //! | load through a page | it may hold another frame's copy of that line: [`ReadHomonym`] | that copy is as good as written back and invalidated |
 //! | store through it | the same: [`WriteHomonym`] | the same |
+//! | fetch through it | the instruction cache may hold another frame's: [`ReadHomonym`] | that copy is as good as dropped |
 //! | prefetch through it | never | the page may hold either |
 //! | maintenance by address | | every frame's copy under the address is meant |
 //!

@@ -315,10 +315,7 @@ impl Shadow {
         let past = match scope {
             Scope::Line { vaddr, paddr } => {
                 let id = self.line_id(paddr);
-                let meant = match id {
-                    Some(id) if code => self.places.reached_code(self.code.colour_of(vaddr)).map(|place| (id, place)).collect(),
-                    _ => self.meant_by(id, vaddr),
-                };
+                let meant = if code { self.code_meant_by(id, vaddr) } else { self.meant_by(id, vaddr) };
                 for (id, place) in meant {
                     let writer = self.last_writer(id);
                     let cpu = if code { self.places.cpu_of_code(place) } else { self.places.cpu_of(place) };

@@ -43,7 +43,7 @@ impl Shadow {
         for copy in &line.copies {
             let side = if copy.is_code() { Side::Instruction } else { Side::Data };
             let alias = copy.colour & !CODE;
-            let colour = if copy.is_code() { self.places.code_colour(alias) } else { self.colour_at(id.page, alias) };
+            let colour = if copy.is_code() { self.code_colour(id.page, alias) } else { self.colour_at(id.page, alias) };
             match copies.iter_mut().find(|other| (other.side, other.colour) == (side, colour)) {
                 // In different ways of one set, or on different CPUs.
                 Some(other) => (other.dirty, other.stale) = (other.dirty | copy.dirty, other.stale | copy.stale),

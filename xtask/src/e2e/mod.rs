@@ -57,6 +57,7 @@ impl Run {
         if let Some(how) = self.cpu_caches {
             command.args(["--cpu-caches", how]);
         }
+        command.args(self.behaviour);
         for file in symbols {
             command.arg("--symbols").arg(file);
         }

@@ -18,6 +18,8 @@ pub struct Run {
     pub icache: Option<&'static str>,
     /// How the caches of two CPUs hang together, if the guest has two.
     pub cpu_caches: Option<&'static str>,
+    /// What the data cache does beside its shape, as options of the check.
+    pub behaviour: &'static [&'static str],
     /// Sites whose maintenance is muted.
     pub mute: &'static [&'static str],
     /// What must come out.
@@ -92,6 +94,8 @@ const MIPS_COPY: Side = Function(&["memcpy", "__raw_copy_from_user", "__raw_copy
 const MIPS_COPY_PAGE: Side = Function(&["copy_page", "__copy_page_start"]);
 const MIPS_CLEAR_PAGE: Side = Function(&["clear_page", "__clear_page_start"]);
 const ARM_COPY_IN: Side = Function(&["arm_copy_from_user"]);
+const ARM_COPY_OUT: Side = Function(&["arm_copy_to_user"]);
+const ARM926_CLEAR_PAGE: Side = Function(&["v4wb_clear_user_highpage"]);
 /// Several names of one address.
 const ARM_MEMCPY: Side = Function(&["memcpy", "__memcpy", "mmiocpy"]);
 /// Who calls the cases without an operating system (`guests/bare/cases.h`).
@@ -120,6 +124,7 @@ const fn linux(name: &'static str, guest: Guest, programs: &'static str, expect:
         Guest::Mips => "p5600",
         Guest::Arm => "arm1176-qemu",
         Guest::Sh4 => "sh7785",
+        Guest::Arm926 => "arm926",
     };
     Run {
         name,
@@ -127,6 +132,7 @@ const fn linux(name: &'static str, guest: Guest, programs: &'static str, expect:
         dcache,
         icache: None,
         cpu_caches: None,
+        behaviour: &[],
         mute: &[],
         expect,
         callers: &[],
@@ -141,6 +147,10 @@ const fn arm(name: &'static str, programs: &'static str, expect: Expect) -> Run 
     linux(name, Guest::Arm, programs, expect)
 }
 
+const fn arm926(name: &'static str, programs: &'static str, expect: Expect) -> Run {
+    linux(name, Guest::Arm926, programs, expect)
+}
+
 const fn sh4(name: &'static str, programs: &'static str, expect: Expect) -> Run {
     linux(name, Guest::Sh4, programs, expect)
 }
@@ -153,10 +163,16 @@ const fn muted(name: &'static str, mute: &'static [&'static str], expect: Expect
 /// A run whose fetches are judged.
 const fn fetching(run: Run) -> Run {
     let icache = match run.load {
+        Load::Linux { guest: Guest::Arm926, .. } => "arm926",
         Load::Linux { guest: Guest::Arm, .. } | Load::Bare(Bare::Armv5 | Bare::Armv6) => "64K,4,32",
         _ => "32K,4,32",
     };
     Run { icache: Some(icache), ..run }
+}
+
+/// A run on a core that fills lines on its own.
+const fn speculating(run: Run) -> Run {
+    Run { dcache: "16K,4,32", behaviour: &["--speculative"], ..run }
 }
 
 /// A run with a disk, past the page cache and through it.
@@ -176,11 +192,17 @@ const fn bare(name: &'static str, bare: Bare, dcache: &'static str) -> Run {
         dcache,
         icache: None,
         cpu_caches: None,
+        behaviour: &[],
         mute: &[],
         expect: Expect::AsNamed,
         callers: &[RUNS_CASES],
     };
     fetching(run)
+}
+
+/// The cases of one behaviour: of data alone.
+const fn behaving(name: &'static str, guest: Bare, dcache: &'static str, behaviour: &'static [&'static str]) -> Run {
+    Run { behaviour, icache: None, ..bare(name, guest, dcache) }
 }
 
 /// What an ordinary system does: many processes, pipes and files, threads that fork, long argument lists, moved mappings.
@@ -199,6 +221,10 @@ pub const RUNS: &[Run] = &[
     bare("bare-mips", Bare::Mips, "p5600"),
     bare("bare-armv6", Bare::Armv6, "arm1176-qemu"),
     bare("bare-armv5", Bare::Armv5, "64K,4,32"),
+    behaving("bare-virtual-tags", Bare::Armv5VirtualTags, "arm926", &[]),
+    behaving("bare-write-through", Bare::Armv5WriteThrough, "64K,4,32", &["--write-through"]),
+    behaving("bare-no-write-allocate", Bare::Armv5NoWriteAllocate, "64K,4,32", &["--no-write-allocate"]),
+    behaving("bare-speculative", Bare::Armv5Speculative, "16K,4,32", &["--speculative"]),
     mips("mips-ordinary", ORDINARY, Expect::Clean),
     // A 24Kf says of itself that its cache has no aliases, and so the kernel does nothing about them.
     Run {
@@ -207,6 +233,7 @@ pub const RUNS: &[Run] = &[
         dcache: "32K,4,32",
         icache: None,
         cpu_caches: None,
+        behaviour: &[],
         mute: &[],
         expect: Expect::AtLeast(&[pair(User, MIPS_COPY_PAGE), pair(User, Kernel), pair(Kernel, User)]),
         callers: &[],
@@ -218,6 +245,7 @@ pub const RUNS: &[Run] = &[
         dcache: "p5600",
         icache: None,
         cpu_caches: None,
+        behaviour: &[],
         mute: &[],
         expect: Expect::Incomplete("cca=3"),
         callers: &[],
@@ -283,6 +311,46 @@ pub const RUNS: &[Run] = &[
         Expect::Exactly(&[ARM_SELF_PATCHED, pair(Function(&["child_runs_here"]), ARM_MEMCPY)]),
     )),
     fetching(arm("arm-breakpoint-twin", "breakpoint:congruent", Expect::Exactly(&[ARM_SELF_PATCHED]))),
+    // A core that fills lines on its own, with ways no larger than a page. These kernels invalidate after the transfer as well: the one
+    // for ARMv6 on every core, the one for MIPS because a P5600 says that it speculates (it has MAARs).
+    speculating(disk(mips("mips-disk-speculative", DISK, Expect::Clean))),
+    speculating(disk(arm("arm-disk-speculative", DISK, Expect::Clean))),
+    Run {
+        mute: &["v6_dma_unmap_area"],
+        ..speculating(disk(arm(
+            "arm-disk-speculative-mute",
+            DISK,
+            Expect::Exactly(&[pair(DISK_READS, Device), pair(ARM_COPY_OUT, Device)]),
+        )))
+    },
+    // Without speculation the invalidation before the transfer is enough.
+    Run { mute: &["v6_dma_unmap_area"], dcache: "16K,4,32", ..disk(arm("arm-disk-mute-unmap", DISK, Expect::Clean)) },
+    // Virtual tags: Linux empties the cache at each switch between address spaces, and keeps what one space maps twice uncached.
+    arm926("arm926-ordinary", ORDINARY_WITHOUT_SHELL, Expect::Clean),
+    arm926(
+        "arm926-programs",
+        "shared_pread,pwrite_mapped,vm_writev,ptrace_pokedata,ptrace_peekdata,write_then_map",
+        Expect::Clean,
+    ),
+    fetching(arm926("arm926-code", "everyday,jit,breakpoint", Expect::Clean)),
+    fetching(arm926("arm926-code-forgotten", "jit:forgets", Expect::Exactly(&[pair(User, PROGRAM_WRITES_CODE)]))),
+    // What one space left is hit in the next.
+    Run {
+        mute: &["cpu_arm926_switch_mm"],
+        ..fetching(arm926("arm926-mute-switch", "everyday", Expect::AtLeast(&[pair(User, ARM926_CLEAR_PAGE), pair(User, User)])))
+    },
+    // A page that is unmapped leaves its lines to the next one at its address.
+    Run {
+        mute: &["arm926_flush_user_cache_range"],
+        ..arm926("arm926-mute-unmap", "everyday", Expect::AtLeast(&[pair(Function(&["compare"]), ARM_COPY_IN)]))
+    },
+    // The kernel's own mapping of a page that a program has mapped.
+    Run {
+        mute: &["arm926_flush_kern_dcache_area"],
+        ..arm926("arm926-mute-alias", "shared_pread", Expect::Exactly(&[pair(ARM_COPY_OUT, Function(&["program_stores_page"]))]))
+    },
+    // What fork and exit flush is flushed once more by the next switch.
+    Run { mute: &["arm926_flush_user_cache_all"], ..arm926("arm926-mute-fork", "everyday", Expect::Clean) },
     sh4("sh4-ordinary", ORDINARY_WITHOUT_SHELL, Expect::Clean),
     // QEMU's SH7751R says that its cache has 4 KiB, and so the kernel does nothing about the colours that a real one has.
     Run {

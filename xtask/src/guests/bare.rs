@@ -23,11 +23,29 @@ pub enum Bare {
     Armv6,
     /// ARM926. Its cache is virtually tagged; here only its instructions matter.
     Armv5,
+    /// The same, with its tags.
+    Armv5VirtualTags,
+    /// The same, with a cache that writes through.
+    Armv5WriteThrough,
+    /// The same, with a cache that only loads fill.
+    Armv5NoWriteAllocate,
+    /// The same, with a cache that is filled at any moment.
+    Armv5Speculative,
 }
 
 impl Bare {
     /// Every one.
-    pub const ALL: [Self; 5] = [Self::Mipsel, Self::MipselSmp, Self::Mips, Self::Armv6, Self::Armv5];
+    pub const ALL: [Self; 9] = [
+        Self::Mipsel,
+        Self::MipselSmp,
+        Self::Mips,
+        Self::Armv6,
+        Self::Armv5,
+        Self::Armv5VirtualTags,
+        Self::Armv5WriteThrough,
+        Self::Armv5NoWriteAllocate,
+        Self::Armv5Speculative,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -36,6 +54,10 @@ impl Bare {
             Self::Mips => "mips",
             Self::Armv6 => "armv6",
             Self::Armv5 => "armv5",
+            Self::Armv5VirtualTags => "armv5-virtual-tags",
+            Self::Armv5WriteThrough => "armv5-write-through",
+            Self::Armv5NoWriteAllocate => "armv5-no-write-allocate",
+            Self::Armv5Speculative => "armv5-speculative",
         }
     }
 
@@ -44,7 +66,7 @@ impl Bare {
         match self {
             Self::Mipsel | Self::Mips => (Guest::Mips, &["malta.c", "malta.h", "cases.h"], "malta.ld"),
             Self::MipselSmp => (Guest::Mips, &["malta_smp.c", "malta.h", "cases.h"], "malta.ld"),
-            Self::Armv6 | Self::Armv5 => (Guest::Arm, &["arm.c", "cases.h"], "arm.ld"),
+            _ => (Guest::Arm, &["arm.c", "cases.h", "behaviour.h"], "arm.ld"),
         }
     }
 
@@ -54,6 +76,10 @@ impl Bare {
             Self::Mips => &["-EB", "-march=mips32r2", "-mabi=32", "-mno-abicalls", "-G0"],
             Self::Armv6 => &["-march=armv6k", "-marm", "-Wa,-mno-warn-deprecated"],
             Self::Armv5 => &["-march=armv5te", "-marm"],
+            Self::Armv5VirtualTags => &["-march=armv5te", "-marm", "-DBEHAVIOUR", "-DVIRTUAL_TAGS"],
+            Self::Armv5WriteThrough => &["-march=armv5te", "-marm", "-DBEHAVIOUR", "-DWRITE_THROUGH"],
+            Self::Armv5NoWriteAllocate => &["-march=armv5te", "-marm", "-DBEHAVIOUR", "-DNO_WRITE_ALLOCATE"],
+            Self::Armv5Speculative => &["-march=armv5te", "-marm", "-DBEHAVIOUR", "-DSPECULATIVE"],
         }
     }
 
@@ -101,7 +127,7 @@ impl Bare {
             }
             Self::Mips => ("qemu-system-mips", &["-M", "malta", "-cpu", "P5600", "-nic", "none", "-vga", "none"]),
             Self::Armv6 => ("qemu-system-arm", &["-M", "raspi1ap"]),
-            Self::Armv5 => ("qemu-system-arm", &["-M", "versatilepb", "-nic", "none"]),
+            _ => ("qemu-system-arm", &["-M", "versatilepb", "-nic", "none"]),
         };
         let (emulator, elf) = (qemu.program(system)?, self.elf());
         ensure!(elf.exists(), "{} is missing: run `cargo xtask guests`", elf.display());

@@ -19,7 +19,7 @@ use super::recipe::Recipe;
 use crate::apt::tree::Tree;
 use crate::{place, run};
 
-/// The kernel of a guest: `vmlinuz`, `System.map`, and `PACKAGES`, which says from which source.
+/// The kernel of a guest: `vmlinuz`, `System.map`, `board.dtb` if it needs one, and `PACKAGES`, which says from which source.
 ///
 /// # Errors
 /// If the source cannot be fetched, or does not build.
@@ -42,9 +42,14 @@ pub fn kernel(guest: Guest, built: Built, compilers: &Path) -> Result<PathBuf> {
         let make = |words: &[&str]| make(guest, built, compilers, &work, &wanted, words);
         make(&["allnoconfig"])?;
         check(&wanted, &work.join("build/.config"))?;
-        make(&[built.image])?;
+        let targets: Vec<&str> = [built.image].into_iter().chain(built.device_tree).collect();
+        make(&targets)?;
         let out = work.join("build");
-        fs::rename(out.join("arch").join(built.architecture).join("boot").join(built.image), dir.join("vmlinuz"))?;
+        let boot = out.join("arch").join(built.architecture).join("boot");
+        fs::rename(boot.join(built.image), dir.join("vmlinuz"))?;
+        if let Some(tree) = built.device_tree {
+            fs::rename(boot.join("dts").join(tree), dir.join("board.dtb"))?;
+        }
         fs::rename(out.join("System.map"), dir.join("System.map"))?;
         fs::rename(work.join("PACKAGES"), dir.join("PACKAGES"))?;
         Ok(fs::remove_dir_all(&work)?)

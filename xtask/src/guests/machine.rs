@@ -66,6 +66,8 @@ pub enum Guest {
     Arm,
     /// Linux 6.12 for SH-4 on `r2d`, built from Debian's source.
     Sh4,
+    /// Linux 6.12 for ARM926 on `versatilepb`, built from Debian's source: Debian's own kernels need an ARMv6.
+    Arm926,
 }
 
 /// Where the kernel of a [`Guest`] comes from.
@@ -84,11 +86,13 @@ pub struct Built {
     pub architecture: &'static str,
     /// The target of its make, and the file in its `boot` directory.
     pub image: &'static str,
+    /// The target of its make, and the file in the `dts` directory there, of the board's device tree if it needs one.
+    pub device_tree: Option<&'static str>,
 }
 
 impl Guest {
     /// Every guest.
-    pub const ALL: [Self; 3] = [Self::Mips, Self::Arm, Self::Sh4];
+    pub const ALL: [Self; 4] = [Self::Mips, Self::Arm, Self::Sh4, Self::Arm926];
 
     /// Its directory under `target/guests`.
     pub const fn directory(self) -> &'static str {
@@ -96,6 +100,7 @@ impl Guest {
             Self::Mips => "mips",
             Self::Arm => "arm",
             Self::Sh4 => "sh4",
+            Self::Arm926 => "arm926",
         }
     }
 
@@ -103,7 +108,7 @@ impl Guest {
     pub const fn suite(self) -> &'static str {
         match self {
             Self::Mips => "bookworm",
-            Self::Arm | Self::Sh4 => "trixie",
+            Self::Arm | Self::Sh4 | Self::Arm926 => "trixie",
         }
     }
 
@@ -111,7 +116,7 @@ impl Guest {
     pub const fn debian_arch(self) -> &'static str {
         match self {
             Self::Mips => "mipsel",
-            Self::Arm => "armel",
+            Self::Arm | Self::Arm926 => "armel",
             Self::Sh4 => "sh4",
         }
     }
@@ -121,7 +126,10 @@ impl Guest {
         match self {
             Self::Mips => KernelFrom::Package("linux-image-4kc-malta"),
             Self::Arm => KernelFrom::Package("linux-image-rpi"),
-            Self::Sh4 => KernelFrom::Source(Built { architecture: "sh", image: "zImage" }),
+            Self::Sh4 => KernelFrom::Source(Built { architecture: "sh", image: "zImage", device_tree: None }),
+            Self::Arm926 => {
+                KernelFrom::Source(Built { architecture: "arm", image: "zImage", device_tree: Some("arm/versatile-pb.dtb") })
+            }
         }
     }
 
@@ -135,11 +143,12 @@ impl Guest {
         if self.is_stock() { "kallsyms" } else { "kernel/System.map" }
     }
 
-    /// The device tree of its board, which the kernel's package carries; `None` where the board needs none.
+    /// The device tree of its board, which comes with the kernel; `None` where the board needs none.
     pub const fn device_tree(self) -> Option<&'static str> {
-        match self {
-            Self::Mips | Self::Sh4 => None,
-            Self::Arm => Some("bcm2835-rpi-a-plus.dtb"),
+        match (self, self.kernel()) {
+            (Self::Arm, _) => Some("bcm2835-rpi-a-plus.dtb"),
+            (_, KernelFrom::Source(built)) => built.device_tree,
+            _ => None,
         }
     }
 
@@ -147,7 +156,7 @@ impl Guest {
     pub const fn modules(self) -> &'static [&'static str] {
         match self {
             Self::Mips => &["ata_piix"],
-            Self::Arm | Self::Sh4 => &[],
+            Self::Arm | Self::Sh4 | Self::Arm926 => &[],
         }
     }
 
@@ -155,7 +164,7 @@ impl Guest {
     pub const fn target(self) -> &'static str {
         match self {
             Self::Mips => "mipsel-linux-gnu",
-            Self::Arm => "arm-linux-gnueabi",
+            Self::Arm | Self::Arm926 => "arm-linux-gnueabi",
             Self::Sh4 => "sh4-linux-gnu",
         }
     }
@@ -167,13 +176,14 @@ impl Guest {
             Self::Mips => "P5600",
             Self::Arm => "arm1176",
             Self::Sh4 => "sh7785",
+            Self::Arm926 => "arm926",
         }
     }
 
     pub const fn system(self) -> &'static str {
         match self {
             Self::Mips => "qemu-system-mipsel",
-            Self::Arm => "qemu-system-arm",
+            Self::Arm | Self::Arm926 => "qemu-system-arm",
             Self::Sh4 => "qemu-system-sh4",
         }
     }
@@ -234,6 +244,7 @@ impl Boot {
                 "none",
             ]),
             Guest::Arm => add(&["-M", "raspi1ap"]),
+            Guest::Arm926 => add(&["-M", "versatilepb", "-nic", "none"]),
             Guest::Sh4 => add(&[
                 "-M",
                 "r2d",
@@ -266,7 +277,7 @@ impl Boot {
             let interface = match self.guest {
                 Guest::Mips => "ide",
                 Guest::Arm => "sd",
-                Guest::Sh4 => bail!("the kernel of {} has no disk", self.guest.directory()),
+                Guest::Sh4 | Guest::Arm926 => bail!("the kernel of {} has no disk", self.guest.directory()),
             };
             let mut drive = OsString::from(format!("if={interface},format=raw,snapshot=on,file="));
             drive.push(image);
@@ -288,6 +299,7 @@ impl Boot {
             Guest::Mips => "console=ttyS0 ieee754=relaxed nokaslr cca=3",
             Guest::Arm => "console=ttyAMA0,115200 earlycon=pl011,0x20201000 initcall_blacklist=bcm2835_power_driver_init",
             Guest::Sh4 => "console=ttySC1 noiotrap",
+            Guest::Arm926 => "console=ttyAMA0",
         };
         let space = if self.words.is_empty() { "" } else { " " };
         format!("{board} rdinit=/init panic=1{space}{} congruent.run={}", self.words, self.run)

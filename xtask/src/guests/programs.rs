@@ -28,12 +28,12 @@ pub const PROGRAMS: [&str; 13] = [
     "everyday",
 ];
 
-/// The programs that write code of the processors they know: mips and arm.
+/// The programs that write code of the processors they know: not sh4.
 const WRITERS_OF_CODE: [&str; 2] = ["jit", "breakpoint"];
 
 /// The programs in C that a guest has, each with its place in [`PROGRAMS`].
 pub fn of(guest: Guest) -> impl Iterator<Item = (usize, &'static str)> {
-    PROGRAMS.into_iter().enumerate().filter(move |(_, name)| guest.is_stock() || !WRITERS_OF_CODE.contains(name))
+    PROGRAMS.into_iter().enumerate().filter(move |(_, name)| guest != Guest::Sh4 || !WRITERS_OF_CODE.contains(name))
 }
 
 /// The programs that are shell scripts.

@@ -1,8 +1,8 @@
 //! Two frames that take turns at the virtual pages of a cache with virtual tags: every schedule of one line of each at once.
 //!
 //! Guarantees: as for [`Schedules`](super::Schedules), with which it shares what one line does on its own. Added is only that a
-//! virtual page holds one frame's copy at a time, and that an access through it hits whichever that is. Each virtual page
-//! selects a set of its own.
+//! virtual page holds one frame's copy at a time in each cache, and that an access or a fetch through it hits whichever that is. Each
+//! virtual page selects a set of its own.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -30,12 +30,20 @@ pub enum RemapStep {
     Index(Maintenance, u8, u8),
     /// Maintenance of the whole cache.
     Whole(Maintenance),
+    /// A fetch through a page, which is mapped to this frame now.
+    Fetch(u8, u8, Groups),
+    /// The instruction cache drops what a page holds, by address.
+    DropCode(u8),
+    /// The instruction cache drops what is in one way of the set that a page selects.
+    DropCodeIndex(u8, u8),
+    /// The instruction cache is emptied.
+    DropCodeWhole,
 }
 
 /// What a step may see or threaten.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct RemapVerdict {
-    /// Bytes of an access that may hit the other frame's copy.
+    /// Bytes of an access or a fetch that may hit the other frame's copy.
     pub homonym: Groups,
     /// What the access finds of its own frame.
     pub own: Verdict,
@@ -58,13 +66,12 @@ impl RemappedSchedules {
     /// The schedules of lines of this shape, whose colours are virtual pages, under these steps.
     ///
     /// # Panics
-    /// If the shape is speculative, has an instruction cache or several CPUs.
+    /// If the shape is speculative, has several CPUs, or an instruction cache that is filled from the data cache or has other virtual
+    /// pages.
     #[must_use]
     pub fn new(shape: Shape, steps: Vec<RemapStep>) -> Self {
-        assert!(
-            !shape.speculative && shape.code.is_none() && shape.cpus == 1,
-            "{shape:?}: virtual tags are modelled without these"
-        );
+        let code_fits = shape.code.is_none_or(|code| code.colours == shape.colours && !code.fills_from_data);
+        assert!(!shape.speculative && code_fits && shape.cpus == 1, "{shape:?}: virtual tags are modelled without these");
         let mut schedules = Self { shape, steps, sets: Vec::new(), numbers: BTreeMap::new(), known: Vec::new() };
         schedules.number([[State::start(shape); 2]].into());
         schedules
@@ -107,6 +114,12 @@ impl RemappedSchedules {
                 RemapStep::Access(op, page, frame, groups) => {
                     verdict.own = join(verdict.own, sees(shape, pair[own(frame)], Step::Access(op, page, groups)));
                 }
+                RemapStep::Fetch(page, frame, groups) if pair[other(frame)].held(shape.code_place(page)).is_some() => {
+                    verdict.homonym |= groups;
+                }
+                RemapStep::Fetch(page, frame, groups) => {
+                    verdict.own = join(verdict.own, sees(shape, pair[own(frame)], Step::Fetch(page, groups)));
+                }
                 RemapStep::Past(by, op, frame, groups) => {
                     verdict.own = join(verdict.own, sees(shape, pair[own(frame)], Step::Past(by, op, groups)));
                 }
@@ -144,9 +157,15 @@ const fn other(frame: u8) -> usize {
 }
 
 fn heal(shape: Shape, mut pair: Pair, step: RemapStep, verdict: RemapVerdict) -> Pair {
-    let (RemapStep::Access(_, _, frame, _) | RemapStep::Past(_, _, frame, _)) = step else { return pair };
-    if let RemapStep::Access(_, page, ..) = step {
-        pair[other(frame)] = pair[other(frame)].maintain(shape, Maintenance::WriteBackInvalidate, page);
+    let (RemapStep::Access(_, _, frame, _) | RemapStep::Past(_, _, frame, _) | RemapStep::Fetch(_, frame, _)) = step else {
+        return pair;
+    };
+    match step {
+        RemapStep::Access(_, page, ..) => {
+            pair[other(frame)] = pair[other(frame)].maintain(shape, Maintenance::WriteBackInvalidate, page);
+        }
+        RemapStep::Fetch(page, ..) => pair[other(frame)] = pair[other(frame)].with(shape.code_place(page), None),
+        _ => {}
     }
     pair[own(frame)] = pair[own(frame)].heal(shape, verdict.own.groups());
     pair
@@ -167,6 +186,10 @@ fn carried_out(shape: Shape, pair: Pair, step: RemapStep) -> Vec<Pair> {
         RemapStep::Maintain(op, page) => of_both(Step::Maintain(op, page)),
         RemapStep::Index(op, page, way) => of_both(Step::Index(op, page, way)),
         RemapStep::Whole(op) => of_both(Step::Whole(op, 0)),
+        RemapStep::Fetch(page, frame, groups) => of_frame(frame, Step::Fetch(page, groups)),
+        RemapStep::DropCode(page) => of_both(Step::DropCode(page)),
+        RemapStep::DropCodeIndex(page, way) => of_both(Step::DropCodeIndex(page, way)),
+        RemapStep::DropCodeWhole => of_both(Step::DropCodeWhole(0)),
     }
 }
 

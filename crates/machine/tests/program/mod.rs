@@ -291,8 +291,8 @@ impl Style {
         let (geometry, cpus) = (&config.data.geometry, config.cpus);
         Self {
             cpus,
-            // Each CPU has an instruction cache of its own, which the judge takes for one; beside virtual tags it judges none.
-            code: if cpus == 1 && !config.data.indexing.has_virtual_tags() { random.below(5) } else { 0 },
+            // Each CPU has an instruction cache of its own, which the judge takes for one.
+            code: if cpus == 1 { random.below(5) } else { 0 },
             code_geometry: config.code.geometry,
             frames: 1 + random.below(4),
             lines: 1 + random.below(3) as u32,

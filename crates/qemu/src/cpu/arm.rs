@@ -166,6 +166,8 @@ impl Cpu for Arm {
     fn limits(&self) -> Vec<String> {
         vec![
             "write-through memory is judged as if it were write-back".into(),
+            "lines that are locked into the cache are judged as if they could be evicted, and walks of the translation tables not at all"
+                .into(),
             "translation is followed from the CPU's reset: guests that start from a snapshot, or switch between the secure and \
              the normal world, are not judged rightly"
                 .into(),

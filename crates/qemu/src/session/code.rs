@@ -45,8 +45,8 @@ impl Session {
         let (Some(target), Some(code)) = (self.translations.find(pc), self.code) else {
             return self.translations.is_harmless(pc) && pc % GRANULE + len <= GRANULE;
         };
-        let colour = code.colour(VirtAddr(pc.into()));
-        pc % GRANULE + len <= GRANULE && self.judge.quiet_fetch(target.page, colour, target.offset | (pc % GRANULE), len)
+        let alias = if self.virtual_tags { target.alias } else { code.colour(VirtAddr(pc.into())).into() };
+        pc % GRANULE + len <= GRANULE && self.judge.quiet_fetch(target.page, alias, target.offset | (pc % GRANULE), len)
     }
 
     /// Any fetch, page by page.

@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 use std::println;
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_machine::{Bypass, Groups, Op, Random, RemapStep, RemapVerdict, RemappedSchedules, Shape, StateSet};
+use congruent_machine::{Bypass, CodeShape, Groups, Op, Random, RemapStep, RemapVerdict, RemappedSchedules, Shape, StateSet};
 use congruent_trace::{AccessKind, DmaDirection, Event, Scope, Site};
 
 use super::{MAINTENANCE, found_by, is_write, kind};
 use crate::finding::{Example, HazardClass};
 use crate::heads::LAST_EPOCH;
-use crate::{Config, Shadow, VirtualTags};
+use crate::{CodeCache, Config, Shadow, VirtualTags};
 
 /// What there is to do with this many virtual pages and two frames.
 fn every_step(shape: Shape) -> Vec<RemapStep> {
@@ -25,6 +25,17 @@ fn every_step(shape: Shape) -> Vec<RemapStep> {
             }
         }
         steps.extend((0..shape.colours).map(|page| RemapStep::Prefetch(page, frame)));
+        if shape.code.is_some() {
+            let groups = (1..1u8 << shape.groups).filter(|groups| groups.is_power_of_two());
+            steps.extend(groups.flat_map(|groups| (0..shape.colours).map(move |page| RemapStep::Fetch(page, frame, groups))));
+        }
+    }
+    if let Some(code) = shape.code {
+        steps.push(RemapStep::DropCodeWhole);
+        for page in 0..shape.colours {
+            steps.push(RemapStep::DropCode(page));
+            steps.extend((0..code.ways).map(|way| RemapStep::DropCodeIndex(page, way)));
+        }
     }
     for op in MAINTENANCE {
         steps.push(RemapStep::Whole(op));
@@ -56,7 +67,15 @@ impl Stage {
         let mut config = Config::new(self.geometry);
         config.write_allocate = self.shape.write_allocate;
         config.writes_through = self.shape.writes_through;
+        if let Some(code) = self.code() {
+            config = config.with_code(CodeCache::new(code)).unwrap();
+        }
         Shadow::with_last_epoch(config.with_virtual_tags(VirtualTags::Untagged).unwrap(), last_epoch)
+    }
+
+    fn code(&self) -> Option<CacheGeometry> {
+        let way = 1024 * u32::from(self.shape.colours);
+        self.shape.code.map(|code| CacheGeometry::with_page(way * u32::from(code.ways), code.ways.into(), 64, 1024).unwrap())
     }
 
     fn bytes(&self, groups: Groups) -> (u64, u32) {
@@ -95,6 +114,20 @@ impl Stage {
                 Event::Maintain { op, scope, site }
             }
             RemapStep::Whole(op) => Event::Maintain { op, scope: Scope::Whole, site },
+            RemapStep::Fetch(page, frame, groups) => {
+                let (start, size) = self.bytes(groups);
+                let (vaddr, paddr) = (self.vaddr(page).add(start), self.paddr(frame).add(start));
+                Event::Fetch { vaddr, paddr, size, site }
+            }
+            RemapStep::DropCode(page) => {
+                let scope = Scope::Line { vaddr: self.vaddr(page), paddr: PhysAddr(64 * 1024 + 64) };
+                Event::MaintainCode { scope, site }
+            }
+            RemapStep::DropCodeIndex(page, way) => {
+                let scope = Scope::Index { set: self.code().unwrap().set(self.vaddr(page)), way: way.into() };
+                Event::MaintainCode { scope, site }
+            }
+            RemapStep::DropCodeWhole => Event::MaintainCode { scope: Scope::Whole, site },
         }
     }
 
@@ -102,7 +135,8 @@ impl Stage {
     fn named(&self, step: RemapStep, found: &[(HazardClass, Example)]) -> [Groups; 3] {
         let mut named = [0; 3];
         for (class, example) in found {
-            let (RemapStep::Access(_, _, frame, _) | RemapStep::Past(_, _, frame, _)) = step else {
+            let (RemapStep::Access(_, _, frame, _) | RemapStep::Past(_, _, frame, _) | RemapStep::Fetch(_, frame, _)) = step
+            else {
                 panic!("{step:?} is nothing to report: {found:?}");
             };
             let group = self.geometry.line() / u32::from(self.shape.groups);
@@ -134,8 +168,9 @@ fn extend(
     for number in 0..model.steps().len() {
         let step = model.steps()[number];
         // The first event is one of frame 0 and page 0, as sequences that differ in their names are alike.
-        let other = !matches!(step, RemapStep::Access(_, 0, 0, _) | RemapStep::Prefetch(0, 0));
-        if so_far.is_empty() && other || left == 1 && !matches!(step, RemapStep::Access(..) | RemapStep::Past(..)) {
+        let first = matches!(step, RemapStep::Access(_, 0, 0, _) | RemapStep::Prefetch(0, 0) | RemapStep::Fetch(0, 0, _));
+        let last = matches!(step, RemapStep::Access(..) | RemapStep::Past(..) | RemapStep::Fetch(..));
+        if so_far.is_empty() && !first || left == 1 && !last {
             continue;
         }
         let mut judge = judge.clone();
@@ -187,6 +222,26 @@ fn six_events_over_two_frames_that_share_one_virtual_page() {
     enumerate(shape, steps.collect(), 6);
 }
 
+/// An instruction cache of as many virtual pages as the data cache.
+fn with_code(shape: Shape, ways: u8) -> Shape {
+    shape.with_code(CodeShape { colours: shape.colours, ways, fills_from_data: false })
+}
+
+#[test]
+fn four_events_with_fetches_over_two_frames_and_two_virtual_pages() {
+    let shape = with_code(Shape::new(2, 1, 1), 1);
+    enumerate(shape, every_step(shape), 4);
+}
+
+#[test]
+fn five_events_with_fetches_over_two_frames_that_share_one_virtual_page() {
+    for ways in [1, 2] {
+        let shape = with_code(Shape::new(1, 1, 1), ways);
+        let steps = every_step(shape).into_iter().filter(|step| !matches!(step, RemapStep::Index(..)));
+        enumerate(shape, steps.collect(), 5);
+    }
+}
+
 #[test]
 fn long_runs_over_two_frames_and_two_virtual_pages() {
     for (number, shape) in [
@@ -196,6 +251,10 @@ fn long_runs_over_two_frames_and_two_virtual_pages() {
         Shape { groups_per_unit: 1, write_allocate: false, ..Shape::new(1, 2, 2) },
         Shape { write_allocate: false, ..Shape::new(2, 1, 1) },
         Shape { writes_through: true, ..Shape::new(2, 1, 2) },
+        with_code(Shape::new(1, 1, 1), 2),
+        with_code(Shape::new(2, 1, 1), 1),
+        with_code(Shape { write_allocate: false, ..Shape::new(1, 2, 2) }, 1),
+        with_code(Shape { writes_through: true, ..Shape::new(1, 2, 1) }, 1),
     ]
     .into_iter()
     .enumerate()
