@@ -44,7 +44,11 @@ fn check() -> Result<()> {
     Ok(())
 }
 
-fn replay() -> Result<()> {
+/// Replays recordings of runs that were checked elsewhere.
+///
+/// # Errors
+/// If something cannot be built or a verdict is something else than it should be.
+pub fn replay() -> Result<()> {
     let words = ["build", "--release", "--package", "congruent-cli"];
     run::visibly(Command::new("cargo").args(words).current_dir(place::root()))?;
     let acts: [(&str, &[&str], i32, &str); 3] = [

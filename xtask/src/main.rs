@@ -181,6 +181,8 @@ fn end_to_end(qemu: Qemu, only: &str) -> Result<()> {
     eprintln!("symbols in the kernels' memory");
     kallsyms::perform()?;
     e2e::build()?;
+    eprintln!("the demo where there are no guests");
+    demo::replay()?;
     eprintln!("guests under the judge");
     e2e::perform(qemu, only)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::caches::CacheOptions;
+use crate::caches::{CacheOptions, OtherCaches};
 use crate::reporting::ReportOptions;
 use crate::simulate::SimulateOptions;
 
@@ -77,9 +77,8 @@ pub(crate) struct ReplayOptions {
     /// The recording
     #[arg(value_name = "RECORDING")]
     pub(crate) recording: PathBuf,
-    /// Another level-1 data cache than that of the recorded check: SIZE,WAYS,LINE such as 32K,4,32, or a preset's name
-    #[arg(long, value_name = "GEOMETRY")]
-    pub(crate) dcache: Option<String>,
+    #[command(flatten)]
+    pub(crate) caches: OtherCaches,
     #[command(flatten)]
     pub(crate) reports: ReportOptions,
     /// Treat cache maintenance issued from this function, or while it was calling, 0xADDRESS or 0xSTART-0xEND as if it did
@@ -89,6 +88,9 @@ pub(crate) struct ReplayOptions {
     /// Mute nothing, whatever was muted when the recording was made
     #[arg(long, conflicts_with = "mute")]
     pub(crate) no_mute: bool,
+    /// Name no callers in findings
+    #[arg(long)]
+    pub(crate) no_backtraces: bool,
     /// Use a damaged recording up to the damage; the run is incomplete then
     #[arg(long)]
     pub(crate) up_to_damage: bool,
@@ -104,16 +106,15 @@ pub(crate) struct NecessityOptions {
     /// The recording
     #[arg(value_name = "RECORDING")]
     pub(crate) recording: PathBuf,
-    /// Another level-1 data cache than that of the recorded check: SIZE,WAYS,LINE such as 32K,4,32, or a preset's name
-    #[arg(long, value_name = "GEOMETRY")]
-    pub(crate) dcache: Option<String>,
+    #[command(flatten)]
+    pub(crate) caches: OtherCaches,
     /// Name code after this vmlinux or program (ELF), System.map or kallsyms text; repeatable, the first that knows an address wins
     #[arg(long, value_name = "FILE")]
     pub(crate) symbols: Vec<PathBuf>,
     /// Try only this function; repeatable
     #[arg(long, value_name = "FUNCTION")]
     pub(crate) only: Vec<String>,
-    /// How many callers of the code that issued an operation are tried as well, up to 16
+    /// How many callers of the code that issued an operation are tried as well
     #[arg(long, value_name = "COUNT", default_value_t = 3)]
     pub(crate) callers: usize,
 }

@@ -81,6 +81,46 @@ impl CacheOptions {
     }
 }
 
+/// The caches of `replay` and `necessity`, as they were given: in place of those of the recorded check.
+#[derive(clap::Args)]
+pub(crate) struct OtherCaches {
+    /// Another level-1 data cache than that of the recorded check: SIZE,WAYS,LINE such as 32K,4,32, or a preset's name, which also
+    /// stands for how that core's cache behaves
+    #[arg(long, value_name = "GEOMETRY")]
+    pub(crate) dcache: Option<String>,
+    /// Another level-1 instruction cache: SIZE,WAYS,LINE. For recordings that were made with --icache
+    #[arg(long, value_name = "GEOMETRY")]
+    pub(crate) icache: Option<String>,
+    /// Do not judge the instruction side, though the recorded check did
+    #[arg(long, conflicts_with = "icache")]
+    pub(crate) no_icache: bool,
+    #[command(flatten)]
+    pub(crate) behaviour: BehaviourOptions,
+}
+
+impl OtherCaches {
+    /// What the judge is to assume, where the recorded check assumed that.
+    ///
+    /// # Errors
+    /// One line that says what cannot be.
+    pub(crate) fn config(&self, recorded: Config) -> anyhow::Result<Config> {
+        let (geometry, behaviour) = match &self.dcache {
+            Some(text) => data(Some(text)).map(|data| (data.geometry, data.behaviour))?,
+            None => (recorded.geometry, recorded.behaviour()),
+        };
+        let config = Config::new(geometry).behaving(self.behaviour.over(behaviour)).map_err(|error| anyhow!("{error}"))?;
+        let (code, hint) = match &self.icache {
+            Some(text) => {
+                let code: CacheGeometry = text.parse().map_err(|error| anyhow!("--icache {text}: {error}"))?;
+                (Some(CodeCache::new(code)), "")
+            }
+            None => (recorded.code.filter(|_| !self.no_icache), "; give an --icache that goes with it, or --no-icache"),
+        };
+        let Some(code) = code else { return Ok(config) };
+        config.with_code(code).map_err(|error| anyhow!("--icache: {error}{hint}"))
+    }
+}
+
 impl BehaviourOptions {
     /// With what was asked for beside what the preset says.
     pub(crate) fn over(self, known: Behaviour) -> Behaviour {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
 use congruent_report::{Booked, Outcome, Report, Run, Symbols};
-use congruent_trace::file::{Layout, RunEnd, append_end, pack};
+use congruent_trace::file::{Layout, RunEnd, Validity, append_end, pack};
 use congruent_wire::{MuteRange, Record};
 use regex::bytes::RegexBuilder;
 
@@ -15,6 +15,7 @@ use crate::ending::Judged;
 use crate::guest_symbols;
 use crate::ledger::operation_costs;
 use crate::plugin;
+use crate::recording;
 use crate::reporting::Reporting;
 use crate::session::{self, Plan};
 
@@ -39,11 +40,10 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     let mut qemu = options.qemu.clone();
     qemu.extend(command_line::taking_turns(&options.qemu)?.into_iter().flatten());
     let report_on_stdout = reporting.use_stdout();
-    if options.record.is_some() && !caches.behaviour().is_usual() {
-        bail!("--record keeps what matters to write-back caches with physical tags only; leave it out, or give such a cache");
-    }
-    if options.record.is_some() && caches.code.is_some() {
-        bail!("--record keeps no instruction fetches yet, so a replay could not judge them; leave out --icache or --record");
+    if options.record.is_some()
+        && let Some(reason) = recording::refuses(&Validity::of_run(caches.behaviour(), caches.code.is_some()), &caches)
+    {
+        bail!("--record: {reason}");
     }
     let kept = options.record.as_deref().map(Kept::open).transpose()?;
     let record = kept.as_ref().map(|kept| Record { file: kept.path.clone(), muted: options.mute.clone() });

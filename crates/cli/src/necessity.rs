@@ -7,19 +7,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 
-use anyhow::{Context as _, anyhow, bail};
-use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr};
+use anyhow::{Context as _, bail};
+use congruent_geometry::{PhysAddr, VirtAddr};
 use congruent_report::{Chains, Identity, Outcome, Report, Run, Symbols};
-use congruent_shadow::{Finding, Stats};
-use congruent_trace::file::{Layout, Operation, Visitor, play};
+use congruent_shadow::{Config, Finding, Stats};
+use congruent_trace::file::{CallChains, ChainId, Layout, On, Operation, Visitor, chains, play};
 use congruent_trace::{AccessKind, Event, Site};
 use indicatif::{ParallelProgressIterator as _, ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 
 use crate::arguments::NecessityOptions;
-use crate::caches;
 use crate::check;
-use crate::recording::{Muting, Recording, judge, outcome};
+use crate::recording::{Muting, Recording, judge, outcome, recorded_caches};
 use crate::reporting::read_symbols;
 
 /// Replays the recording once for each function that issued maintenance or called what did, and prints what each was needed for.
@@ -29,15 +28,12 @@ use crate::reporting::read_symbols;
 pub(crate) fn necessity(options: &NecessityOptions) -> anyhow::Result<u8> {
     let recording = Recording::read(&options.recording)?;
     let layout = recording.layout(&options.recording, false)?;
-    let geometry = match &options.dcache {
-        Some(text) => caches::data(Some(text))?.geometry,
-        None => CacheGeometry::try_from(layout.header.geometry).map_err(|error| anyhow!("the recording's cache: {error}"))?,
-    };
+    let caches = options.caches.config(recorded_caches(&layout.header)?)?;
     let symbols = read_symbols(&options.symbols)?;
-    let functions = Functions::of(&layout, &symbols, options.callers).only(&options.only)?;
-    let without = |muting: Muting| Ok::<_, anyhow::Error>(judge(&layout, geometry, &muting, false, |_, _| {})?.findings);
+    let functions = Functions::of(&layout, &caches, &symbols, options.callers).only(&options.only)?;
+    let without = |muting: Muting| Ok::<_, anyhow::Error>(judge(&layout, caches, &muting, |_, _| {})?.findings);
     // Names are looked up here, between the replays: symbols are not shared among threads.
-    let in_words = |findings: &[Finding]| words(&layout, geometry, &symbols, findings);
+    let in_words = |findings: &[Finding]| words(&layout, &caches, &symbols, findings);
     let known: BTreeSet<String> = in_words(&without(Muting::Of(Vec::new()))?).into_iter().collect();
     let functions = functions.0.into_iter().map(|(name, operations)| {
         let ranges = check::mute(std::slice::from_ref(&name), &symbols)?;
@@ -70,11 +66,11 @@ pub(crate) fn necessity(options: &NecessityOptions) -> anyhow::Result<u8> {
 }
 
 /// Findings in words, the most important first.
-fn words(layout: &Layout<'_>, geometry: CacheGeometry, symbols: &Symbols, findings: &[Finding]) -> Vec<String> {
+fn words(layout: &Layout<'_>, caches: &Config, symbols: &Symbols, findings: &[Finding]) -> Vec<String> {
     let run = Run {
         target: &layout.header.target,
-        geometry,
-        behaviour: Behaviour::USUAL,
+        geometry: caches.geometry,
+        behaviour: caches.behaviour(),
         stats: Stats::default(),
         findings,
         chains: &Chains::default(),
@@ -91,9 +87,10 @@ fn words(layout: &Layout<'_>, geometry: CacheGeometry, symbols: &Symbols, findin
 struct Functions(BTreeMap<String, u64>);
 
 impl Functions {
-    fn of(layout: &Layout<'_>, symbols: &Symbols, callers: usize) -> Self {
-        let mut counted = Counted { operations: BTreeMap::new(), callers };
+    fn of(layout: &Layout<'_>, caches: &Config, symbols: &Symbols, callers: usize) -> Self {
         // Damage was refused before; contents that are no events are found by the judging.
+        let calls = chains(layout).unwrap_or_default();
+        let mut counted = Counted { operations: BTreeMap::new(), callers, calls: &calls, code: caches.code.is_some() };
         let _ = play(layout, &mut counted);
         let mut functions = Self::default();
         for (code, operations) in counted.operations {
@@ -121,18 +118,25 @@ impl Functions {
 }
 
 /// Counts operations by their code and its nearest callers.
-struct Counted {
+struct Counted<'a> {
     operations: BTreeMap<Vec<u32>, u64>,
     callers: usize,
+    calls: &'a CallChains,
+    /// Whether the instruction side is judged.
+    code: bool,
 }
 
-impl Visitor for Counted {
-    fn access(&mut self, _kind: AccessKind, _vaddr: VirtAddr, _paddr: PhysAddr, _size: u32, _site: Site) {}
+impl Visitor for Counted<'_> {
+    fn access(&mut self, _: AccessKind, _: VirtAddr, _: PhysAddr, _: u32, _: Site, _: ChainId) {}
 
-    fn operation(&mut self, operation: &Operation, chain: &[u32]) {
-        let code = std::iter::once(operation.site.0).chain(chain.iter().copied().take(self.callers)).collect();
+    fn operation(&mut self, operation: &Operation) {
+        if operation.on == On::Code && !self.code {
+            return;
+        }
+        let callers = self.calls.callers(operation.chain).take(self.callers);
+        let code = std::iter::once(operation.site).chain(callers).map(|site| site.0).collect();
         *self.operations.entry(code).or_default() += 1;
     }
 
-    fn event(&mut self, _event: &Event) {}
+    fn event(&mut self, _: &Event, _: ChainId) {}
 }

@@ -3,15 +3,15 @@
 //! Guarantees: a file that is damaged is refused in one line that names the byte, unless everything before it is asked for; and then,
 //! or if the recorder or the recorded run did not finish, the outcome says so. Not here: the format (`congruent_trace::file`).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
 use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
-use congruent_report::{Callers, Outcome};
-use congruent_shadow::{Config, Finding, LedgerLine, PageId, Shadow, Stats};
-use congruent_trace::file::{Layout, Operation, Visitor, play};
+use congruent_report::{Callers, Chain, Chains, Outcome};
+use congruent_shadow::{CodeCache, Config, Finding, LedgerLine, PageId, Shadow, Stats};
+use congruent_trace::file::{CallChains, ChainId, Header, Layout, On, Operation, Validity, Visitor, chains, play};
 use congruent_trace::{AccessKind, Context, Event, IndexForm, Site};
 use congruent_wire::MuteRange;
 
@@ -33,8 +33,10 @@ pub(crate) enum Muting {
 pub(crate) struct Replayed {
     pub(crate) stats: Stats,
     pub(crate) findings: Vec<Finding>,
+    /// The calls behind the contexts of the findings.
+    pub(crate) chains: Chains,
+    /// The ledger, if one was asked for, and the calls behind its contexts.
     pub(crate) ledger: Vec<LedgerLine>,
-    /// The calls behind the contexts of the ledger.
     pub(crate) callers: Callers,
 }
 
@@ -77,33 +79,57 @@ pub(crate) fn outcome(layout: &Layout<'_>) -> Outcome {
     }
 }
 
-/// Judges a recording under `geometry`, with a ledger if it is asked for. `progress` is told how much of it is done.
+/// The caches that a recorded run was judged with.
 ///
 /// # Errors
-/// One line, if its contents are no events.
+/// One line, if there cannot be such.
+pub(crate) fn recorded_caches(header: &Header) -> anyhow::Result<Config> {
+    let shape = |shape| CacheGeometry::try_from(shape).map_err(|error| anyhow!("the recording's cache: {error}"));
+    let data = Config::new(shape(header.geometry)?).behaving(header.behaviour);
+    let data = data.map_err(|error| anyhow!("the recording's cache: {error}"))?;
+    let Some(code) = header.code else { return Ok(data) };
+    data.with_code(CodeCache::new(shape(code)?)).map_err(|error| anyhow!("the recording's caches: {error}"))
+}
+
+/// Why a recording of this validity cannot be judged with these caches, if it cannot.
+pub(crate) fn refuses(valid: &Validity, caches: &Config) -> Option<String> {
+    let shape = valid.refuses(&caches.geometry).map(|reason| format!("--dcache: {reason}"));
+    let code = || caches.code.and_then(|code| valid.refuses_code(&code.geometry)).map(|reason| format!("--icache: {reason}"));
+    shape.or_else(code).or_else(|| valid.refuses_behaviour(caches.behaviour()).map(str::to_owned))
+}
+
+/// Whether a recording that names sets and ways of its own cache can be judged with these caches.
+fn names_same_sets(header: &Header, caches: &Config) -> bool {
+    let (sets, ways) = (caches.geometry.sets(), caches.geometry.ways());
+    let recorded = CacheGeometry::try_from(header.geometry);
+    header.index != IndexForm::Resolved || recorded.is_ok_and(|recorded| recorded.sets() == sets && recorded.ways() == ways)
+}
+
+/// Judges a recording with these caches. `progress` is told how much of it is done.
+///
+/// # Errors
+/// One line, if it cannot be judged so, or its contents are no events.
 pub(crate) fn judge(
     layout: &Layout<'_>,
-    geometry: CacheGeometry,
+    caches: Config,
     muting: &Muting,
-    ledger: bool,
     progress: impl FnMut(u64, u64),
 ) -> anyhow::Result<Replayed> {
-    if let Some(reason) = layout.header.valid.refuses(&geometry) {
-        bail!("--dcache: {reason}");
+    if let Some(reason) = refuses(&layout.header.valid, &caches) {
+        bail!("{reason}");
     }
-    let recorded = CacheGeometry::try_from(layout.header.geometry);
-    let same_sets = recorded.is_ok_and(|recorded| recorded.sets() == geometry.sets() && recorded.ways() == geometry.ways());
-    if layout.header.index == IndexForm::Resolved && !same_sets {
+    if !names_same_sets(&layout.header, &caches) {
         bail!("--dcache: this recording names sets and ways of its own cache; give one with as many sets and ways");
     }
-    let config = Config::new(geometry);
-    let config = if ledger { config.with_ledger().map_err(|error| anyhow!("--ledger: {error}"))? } else { config };
+    let nonsense =
+        |damage| anyhow!("the recording holds {damage} although its checksum is right; record again with this version");
+    let calls = chains(layout).map_err(nonsense)?;
     let mut replay = Replay {
-        shadow: Shadow::new(config),
-        callers: ledger.then(Callers::new),
-        geometry,
+        shadow: Shadow::new(caches),
+        caches,
         form: layout.header.index,
         muting,
+        calls: &calls,
         muted_chains: HashMap::new(),
         pages: Vec::new(),
         progress,
@@ -111,31 +137,45 @@ pub(crate) fn judge(
     if let Err(damage) = play(layout, &mut replay)
         && layout.damage.is_none()
     {
-        bail!("the recording holds {damage} although its checksum is right; record again with this version");
+        return Err(nonsense(damage));
     }
     let mut stats = replay.shadow.stats();
-    // Accesses that could change no verdict are not in the file, only their number.
+    // Events that could change no verdict are not in the file, only their number.
     if let Some(footer) = &layout.footer {
         (stats.accesses, stats.uncached) = (footer.accesses, footer.uncached);
+        stats.fetches = if caches.code.is_some() { footer.fetches } else { 0 };
+        // So is what the judge of the run needed, where this one does the same.
+        let known = recorded_caches(&layout.header)?;
+        let same = (known.geometry, known.behaviour(), known.code) == (caches.geometry, caches.behaviour(), caches.code);
+        let as_recorded = same && matches!(muting, Muting::AsRecorded);
+        stats.shadow_bytes = footer.shadow_bytes.filter(|_| as_recorded).unwrap_or(stats.shadow_bytes);
     }
-    let Replay { shadow, callers, .. } = replay;
-    Ok(Replayed {
-        stats,
-        findings: shadow.findings().to_vec(),
-        ledger: shadow.ledger().to_vec(),
-        callers: callers.unwrap_or_default(),
-    })
+    let findings = replay.shadow.findings().to_vec();
+    let ledger = replay.shadow.ledger().to_vec();
+    let told = |contexts: BTreeSet<Context>, most| -> Callers {
+        let calls = |context: Context| calls.callers(ChainId(context.0)).take(most).collect();
+        contexts.into_iter().map(|context| (context, calls(context))).collect()
+    };
+    let contexts = findings.iter().flat_map(|finding| [finding.contexts.consumer, finding.contexts.producer]);
+    let chains = told(contexts.filter(|context| *context != Context::NONE).collect(), TOLD);
+    let chains = chains.into_iter().map(|(context, callers)| (context, Chain { program: None, callers })).collect();
+    let callers = told(ledger.iter().map(|line| line.context).collect(), NEAREST);
+    Ok(Replayed { stats, findings, chains, ledger, callers })
 }
+
+/// Callers that a finding tells of, as many as those of a check.
+const TOLD: usize = 16;
+/// Callers that a line of the ledger tells of, as many as those of a check.
+const NEAREST: usize = 6;
 
 struct Replay<'a, P> {
     shadow: Shadow,
-    /// The calls that operations were made under, if there is a ledger.
-    callers: Option<Callers>,
-    geometry: CacheGeometry,
+    caches: Config,
     form: IndexForm,
     muting: &'a Muting,
+    calls: &'a CallChains,
     /// What is known of call chains: whether they are muted.
-    muted_chains: HashMap<(u32, Site), bool>,
+    muted_chains: HashMap<(ChainId, Site), bool>,
     /// Shadows of frames, by number, plus one.
     pages: Vec<Option<PageId>>,
     progress: P,
@@ -161,14 +201,15 @@ impl<P> Replay<'_, P> {
         page
     }
 
-    fn is_muted(&mut self, operation: &Operation, chain: &[u32]) -> bool {
+    fn is_muted(&mut self, operation: &Operation) -> bool {
         let ranges = match self.muting {
             Muting::AsRecorded => return operation.muted,
             Muting::Of(ranges) if ranges.is_empty() => return false,
             Muting::Of(ranges) => ranges,
         };
-        *self.muted_chains.entry((operation.chain.0, operation.site)).or_insert_with(|| {
-            let mut code = chain.iter().copied().chain([operation.site.0]).map(u64::from);
+        let calls = self.calls;
+        *self.muted_chains.entry((operation.chain, operation.site)).or_insert_with(|| {
+            let mut code = calls.callers(operation.chain).chain([operation.site]).map(|site| u64::from(site.0));
             code.any(|pc| ranges.iter().any(|range| range.start <= pc && pc < range.end))
         })
     }
@@ -176,10 +217,12 @@ impl<P> Replay<'_, P> {
 
 impl<P: FnMut(u64, u64)> Visitor for Replay<'_, P> {
     #[inline]
-    fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site) {
-        let page = self.page(self.geometry.frame(paddr));
-        let offset = self.geometry.page_offset(paddr.0);
-        let colour = self.geometry.colour(vaddr);
+    fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site, chain: ChainId) {
+        let geometry = self.caches.geometry;
+        let page = self.page(geometry.frame(paddr));
+        let offset = geometry.page_offset(paddr.0);
+        let colour = geometry.colour(vaddr);
+        self.shadow.set_context(chain.into());
         let quiet = match kind {
             AccessKind::Load => self.shadow.quiet_load(page, colour, offset, size),
             AccessKind::Store => self.shadow.quiet_store(page, colour, offset, size, site),
@@ -189,25 +232,25 @@ impl<P: FnMut(u64, u64)> Visitor for Replay<'_, P> {
         }
     }
 
-    fn operation(&mut self, operation: &Operation, chain: &[u32]) {
-        let muted = self.is_muted(operation, chain);
-        let context = Context(operation.chain.0);
-        if let Some(callers) = &mut self.callers {
-            callers.entry(context).or_insert_with(|| chain.iter().copied().map(Site).collect());
-            self.shadow.set_context(context);
-        }
-        for event in operation.events(&self.geometry, self.form) {
+    fn operation(&mut self, operation: &Operation) {
+        let geometry = match (operation.on, self.caches.code) {
+            (On::Data(_), _) => self.caches.geometry,
+            (On::Code, Some(code)) => code.geometry,
+            (On::Code, None) => return,
+        };
+        let muted = self.is_muted(operation);
+        self.shadow.set_context(operation.chain.into());
+        for event in operation.events(&geometry, self.form) {
             if muted {
                 self.shadow.apply_muted(&event);
             } else {
                 self.shadow.apply(&event);
             }
         }
-        // Of accesses, the calls are not known.
-        self.shadow.set_context(Context::NONE);
     }
 
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &Event, chain: ChainId) {
+        self.shadow.set_context(chain.into());
         self.shadow.apply(event);
     }
 

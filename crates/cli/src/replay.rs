@@ -1,14 +1,12 @@
 //! `congruent replay`: judges a recording, as it was judged when it was made or otherwise.
 
-use anyhow::anyhow;
-use congruent_geometry::{Behaviour, CacheGeometry};
+use anyhow::{anyhow, bail};
 use congruent_report::{Booked, Chains, Report, Run};
 
 use crate::arguments::ReplayOptions;
-use crate::caches;
 use crate::check;
 use crate::ledger::operation_costs;
-use crate::recording::{Muting, Recording, judge, outcome};
+use crate::recording::{Muting, Recording, judge, outcome, recorded_caches};
 use crate::reporting::Reporting;
 
 /// Replays a recording and writes the reports.
@@ -18,9 +16,13 @@ use crate::reporting::Reporting;
 pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<u8> {
     let recording = Recording::read(&options.recording)?;
     let layout = recording.layout(&options.recording, options.up_to_damage)?;
-    let geometry = match &options.dcache {
-        Some(text) => caches::data(Some(text))?.geometry,
-        None => CacheGeometry::try_from(layout.header.geometry).map_err(|error| anyhow!("the recording's cache: {error}"))?,
+    let caches = options.caches.config(recorded_caches(&layout.header)?)?.with_contexts(!options.no_backtraces);
+    let caches = match options.reports.ledger {
+        true if caches.code.is_some() => {
+            bail!("--ledger: recordings lack fetches to which lines mattered but no verdict; add --no-icache, or use check")
+        }
+        true => caches.with_ledger().map_err(|error| anyhow!("--ledger: {error}"))?,
+        false => caches,
     };
     let symbols = options.reports.read_symbols()?;
     let (muting, muted) = if options.mute.is_empty() && !options.no_mute {
@@ -29,18 +31,18 @@ pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<u8> {
         (Muting::Of(check::mute(&options.mute, &symbols)?), options.mute.clone())
     };
     let reporting = Reporting::open(&options.reports)?;
-    let replayed = judge(&layout, geometry, &muting, options.reports.ledger, |_, _| {})?;
+    let replayed = judge(&layout, caches, &muting, |_, _| {})?;
     let limits = layout.footer.as_ref().map(|footer| footer.limits.clone());
-    let costs = operation_costs(&layout.header.target, options.dcache.as_deref());
+    let none = Chains::default();
+    let costs = operation_costs(&layout.header.target, options.caches.dcache.as_deref());
     let booked = Booked { lines: &replayed.ledger, callers: &replayed.callers, costs, fetches_judged: false };
     let run = Run {
         target: &layout.header.target,
-        geometry,
-        behaviour: Behaviour::USUAL,
+        geometry: caches.geometry,
+        behaviour: caches.behaviour(),
         stats: replayed.stats,
         findings: &replayed.findings,
-        // Accesses are kept without the calls that they were made under.
-        chains: &Chains::default(),
+        chains: if options.no_backtraces { &none } else { &replayed.chains },
         ledger: options.reports.ledger.then_some(booked),
         limits: limits.unwrap_or_else(|| vec!["what the recorded run could not observe is unknown".to_owned()]),
         muted,

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_trace::file::{Footer, Header, Operation, RunEnd, Target, VERSION, Validity, Writer, append_end};
+use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr};
+use congruent_trace::file::{ChainId, Footer, Header, On, Operation, RunEnd, Target, VERSION, Validity, Writer, append_end};
 use congruent_trace::{AccessKind, Event, IndexForm, Maintenance, Site};
 
 const KERNEL: u64 = 0x8000_4000;
@@ -13,32 +13,58 @@ const USER: u64 = 0x0040_1000;
 const FLUSH: u32 = 0x8010_0000;
 const FLUSHES_CALLER: u32 = 0x8020_0000;
 
-/// A kernel stores a word, writes it back, and a program loads it through another colour.
-fn recorded(directory: &Path, end: Option<RunEnd>) -> std::path::PathBuf {
-    let header = Header {
+fn header() -> Header {
+    Header {
         version: VERSION,
         target: "mipsel".into(),
         geometry: CacheGeometry::new(32 << 10, 4, 32).unwrap().into(),
+        behaviour: Behaviour::USUAL,
+        code: None,
         index: IndexForm::WayAboveSet,
         muted: Vec::new(),
         qemu_api: 4,
         valid: Validity::OF_FILTER,
-    };
+    }
+}
+
+/// A kernel stores a word, writes it back, and a program loads it through another colour.
+fn recorded(directory: &Path, end: Option<RunEnd>) -> std::path::PathBuf {
     let paddr = PhysAddr(0x4000);
     let access = |kind, vaddr, site| Event::Access { kind, vaddr: VirtAddr(vaddr), paddr, size: 4, site: Site(site) };
-    let mut writer = Writer::new(Vec::new(), &header).unwrap();
-    writer.event(0, &access(AccessKind::Store, KERNEL, 0x8030_0000)).unwrap();
-    let chain = writer.chain(&[FLUSHES_CALLER]);
+    let mut writer = Writer::new(Vec::new(), &header()).unwrap();
+    writer.event(0, None, &access(AccessKind::Store, KERNEL, 0x8030_0000)).unwrap();
+    let chain = writer.chain(ChainId::NONE, Site(FLUSHES_CALLER));
     let target = Target::Bytes { vaddr: VirtAddr(KERNEL), paddr, bytes: 1 };
-    let op = Maintenance::WriteBackInvalidate;
-    writer.operation(&Operation { op, target, site: Site(FLUSH), chain, muted: false }).unwrap();
-    writer.event(0, &access(AccessKind::Load, USER, 0x0040_0000)).unwrap();
+    let on = On::Data(Maintenance::WriteBackInvalidate);
+    writer.operation(&Operation { on, target, site: Site(FLUSH), chain, muted: false }).unwrap();
+    writer.event(0, None, &access(AccessKind::Load, USER, 0x0040_0000)).unwrap();
     let limits = vec!["nothing of note".to_owned()];
-    let mut file = writer.finish(Footer { accesses: 1234, uncached: 5, events: 0, limits }).unwrap();
+    let mut file =
+        writer.finish(Footer { accesses: 1234, uncached: 5, fetches: 0, shadow_bytes: Some(4321), events: 0, limits }).unwrap();
     if let Some(end) = end {
         append_end(&mut file, &end).unwrap();
     }
     let path = directory.join("run.congruent");
+    fs::write(&path, file).unwrap();
+    path
+}
+
+/// A program stores instructions, is called from two places, and runs them; `fetches` if the instruction side is kept.
+fn recorded_code(directory: &Path, fetches: bool) -> std::path::PathBuf {
+    let code = CacheGeometry::new(32 << 10, 4, 32).unwrap();
+    let header = Header { code: fetches.then(|| code.into()), valid: Validity::of_run(Behaviour::USUAL, fetches), ..header() };
+    let (vaddr, paddr) = (VirtAddr(USER), PhysAddr(0x4000));
+    let mut writer = Writer::new(Vec::new(), &header).unwrap();
+    let main = writer.chain(ChainId::NONE, Site(0x0040_0100));
+    let (writes, runs) = (writer.chain(main, Site(0x0040_0200)), writer.chain(main, Site(0x0040_0300)));
+    let store = Event::Access { kind: AccessKind::Store, vaddr, paddr, size: 4, site: Site(0x0040_0010) };
+    writer.event(0, Some(writes), &store).unwrap();
+    if fetches {
+        writer.event(0, Some(runs), &Event::Fetch { vaddr, paddr, size: 8, site: Site(USER as u32) }).unwrap();
+    }
+    let mut file = writer.finish(Footer { accesses: 10, fetches: 20, ..Footer::default() }).unwrap();
+    append_end(&mut file, &finished().unwrap()).unwrap();
+    let path = directory.join("code.congruent");
     fs::write(&path, file).unwrap();
     path
 }
@@ -67,6 +93,9 @@ fn a_replay_has_the_numbers_of_the_run_and_the_verdict_of_its_events() {
     assert_eq!((status, &report["verdict"]), (0, &"clean".into()));
     assert_eq!((&report["stats"]["accesses"], &report["stats"]["uncached"]), (&1234.into(), &5.into()));
     assert_eq!(report["stats"]["maintenance_ops"], 1);
+    assert_eq!(report["stats"]["shadow_bytes"], 4321);
+    let (_, otherwise, _) = replay(&recorded(directory.path(), finished()), &["--dcache", "16K,4,32"]);
+    assert_ne!(otherwise["stats"]["shadow_bytes"], 4321);
     assert_eq!(report["limits"][0], "nothing of note");
 }
 
@@ -90,6 +119,56 @@ fn caches_that_the_recording_is_not_good_for_are_refused() {
     let (status, _, said) = replay(&recorded(directory.path(), finished()), &["--dcache", "32K,4,8"]);
     assert_eq!(status, 2);
     assert!(said.contains("lines of 16 to 128 bytes, not 8"), "{said}");
+}
+
+#[test]
+fn fetches_are_judged_as_they_were_or_with_another_cache_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = recorded_code(directory.path(), true);
+    for options in [&[][..], &["--icache", "16K,4,64"]] {
+        let (status, report, _) = replay(&path, options);
+        assert_eq!((status, &report["findings"][0]["class"]), (1, &"fetch-dirty".into()), "{options:?}");
+    }
+    assert_eq!(replay(&path, &["--no-icache"]).0, 0);
+    assert_eq!(replay(&path, &["--no-icache", "--ledger"]).0, 0);
+    let (status, _, said) = replay(&path, &["--ledger"]);
+    assert!(status == 2 && said.contains("add --no-icache") && said.lines().count() == 1, "{said}");
+    // Lines shorter than the data cache's are not judged, whichever of the two was changed.
+    for options in [["--icache", "16K,4,16"], ["--dcache", "32K,4,64"]] {
+        let (status, _, said) = replay(&path, &options);
+        assert!(status == 2 && said.contains("shorter than the data cache's") && said.lines().count() == 1, "{said}");
+    }
+    let (status, _, said) = replay(&recorded_code(directory.path(), false), &["--icache", "32K,4,32"]);
+    assert!(status == 2 && said.contains("no instruction fetches; record with --icache") && said.lines().count() == 1, "{said}");
+}
+
+#[test]
+fn findings_of_a_replay_name_the_callers_unless_they_are_not_wanted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = recorded_code(directory.path(), true);
+    let callers = |report: &serde_json::Value, party: &str| {
+        let callers = report["findings"][0][party]["chain"].as_array().cloned().unwrap_or_default();
+        callers.iter().map(|caller| caller["pc"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (_, report, _) = replay(&path, &[]);
+    assert_eq!(callers(&report, "consumer"), ["0x00400300", "0x00400100"]);
+    assert_eq!(callers(&report, "producer"), ["0x00400200", "0x00400100"]);
+    let (_, report, _) = replay(&path, &["--no-backtraces"]);
+    assert!(callers(&report, "consumer").is_empty() && callers(&report, "producer").is_empty(), "{report}");
+}
+
+#[test]
+fn other_behaviour_is_judged_where_the_recording_is_good_for_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = recorded(directory.path(), finished());
+    assert_eq!(replay(&path, &["--write-through"]).0, 0);
+    for (option, says) in [
+        ("--no-write-allocate", "leaves out what matters to caches that do not allocate at stores"),
+        ("--virtual-tags", "leave out what only virtual tags make a hazard"),
+    ] {
+        let (status, _, said) = replay(&path, &[option]);
+        assert!(status == 2 && said.contains(says) && said.lines().count() == 1, "{said}");
+    }
 }
 
 #[test]
@@ -172,9 +251,19 @@ fn the_recordings_of_the_repository_say_what_their_readme_says() {
     assert_eq!(status, 1);
     assert!(consumers.iter().any(|symbol| symbol.starts_with("copy_page")), "{consumers:?}");
 
-    let (status, report, _) = run("mips-vm-writev.congruent", &[kernel, map("mips-vm-writev.map")].concat());
+    let (status, report, _) = run("mips-vm-writev.congruent", &[kernel.clone(), map("mips-vm-writev.map")].concat());
     let findings = report["findings"].as_array().unwrap();
     assert_eq!((status, findings.len(), &findings[0]["count"]), (1, 1, &32768.into()));
     let consumer = findings[0]["consumer"]["symbol"].as_str().unwrap();
     assert!(consumer.starts_with("child_reads_buffer"), "{consumer}");
+    let callers = findings[0]["producer"]["chain"].as_array().unwrap();
+    let calls = |caller: &serde_json::Value| caller["symbol"].as_str().is_some_and(|symbol| symbol.starts_with("process_vm_rw"));
+    assert!(callers.iter().any(calls), "{callers:?}");
+
+    let (status, report, _) = run("mips-code-forgotten.congruent", &kernel);
+    let of_user = |finding: &&serde_json::Value| finding["consumer"]["mode"] == "user";
+    let fetched = report["findings"].as_array().unwrap().iter().filter(of_user).map(|finding| &finding["count"]);
+    assert_eq!((status, fetched.filter_map(serde_json::Value::as_u64).sum::<u64>()), (1, 128));
+    // What it forgot is the instruction side's: the data side has nothing to do with it.
+    assert_eq!(run("mips-code-forgotten.congruent", &["--no-icache".to_owned()]).0, 0);
 }

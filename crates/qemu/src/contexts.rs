@@ -96,6 +96,13 @@ impl Contexts {
         std::iter::successors(node(context), move |below| node(below.caller))
     }
 
+    /// The chains that were told apart since there were `known` of them, in the order of their numbers: the chain of the caller, and
+    /// the call; nothing for a chain without calls.
+    pub fn since(&self, known: usize) -> impl Iterator<Item = Option<(Context, Site)>> + '_ {
+        let call = |node: &Node| (node.caller != PROGRAM).then_some((node.caller, node.site));
+        self.nodes[known.max(1).min(self.nodes.len())..].iter().map(call)
+    }
+
     /// Whether there were more chains than are told apart.
     pub fn is_full(&self) -> bool {
         self.full
@@ -147,6 +154,18 @@ mod tests {
         for chain in chains {
             assert_eq!(contexts.callers(chain).collect::<Vec<_>>(), [Site(8), Site(0)]);
         }
+    }
+
+    #[test]
+    fn new_calls_are_told_once_in_the_order_of_their_numbers() {
+        let mut contexts = Contexts::new();
+        let outer = contexts.called_from(Context::NONE, Site(4));
+        let told: Vec<_> = contexts.since(0).collect();
+        assert_eq!(told, [Some((Context::NONE, Site(4)))]);
+        contexts.called_from(outer, Site(8));
+        contexts.of_program(7);
+        assert_eq!(contexts.since(2).collect::<Vec<_>>(), [Some((outer, Site(8))), None]);
+        assert_eq!(contexts.since(4).count(), 0);
     }
 
     #[test]

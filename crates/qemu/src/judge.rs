@@ -8,30 +8,25 @@ use std::io;
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_shadow::{Alias, Config, Finding, LedgerLine, PageId, Shadow, Stats};
-use congruent_trace::file::{Filter, Footer, Header, Operation, Target, Writer};
-use congruent_trace::{AccessKind, Context, Event, Maintenance, Scope, Site};
+use congruent_trace::file::{Access, Filter, Footer, Header, Keep, Moment, On, Target};
+use congruent_trace::{AccessKind, Context, Event, Scope, Site};
 
-use crate::calls::Calls;
+use crate::recorder::Recorder;
 
 /// Judges, and records if asked to.
 pub struct Judge {
     shadow: Shadow,
     geometry: CacheGeometry,
+    /// Through which calls the guest got where it is.
+    context: Context,
     recorder: Option<Box<Recorder>>,
     failure: Option<io::Error>,
-}
-
-/// Keeps the events that matter.
-struct Recorder {
-    filter: Filter,
-    writer: Writer<File>,
-    calls: Calls,
 }
 
 impl Judge {
     /// A judge of these caches that records nothing.
     pub fn new(caches: Config) -> Self {
-        Self { shadow: Shadow::new(caches), geometry: caches.geometry, recorder: None, failure: None }
+        Self { shadow: Shadow::new(caches), geometry: caches.geometry, context: Context::NONE, recorder: None, failure: None }
     }
 
     /// Records from now on into `file`.
@@ -39,8 +34,7 @@ impl Judge {
     /// # Errors
     /// Whatever the file reports.
     pub fn record(&mut self, file: File, header: &Header) -> io::Result<()> {
-        let (filter, writer) = (Filter::new(), Writer::new(file, header)?);
-        self.recorder = Some(Box::new(Recorder { filter, writer, calls: Calls::default() }));
+        self.recorder = Some(Box::new(Recorder::new(file, header)?));
         Ok(())
     }
 
@@ -69,6 +63,7 @@ impl Judge {
     /// See [`Shadow::set_context`].
     #[inline]
     pub fn set_context(&mut self, context: Context) {
+        self.context = context;
         self.shadow.set_context(context);
     }
 
@@ -77,15 +72,18 @@ impl Judge {
         let before = self.shadow.hazards();
         self.shadow.access(kind, page, vaddr, offset, size, site);
         if self.recorder.is_some() {
-            let (hazardous, paddr) = (self.shadow.hazards() != before, self.paddr(page, offset));
-            self.note(|filter, keep| filter.access(kind, vaddr, paddr, size, site, hazardous, keep));
+            let access = Access { kind, vaddr, paddr: self.paddr(page, offset), size, site };
+            let now = self.since(before);
+            self.note(|filter, keep| filter.access(access, now, keep));
         }
     }
 
     /// A load or store of memory past the cache.
     pub fn bypass(&mut self, event: &Event) {
+        let before = self.shadow.hazards();
         self.shadow.apply(event);
-        self.note(|filter, keep| filter.bypass(event, keep));
+        let now = self.since(before);
+        self.note(|filter, keep| filter.bypass(event, now, keep));
     }
 
     /// A prefetch; see [`Shadow::prefetch`].
@@ -96,18 +94,15 @@ impl Judge {
     }
 
     /// Maintenance of one line, one set and way, or the whole cache.
-    pub fn maintain(&mut self, op: Maintenance, scope: Scope, site: Site, muted: bool) {
-        let event = Event::Maintain { op, scope, site };
+    pub fn maintain(&mut self, on: On, scope: Scope, site: Site, muted: bool) {
+        let event = match on {
+            On::Data(op) => Event::Maintain { op, scope, site },
+            On::Code => Event::MaintainCode { scope, site },
+        };
         if muted { self.shadow.apply_muted(&event) } else { self.shadow.apply(&event) }
     }
 
-    /// Maintenance of the instruction side. It is not recorded, nor are fetches.
-    pub fn maintain_code(&mut self, scope: Scope, site: Site, muted: bool) {
-        let event = Event::MaintainCode { scope, site };
-        if muted { self.shadow.apply_muted(&event) } else { self.shadow.apply(&event) }
-    }
-
-    /// See [`Shadow::quiet_fetch`].
+    /// See [`Shadow::quiet_fetch`]; not to be used while recording.
     #[inline(always)]
     pub fn quiet_fetch(&mut self, page: PageId, alias: Alias, offset: u32, size: u32) -> bool {
         self.shadow.quiet_fetch(page, alias, offset, size)
@@ -115,40 +110,50 @@ impl Judge {
 
     /// See [`Shadow::fetch`].
     pub fn fetch(&mut self, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) {
+        let before = self.shadow.hazards();
         self.shadow.fetch(page, vaddr, offset, size, site);
+        if self.recorder.is_some() {
+            let (paddr, now) = (self.paddr(page, offset), self.since(before));
+            self.note(|filter, keep| filter.fetch(vaddr, paddr, size, site, now, keep));
+        }
     }
 
-    /// Records an operation that [`maintain`](Self::maintain) takes line by line; made with this stack pointer.
-    pub fn note_operation(&mut self, op: Maintenance, target: Target, site: Site, muted: bool, stack: u32) {
-        self.note(|filter, keep| filter.before_operation(op, target, keep));
-        let Some(recorder) = &mut self.recorder else { return };
-        let (calls, length) = recorder.calls.under_way(stack);
-        let chain = recorder.writer.chain(&calls[..length]);
-        let written = recorder.writer.operation(&Operation { op, target, site, chain, muted });
-        self.keep_going(written);
-    }
-
-    /// A call instruction runs.
-    pub fn note_call(&mut self, pc: u32, stack: u32) {
+    /// Records an operation that [`maintain`](Self::maintain) takes line by line.
+    pub fn note_operation(&mut self, on: On, target: Target, site: Site, muted: bool) {
+        let context = self.context;
         if let Some(recorder) = &mut self.recorder {
-            recorder.calls.call(pc, stack);
+            let written = recorder.operation(on, target, site, context, muted);
+            self.keep_going(written);
+        }
+    }
+
+    /// How many of the guest's call chains the recorder knows; `None` if nothing is recorded.
+    #[inline]
+    pub fn known_calls(&self) -> Option<usize> {
+        self.recorder.as_ref().map(|recorder| recorder.known_calls())
+    }
+
+    /// The recorder learns of call chains, in the order of their numbers: the caller's, and the call, if there is one.
+    pub fn learn_calls(&mut self, calls: impl Iterator<Item = Option<(Context, Site)>>) {
+        if let Some(recorder) = &mut self.recorder {
+            calls.for_each(|call| recorder.learn_call(call));
         }
     }
 
     /// Puts what was recorded so far where the end of the process does not take it.
     pub fn flush(&mut self) {
         if let Some(recorder) = &mut self.recorder {
-            let written = recorder.writer.flush();
+            let written = recorder.flush();
             self.keep_going(written);
         }
     }
 
     /// Ends the recording. `stats` are those of the run.
     pub fn finish(&mut self, stats: Stats, limits: Vec<String>) {
-        self.note(|filter, keep| filter.finish(keep));
         let Some(recorder) = self.recorder.take() else { return };
-        let footer = Footer { accesses: stats.accesses, uncached: stats.uncached, events: 0, limits };
-        if let Err(error) = recorder.writer.finish(footer) {
+        let Stats { accesses, uncached, fetches, shadow_bytes, .. } = stats;
+        let footer = Footer { accesses, uncached, fetches, shadow_bytes: Some(shadow_bytes), events: 0, limits };
+        if let Err(error) = recorder.finish(footer) {
             self.failure = Some(error);
         }
     }
@@ -197,15 +202,14 @@ impl Judge {
         PhysAddr(self.geometry.frame_base(self.shadow.frame(page)).0 + u64::from(offset))
     }
 
-    fn note(&mut self, event: impl FnOnce(&mut Filter, &mut dyn FnMut(u64, &Event))) {
+    /// What goes with an event: where the guest is, and whether hazards were found since there were `before`.
+    fn since(&self, before: u64) -> Moment {
+        Moment { context: self.context, hazardous: self.shadow.hazards() != before }
+    }
+
+    fn note(&mut self, event: impl FnOnce(&mut Filter, &mut Keep<'_>)) {
         let Some(recorder) = &mut self.recorder else { return };
-        let Recorder { filter, writer, .. } = &mut **recorder;
-        let mut written = Ok(());
-        event(filter, &mut |age, event| {
-            if let Err(error) = writer.event(age, event) {
-                written = Err(error);
-            }
-        });
+        let written = recorder.note(event);
         self.keep_going(written);
     }
 
@@ -214,5 +218,61 @@ impl Judge {
             self.recorder = None;
             self.failure = Some(error);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use congruent_geometry::Behaviour;
+    use congruent_trace::IndexForm;
+    use congruent_trace::file::{VERSION, Validity};
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    fn header(caches: &Config) -> Header {
+        Header {
+            version: VERSION,
+            target: "mipsel".into(),
+            geometry: caches.geometry.into(),
+            behaviour: Behaviour::USUAL,
+            code: None,
+            index: IndexForm::WayAboveSet,
+            muted: Vec::new(),
+            qemu_api: 4,
+            valid: Validity::OF_FILTER,
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_noticed_when_the_recording_is_begun() {
+        let caches = Config::new(CacheGeometry::new(32 << 10, 4, 32).unwrap());
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let error = Judge::new(caches).record(full, &header(&caches)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_recording_that_can_no_longer_be_written_ends_and_the_judging_goes_on() {
+        let caches = Config::new(CacheGeometry::new(32 << 10, 4, 32).unwrap());
+        // Nobody reads what is written from now on: to the writer that is an error like any other.
+        let (reader, writer) = io::pipe().unwrap();
+        let mut judge = Judge::new(caches);
+        judge.record(OwnedFd::from(writer).into(), &header(&caches)).unwrap();
+        drop(reader);
+        for frame in 0..1 << 10 {
+            let page = judge.page(congruent_geometry::Frame(frame));
+            for (vaddr, kind) in [(0x1000, AccessKind::Store), (0x2000, AccessKind::Load)] {
+                judge.access(kind, page, VirtAddr(vaddr), 0, 4, Site(vaddr as u32));
+            }
+            if frame == 512 {
+                judge.flush();
+            }
+        }
+        assert!(!judge.is_recording());
+        assert_eq!(judge.recording_failure().map(|error| error.kind()), Some(io::ErrorKind::BrokenPipe));
+        assert!(judge.recording_failure().is_none());
+        let [finding] = judge.findings() else { panic!("{:?}", judge.findings()) };
+        assert_eq!(finding.count, 1 << 10);
     }
 }

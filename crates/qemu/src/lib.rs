@@ -18,7 +18,6 @@
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 
 mod api;
-mod calls;
 mod channel;
 mod contexts;
 mod cpu;
@@ -28,6 +27,7 @@ mod judge;
 mod mute;
 mod plugin;
 mod programs;
+mod recorder;
 mod registers;
 mod session;
 mod stacks;

@@ -70,7 +70,7 @@ fn same_stack(a: u32, b: u32) -> bool {
 }
 
 /// A number that stands for the stack that a stack pointer lies in.
-pub fn stack_of(pointer: u32) -> u32 {
+fn stack_of(pointer: u32) -> u32 {
     pointer.wrapping_sub(1) & STACK_MASK
 }
 

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_shadow::{Config as JudgeConfig, PageId, Stats};
-use congruent_trace::file::{Header, Target as Operands, Validity};
+use congruent_trace::file::{Header, On, Target as Operands, Validity};
 use congruent_trace::{AccessKind, Event, IndexForm, Scope, Site};
 use congruent_wire::{Config, FailureKind, Record};
 
@@ -27,7 +27,6 @@ use crate::mute::Mute;
 use crate::registers::{self, Environment};
 use crate::translation::{GRANULE, Translations};
 use follow::Following;
-use maintain::Side;
 use memory::MemoryCopy;
 use turns::Turns;
 
@@ -70,11 +69,6 @@ enum Reached {
     Device(u64),
     /// Nothing that is known.
     Nothing,
-}
-
-/// Whether code at this address is the kernel's, on every architecture in view: the lower half is user programs'.
-const fn is_kernel(pc: u32) -> bool {
-    pc >> 31 == 1
 }
 
 /// The number of values of QEMU's access description whose shape is remembered.
@@ -152,10 +146,12 @@ impl Session {
                 version: congruent_trace::file::VERSION,
                 target: target.into(),
                 geometry: geometry.into(),
+                behaviour: caches.behaviour(),
+                code: caches.code.map(|code| code.geometry.into()),
                 index: cpu.index_form(),
                 muted: record.muted.clone(),
                 qemu_api,
-                valid: Validity::OF_FILTER,
+                valid: Validity::of_run(caches.behaviour(), caches.code.is_some()),
             };
             let started = File::create(&record.file).and_then(|file| judge.record(file, &header));
             started.map_err(|error| format!("cannot write the recording `{path}`: {error}; give --record another file"))?;
@@ -271,9 +267,6 @@ impl Session {
                 Meaning::CodeCache(_) if self.code.is_some() => {
                     api.on_execution(insn, registers::execution_with_environment, Registers::Read, data);
                 }
-                Meaning::Other if self.judge.is_recording() && is_kernel(pc) && word.is_some_and(|word| self.cpu.calls(word)) => {
-                    api.on_execution(insn, registers::execution_with_environment, Registers::Read, data);
-                }
                 Meaning::CodeCache(_) | Meaning::PartialWord(_) | Meaning::Other => {}
             }
             let muted_store = |word| self.mute.is_used() && self.cpu.may_store_control(word);
@@ -358,8 +351,8 @@ impl Session {
                     Scope::Index { set, way } => Operands::Index(IndexForm::resolved(set, way)),
                     Scope::Whole => Operands::Whole,
                 };
-                self.judge.note_operation(op, target, site, muted, 0);
-                self.maintain(Side::Data(op), scope, site, muted);
+                self.judge.note_operation(On::Data(op), target, site, muted);
+                self.maintain(On::Data(op), scope, site, muted);
             }
         }
         self.step();

@@ -200,6 +200,11 @@ impl CallStacks {
         self.contexts.program(context)
     }
 
+    /// See [`Contexts::since`].
+    pub fn calls_since(&self, known: usize) -> impl Iterator<Item = Option<(Context, Site)>> + '_ {
+        self.contexts.since(known)
+    }
+
     /// Whether some calls could not be told apart any more because there were too many.
     pub fn is_full(&self) -> bool {
         self.contexts.is_full()

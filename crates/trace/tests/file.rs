@@ -2,34 +2,46 @@
 
 #![cfg(feature = "file")]
 
-use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr};
 use congruent_trace::file::{
-    ChainId, Footer, Header, Layout, OpenError, Operation, RunEnd, Target, VERSION, Validity, Visitor, Writer, append_end, pack,
-    play,
+    CallChains, ChainId, Footer, Header, Layout, On, OpenError, Operation, RunEnd, Target, VERSION, Validity, Visitor, Writer,
+    append_end, chains, pack, play,
 };
 use congruent_trace::{AccessKind, DmaDirection, Event, IndexForm, Maintenance, Scope, Site};
 use proptest::prelude::*;
 
+/// What happened, and the calls it came through, the innermost first.
 #[derive(Clone, PartialEq, Debug)]
 enum Step {
-    Event(Event),
+    Event(Event, Vec<u32>),
     Operation(Operation, Vec<u32>),
 }
 
 #[derive(Default)]
-struct Collected(Vec<Step>);
+struct Collected {
+    steps: Vec<Step>,
+    chains: CallChains,
+}
+
+impl Collected {
+    fn calls(&self, chain: ChainId) -> Vec<u32> {
+        self.chains.callers(chain).map(|site| site.0).collect()
+    }
+}
 
 impl Visitor for Collected {
-    fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site) {
-        self.0.push(Step::Event(Event::Access { kind, vaddr, paddr, size, site }));
+    fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site, chain: ChainId) {
+        self.event(&Event::Access { kind, vaddr, paddr, size, site }, chain);
     }
 
-    fn operation(&mut self, operation: &Operation, chain: &[u32]) {
-        self.0.push(Step::Operation(Operation { chain: ChainId(0), ..*operation }, chain.to_vec()));
+    fn operation(&mut self, operation: &Operation) {
+        self.steps.push(Step::Operation(Operation { chain: ChainId::NONE, ..*operation }, self.calls(operation.chain)));
     }
 
-    fn event(&mut self, event: &Event) {
-        self.0.push(Step::Event(*event));
+    fn event(&mut self, event: &Event, chain: ChainId) {
+        // Nobody calls a device or changes CPUs.
+        let is_called = !matches!(event, Event::Dma { .. } | Event::Space { .. } | Event::Cpu { .. });
+        self.steps.push(Step::Event(*event, if is_called { self.calls(chain) } else { Vec::new() }));
     }
 }
 
@@ -38,11 +50,18 @@ fn header() -> Header {
         version: VERSION,
         target: "mipsel".into(),
         geometry: CacheGeometry::new(32 << 10, 4, 32).unwrap().into(),
+        behaviour: Behaviour::USUAL,
+        code: None,
         index: IndexForm::WayAboveSet,
         muted: vec!["f".into()],
         qemu_api: 4,
         valid: Validity::OF_FILTER,
     }
+}
+
+/// A chain of these calls, the innermost first.
+fn chain(writer: &mut Writer<Vec<u8>>, calls: &[u32]) -> ChainId {
+    calls.iter().rev().fold(ChainId::NONE, |caller, call| writer.chain(caller, Site(*call)))
 }
 
 /// A finished file of these steps, in blocks of at most `block` steps.
@@ -51,9 +70,12 @@ fn written(steps: &[Step], block: usize) -> Vec<u8> {
     for steps in steps.chunks(block) {
         for step in steps {
             match step {
-                Step::Event(event) => writer.event(0, event).unwrap(),
+                Step::Event(event, calls) => {
+                    let chain = chain(&mut writer, calls);
+                    writer.event(0, Some(chain), event).unwrap();
+                }
                 Step::Operation(operation, calls) => {
-                    let chain = writer.chain(calls);
+                    let chain = chain(&mut writer, calls);
                     writer.operation(&Operation { chain, ..*operation }).unwrap();
                 }
             }
@@ -67,15 +89,20 @@ fn written(steps: &[Step], block: usize) -> Vec<u8> {
 
 fn read(file: &[u8]) -> (Layout<'_>, Vec<Step>) {
     let layout = Layout::of(file).unwrap();
-    let mut collected = Collected::default();
+    let mut collected = Collected { chains: chains(&layout).unwrap_or_default(), steps: Vec::new() };
     let _ = play(&layout, &mut collected);
-    (layout, collected.0)
+    (layout, collected.steps)
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let kind = prop_oneof![Just(AccessKind::Load), Just(AccessKind::Store)];
     let site = prop_oneof![(0u32..4).prop_map(|n| Site(0x8000_0000 + 4 * n)), any::<u32>().prop_map(Site)];
-    let op = prop_oneof![Just(Maintenance::WriteBack), Just(Maintenance::Invalidate), Just(Maintenance::WriteBackInvalidate)];
+    let on = prop_oneof![
+        Just(On::Data(Maintenance::WriteBack)),
+        Just(On::Data(Maintenance::Invalidate)),
+        Just(On::Data(Maintenance::WriteBackInvalidate)),
+        Just(On::Code),
+    ];
     // Near one another, or anywhere; and some that no 32-bit guest has.
     let address = prop_oneof![
         4 => (0u64..4, 0u64..64).prop_map(|(page, word)| (page << 12 | word << 2, (page ^ 1) << 12 | word << 2)),
@@ -83,25 +110,25 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (any::<u64>(), any::<u64>()),
     ];
     let size = prop_oneof![Just(4u32), 1u32..64];
-    (kind, site, op, address, size, any::<bool>(), 0..14, proptest::collection::vec(any::<u32>(), 0..5)).prop_map(
-        |(kind, site, op, (vaddr, paddr), size, flag, what, calls)| {
+    (kind, site, on, address, size, any::<bool>(), 0..14, proptest::collection::vec(any::<u32>(), 0..5)).prop_map(
+        |(kind, site, on, (vaddr, paddr), size, flag, what, calls)| {
             let (v, p) = (VirtAddr(vaddr), PhysAddr(paddr));
             let operation =
-                |target| Step::Operation(Operation { op, target, site, chain: ChainId(0), muted: flag }, calls.clone());
-            let scope = if flag { Scope::Line { vaddr: v, paddr: p } } else { Scope::Whole };
+                |target| Step::Operation(Operation { on, target, site, chain: ChainId::NONE, muted: flag }, calls.clone());
+            let called = |event| Step::Event(event, calls.clone());
+            let alone = |event| Step::Event(event, Vec::new());
             let direction = if flag { DmaDirection::Read } else { DmaDirection::Write };
             match what {
                 0 | 1 => operation(Target::Bytes { vaddr: v, paddr: p, bytes: 1 }),
                 2 => operation(Target::Index(vaddr as u32)),
                 3 => operation(Target::Whole),
-                4 => Step::Event(Event::Uncached { kind, paddr: p, size, site }),
-                5 => Step::Event(Event::Prefetch { vaddr: v, paddr: p, site }),
-                6 => Step::Event(Event::Dma { direction, paddr: p, len: vaddr, site }),
-                7 => Step::Event(Event::Fetch { vaddr: v, paddr: p, size, site }),
-                8 => Step::Event(Event::MaintainCode { scope, site }),
-                9 if flag => Step::Event(Event::Space { space: size }),
-                9 => Step::Event(Event::Cpu { cpu: size as u16 }),
-                _ => Step::Event(Event::Access { kind, vaddr: v, paddr: p, size, site }),
+                4 => called(Event::Uncached { kind, paddr: p, size, site }),
+                5 => called(Event::Prefetch { vaddr: v, paddr: p, site }),
+                6 => alone(Event::Dma { direction, paddr: p, len: vaddr, site }),
+                7 | 8 => called(Event::Fetch { vaddr: v, paddr: p, size, site }),
+                9 if flag => alone(Event::Space { space: size }),
+                9 => alone(Event::Cpu { cpu: size as u16 }),
+                _ => called(Event::Access { kind, vaddr: v, paddr: p, size, site }),
             }
         },
     )
@@ -125,14 +152,15 @@ proptest! {
 fn sample() -> Vec<u8> {
     let access = |n: u64| {
         let (vaddr, paddr) = (VirtAddr(0x8000_0000 + 4 * n), PhysAddr(4 * n));
-        Step::Event(Event::Access { kind: AccessKind::Store, vaddr, paddr, size: 4, site: Site(0x8000_1000) })
+        let event = Event::Access { kind: AccessKind::Store, vaddr, paddr, size: 4, site: Site(0x8000_1000) };
+        Step::Event(event, vec![n as u32 / 16])
     };
     let operation = |n: u32| {
         let operation = Operation {
-            op: Maintenance::WriteBack,
+            on: On::Data(Maintenance::WriteBack),
             target: Target::Index(32 * n),
             site: Site(8),
-            chain: ChainId(0),
+            chain: ChainId::NONE,
             muted: false,
         };
         Step::Operation(operation, vec![1, 2])
@@ -169,34 +197,33 @@ fn what_is_kept_late_is_read_at_the_end_of_its_era() {
         site: Site(0x8000_1000),
     };
     let operation = |n: u32| Operation {
-        op: Maintenance::WriteBack,
+        on: On::Data(Maintenance::WriteBack),
         target: Target::Index(32 * n),
         site: Site(8),
-        chain: ChainId(0),
+        chain: ChainId::NONE,
         muted: false,
     };
     for flushes in [false, true] {
         let mut writer = Writer::new(Vec::new(), &header()).unwrap();
-        writer.chain(&[]);
         let flush = |writer: &mut Writer<Vec<u8>>| {
             if flushes {
                 writer.flush().unwrap()
             }
         };
         writer.operation(&operation(0)).unwrap();
-        writer.event(0, &access(0)).unwrap();
+        writer.event(0, None, &access(0)).unwrap();
         flush(&mut writer);
         writer.operation(&operation(1)).unwrap();
         // Of the first era, and of the one before now.
-        writer.event(2, &access(1)).unwrap();
-        writer.event(1, &access(2)).unwrap();
+        writer.event(2, None, &access(1)).unwrap();
+        writer.event(1, None, &access(2)).unwrap();
         flush(&mut writer);
-        writer.event(0, &Event::Cpu { cpu: 1 }).unwrap();
-        writer.event(3, &access(3)).unwrap();
-        writer.event(1, &access(4)).unwrap();
-        writer.event(0, &access(5)).unwrap();
+        writer.event(0, None, &Event::Cpu { cpu: 1 }).unwrap();
+        writer.event(3, None, &access(3)).unwrap();
+        writer.event(1, None, &access(4)).unwrap();
+        writer.event(0, None, &access(5)).unwrap();
         let file = writer.finish(Footer::default()).unwrap();
-        let event = |n| Step::Event(access(n));
+        let event = |n| Step::Event(access(n), vec![]);
         let operation = |n| Step::Operation(operation(n), vec![]);
         let expected = vec![
             event(1),
@@ -206,7 +233,7 @@ fn what_is_kept_late_is_read_at_the_end_of_its_era() {
             event(2),
             operation(1),
             event(4),
-            Step::Event(Event::Cpu { cpu: 1 }),
+            Step::Event(Event::Cpu { cpu: 1 }, vec![]),
             event(5),
         ];
         assert_eq!(read(&file).1, expected, "flushed in between: {flushes}");
@@ -235,7 +262,7 @@ fn another_version_is_named() {
 #[test]
 fn one_operation_on_bytes_covers_every_line_that_holds_one_of_them() {
     let target = Target::Bytes { vaddr: VirtAddr(0x1014), paddr: PhysAddr(0x2014), bytes: 0x30 };
-    let operation = Operation { op: Maintenance::WriteBack, target, site: Site(0), chain: ChainId(0), muted: false };
+    let operation = Operation { on: On::Data(Maintenance::WriteBack), target, site: Site(0), chain: ChainId::NONE, muted: false };
     for (line, lines) in [(16, vec![0x2014, 0x2020, 0x2030, 0x2040]), (32, vec![0x2014, 0x2020, 0x2040]), (128, vec![0x2014])] {
         let cache = CacheGeometry::new(32 << 10, 4, line).unwrap();
         let events = operation.events(&cache, IndexForm::WayAboveSet).map(|event| match event {

@@ -28,6 +28,7 @@ pub const TESTS: &[Test] = tests![
     a_plugin_of_another_version_is_refused,
     a_plugin_that_speaks_nonsense_is_refused,
     nonsense_in_mid_run_makes_it_incomplete,
+    a_check_goes_on_without_a_recording_that_cannot_be_written,
 ];
 
 fn a_run_without_findings_is_clean() {
@@ -182,4 +183,13 @@ fn nonsense_in_mid_run_makes_it_incomplete() {
     let ran = Place::new().check(&[], &["hello", "finding", "garbage", "wait-for-sigterm"]);
     ran.assert_incomplete("the plugin's message cannot be read");
     assert!(ran.stdout.contains("1. read-dirty-elsewhere"), "{ran:?}");
+}
+
+fn a_check_goes_on_without_a_recording_that_cannot_be_written() {
+    let place = Place::new();
+    let steps = ["hello", "recording-fails=the recording `run.congruent` ends early: no space left", "status", "final"];
+    let ran = place.check(&["--record", "run.congruent"], &steps);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.stdout.starts_with("clean: "), "{ran:?}");
+    assert_eq!(ran.stderr, "congruent: the recording `run.congruent` ends early: no space left; make room and record again\n");
 }

@@ -103,6 +103,7 @@ impl Fake {
             "final-uncached" => self.last(Stats { accesses: 0, ..STATS }, Vec::new()),
             "cannot" => self.fail(FailureKind::Environment, argument),
             "broken" => self.fail(FailureKind::Internal, argument),
+            "recording-fails" => self.say(Message::RecordingFailed { reason: argument.to_owned() }),
             "half-a-message" => self.link.write_all(b"{\"message\":\"sta").unwrap(),
             "garbage" => self.link.write_all(b"what?\n").unwrap(),
             // What QEMU and the guest do.

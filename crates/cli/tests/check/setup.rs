@@ -32,7 +32,10 @@ fn wrong_options_are_named_with_the_remedy() {
             "judged for data caches without aliases, and this one has 2 colours; give it ways no larger than a page",
         ),
         (&["check", "--dcache", "arm926", "--speculative", "--", "x"], "judged without speculative fills"),
-        (&["check", "--dcache", "arm926", "--record", "r", "--", "x"], "write-back caches with physical tags only"),
+        (
+            &["check", "--dcache", "arm926", "--record", "r", "--", "x"],
+            "recordings leave out what only virtual tags make a hazard",
+        ),
         (&["check", "--dcache", "p5600", "--until", "(", "--", "x"], "--until: `(` is not a regular expression: unclosed group"),
         (&["check", "--dcache", "p5600", "--until", "", "--", "x"], "an empty expression"),
         (&["check", "--dcache", "p5600", "--mute", "memcpy", "--", "x"], "add --symbols"),

@@ -114,10 +114,6 @@ impl Cpu for Arm {
         arm::INDEX
     }
 
-    fn calls(&self, word: u32) -> bool {
-        arm::calls(word)
-    }
-
     fn calling(&self) -> Option<Calling> {
         // `CPUARMState` begins with the general registers of the current mode. Linux has modules below its own start.
         Some(Calling { stack_word: usize::from(self.stack_pointer()), length: 4, returns_after: 4, kernel_start: 0xbf00_0000 })

@@ -206,10 +206,6 @@ impl Cpu for Mips {
         mips::INDEX
     }
 
-    fn calls(&self, word: u32) -> bool {
-        mips::calls(word)
-    }
-
     fn calling(&self) -> Option<Calling> {
         // `CPUMIPSState` begins with the general registers; a call has a delay slot; kseg0 follows useg.
         Some(Calling { stack_word: usize::from(self.stack_pointer()), length: 4, returns_after: 8, kernel_start: 0x8000_0000 })

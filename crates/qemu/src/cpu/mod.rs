@@ -144,12 +144,6 @@ pub trait Cpu {
     fn index_form(&self) -> IndexForm {
         IndexForm::Resolved
     }
-
-    /// Whether an instruction calls a function: for the call stacks of recordings.
-    fn calls(&self, _word: u32) -> bool {
-        false
-    }
-
     /// The address that tables and caches see in place of one that a program uses: the *modified* virtual address, which operands of
     /// maintenance are already.
     fn modified(&self, vaddr: u32) -> u32 {

@@ -145,12 +145,6 @@ fn cache(crm: u32, op2: u32, reads: bool, register: u8) -> Meaning {
 /// How operands of set/way operations name set and way.
 pub const INDEX: IndexForm = IndexForm::WayOnTop;
 
-/// Whether an instruction calls a function: `bl`, and `blx` to a register or to Thumb (DDI 0100I, A4.1.5, A4.1.8).
-pub fn calls(word: u32) -> bool {
-    let branches_and_links = word >> 24 & 0xf == 0xb && word >> 28 != 15;
-    branches_and_links || word & 0x0fff_fff0 == 0x012f_ff30 || word >> 25 == 0x7d
-}
-
 #[cfg(test)]
 mod tests {
     use congruent_geometry::CacheGeometry;

@@ -158,16 +158,6 @@ fn cop0(word: u32) -> Meaning {
 /// How operands of index operations name set and way.
 pub const INDEX: IndexForm = IndexForm::WayAboveSet;
 
-/// Whether an instruction calls a function: `jal`, `jalx`, `jalr`, `bal` and the other branches that link.
-pub fn calls(word: u32) -> bool {
-    match word >> 26 {
-        0x03 | 0x1d => true,
-        0x00 => word & 0x3f == 0x09 && word >> 11 & 31 == 31,
-        0x01 => matches!(word >> 16 & 31, 0x10..=0x13),
-        _ => false,
-    }
-}
-
 /// What decides whether memory at an address is cached (MD00090, "Virtual Address Space").
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Segment {

@@ -42,6 +42,9 @@ impl Session {
     /// Takes a fetch that changes nothing, which is nearly every one; false if it is none of those. Cannot panic.
     #[inline(always)]
     pub fn quiet_fetch(&mut self, Fetched { pc, len }: Fetched) -> bool {
+        if self.judge.is_recording() {
+            return false;
+        }
         let (Some(target), Some(code)) = (self.translations.find(pc), self.code) else {
             return self.translations.is_harmless(pc) && pc % GRANULE + len <= GRANULE;
         };
@@ -67,8 +70,8 @@ impl Session {
         let (page, offset) = if let Some(target) = self.translations.find(vaddr) {
             (target.page, target.offset | (vaddr % GRANULE))
         } else {
-            // SAFETY: called from a block's callback.
             let modified = self.cpu.modified(vaddr);
+            // SAFETY: called from a block's callback.
             let Some(paddr) = (unsafe { self.cpu.resolve(modified, &self.api, &mut self.reader) }) else {
                 self.untranslated += 1;
                 return;

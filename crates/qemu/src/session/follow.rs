@@ -195,6 +195,9 @@ impl Session {
     #[inline]
     fn context_changed(&mut self) {
         if let Some(following) = &self.following {
+            if let Some(known) = self.judge.known_calls() {
+                self.judge.learn_calls(following.stacks.calls_since(known));
+            }
             self.caller_unknown = !following.stacks.is_known();
             self.judge.set_context(following.stacks.now());
         }

@@ -4,20 +4,13 @@
 //! nowhere is counted. Not here: what the words mean (`guest/`).
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_trace::file::Target as Operands;
-use congruent_trace::{IndexForm, Maintenance, Scope, Site};
+use congruent_trace::file::{On, Target as Operands};
+use congruent_trace::{IndexForm, Scope, Site};
 
 use super::{Instruction, Session};
-use crate::guest::{CacheInstruction, Meaning, Offset, Operand, Pointer};
+use crate::guest::{Meaning, Offset, Operand, Pointer};
 use crate::registers::Environment;
 use crate::translation::GRANULE;
-
-/// Which cache is maintained, and what is done to it: of the instruction side, copies can only be dropped.
-#[derive(Clone, Copy)]
-pub(super) enum Side {
-    Data(Maintenance),
-    Code,
-}
 
 impl Session {
     /// An instruction that is more than a load or store is about to run.
@@ -29,24 +22,19 @@ impl Session {
         if self.stopped {
             return;
         }
-        if self.judge.is_recording() && self.cpu.calls(instruction.word) {
-            // SAFETY: as above.
-            let stack = unsafe { self.cpu.register(self.cpu.stack_pointer(), &mut self.reader, environment) };
-            return self.judge.note_call(instruction.pc, stack);
-        }
         // SAFETY: as above.
         if !unsafe { self.cpu.executes(instruction.word, &mut self.reader) } {
             return;
         }
         match self.cpu.decode(instruction.word) {
             // SAFETY: as above.
-            Meaning::Cache(what) => unsafe { self.maintain_as(Side::Data(what.op), what.operand, instruction, environment) },
+            Meaning::Cache(what) => unsafe { self.maintain_as(On::Data(what.op), what.operand, instruction, environment) },
             // SAFETY: as above.
-            Meaning::CodeCache(operand) => unsafe { self.maintain_as(Side::Code, operand, instruction, environment) },
+            Meaning::CodeCache(operand) => unsafe { self.maintain_as(On::Code, operand, instruction, environment) },
             // SAFETY: as above.
             Meaning::BothCaches(what) => unsafe {
-                self.maintain_as(Side::Data(what.op), what.operand, instruction, environment);
-                self.maintain_as(Side::Code, what.operand, instruction, environment);
+                self.maintain_as(On::Data(what.op), what.operand, instruction, environment);
+                self.maintain_as(On::Code, what.operand, instruction, environment);
             },
             // SAFETY: as above.
             Meaning::Prefetch(pointer) => unsafe { self.prefetch(pointer, instruction.site(), environment) },
@@ -63,37 +51,36 @@ impl Session {
 
     /// # Safety
     /// As [`execute`](Self::execute).
-    unsafe fn maintain_as(&mut self, side: Side, operand: Operand, instruction: Instruction, environment: Environment) {
-        let Some(geometry) = self.geometry_of(side) else { return };
+    unsafe fn maintain_as(&mut self, on: On, operand: Operand, instruction: Instruction, environment: Environment) {
+        let Some(geometry) = self.geometry_of(on) else { return };
+        // The callback reads registers, so the stack pointer is there.
         self.learn_context();
         let site = instruction.site();
         // SAFETY: by this function's contract.
         let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
         let muted = self.mute.is_used() && self.mute.covers(instruction.pc, register(self.cpu.stack_pointer()));
-        if let Side::Data(op) = side
-            && self.judge.is_recording()
-        {
+        if self.judge.is_recording() {
             // SAFETY: as above.
-            unsafe { self.note_operation(CacheInstruction { op, operand }, site, muted, environment) };
+            unsafe { self.note_operation(on, operand, site, muted, environment) };
         }
         // SAFETY: as above.
         let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
         match operand {
-            Operand::Whole => self.maintain(side, Scope::Whole, site, muted),
+            Operand::Whole => self.maintain(on, Scope::Whole, site, muted),
             Operand::Index { register: number, offset } => {
                 let value = register(number).wrapping_add_signed(offset);
-                self.maintain(side, self.cpu.index(&geometry, value), site, muted);
+                self.maintain(on, self.cpu.index(&geometry, value), site, muted);
             }
             Operand::Address { register: number, offset } => {
                 let vaddr = register(number).wrapping_add_signed(offset);
-                self.maintain_line(side, vaddr, site, muted);
+                self.maintain_line(on, vaddr, site, muted);
             }
             Operand::Range { first, last } => {
                 let line = geometry.line();
                 let (first, last) = (register(first) & !(line - 1), register(last) & !(line - 1));
                 let mut next = (first <= last).then_some(first);
                 while let Some(vaddr) = next {
-                    self.maintain_line(side, vaddr, site, muted);
+                    self.maintain_line(on, vaddr, site, muted);
                     next = vaddr.checked_add(line).filter(|vaddr| *vaddr <= last);
                 }
             }
@@ -105,20 +92,19 @@ impl Session {
     ///
     /// # Safety
     /// As [`execute`](Self::execute).
-    unsafe fn note_operation(&mut self, what: CacheInstruction, site: Site, muted: bool, environment: Environment) {
+    unsafe fn note_operation(&mut self, on: On, operand: Operand, site: Site, muted: bool, environment: Environment) {
         // SAFETY: by this function's contract.
         let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
-        let stack = register(self.cpu.stack_pointer());
-        let (first, last) = match what.operand {
-            Operand::Whole => return self.judge.note_operation(what.op, Operands::Whole, site, muted, stack),
+        let (first, last) = match operand {
+            Operand::Whole => return self.judge.note_operation(on, Operands::Whole, site, muted),
             Operand::Index { register: number, offset } => {
                 let mut operand = register(number).wrapping_add_signed(offset);
                 if self.cpu.index_form() == IndexForm::Resolved
-                    && let Scope::Index { set, way } = self.cpu.index(&self.geometry, operand)
+                    && let Scope::Index { set, way } = self.cpu.index(&self.geometry_of(on).unwrap_or(self.geometry), operand)
                 {
                     operand = IndexForm::resolved(set, way);
                 }
-                return self.judge.note_operation(what.op, Operands::Index(operand), site, muted, stack);
+                return self.judge.note_operation(on, Operands::Index(operand), site, muted);
             }
             Operand::Address { register: number, offset } => {
                 let vaddr = register(number).wrapping_add_signed(offset);
@@ -133,7 +119,7 @@ impl Session {
             // SAFETY: by this function's contract.
             if let Some(paddr) = unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) } {
                 let target = Operands::Bytes { vaddr: VirtAddr(vaddr.into()), paddr, bytes };
-                self.judge.note_operation(what.op, target, site, muted, stack);
+                self.judge.note_operation(on, target, site, muted);
             }
             next = end_of_page.checked_add(1).filter(|vaddr| *vaddr <= last);
         }
@@ -157,8 +143,8 @@ impl Session {
         let (page, offset) = if let Some(target) = self.translations.find(vaddr) {
             (target.page, target.offset | (vaddr % GRANULE))
         } else {
-            // SAFETY: by this function's contract.
             let modified = self.cpu.modified(vaddr);
+            // SAFETY: by this function's contract.
             let Some(paddr) = (unsafe { self.cpu.resolve(modified, &self.api, &mut self.reader) }) else { return };
             // SAFETY: as above.
             if !unsafe { self.cpu.is_cached(modified, paddr, &mut self.reader) } {
@@ -170,14 +156,14 @@ impl Session {
     }
 
     /// The cache of this side, if it is judged.
-    fn geometry_of(&self, side: Side) -> Option<CacheGeometry> {
-        match side {
-            Side::Data(_) => Some(self.geometry),
-            Side::Code => self.code,
+    fn geometry_of(&self, on: On) -> Option<CacheGeometry> {
+        match on {
+            On::Data(_) => Some(self.geometry),
+            On::Code => self.code,
         }
     }
 
-    fn maintain_line(&mut self, side: Side, vaddr: u32, site: Site, muted: bool) {
+    fn maintain_line(&mut self, on: On, vaddr: u32, site: Site, muted: bool) {
         let paddr = if self.virtual_tags {
             // The address itself is compared with the tags, whether it is mapped or not, and the judge does not look at where it leads.
             Some(PhysAddr(vaddr.into()))
@@ -186,15 +172,12 @@ impl Session {
             unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) }
         };
         match paddr {
-            Some(paddr) => self.maintain(side, Scope::Line { vaddr: VirtAddr(vaddr.into()), paddr }, site, muted),
+            Some(paddr) => self.maintain(on, Scope::Line { vaddr: VirtAddr(vaddr.into()), paddr }, site, muted),
             None => self.untranslated += 1,
         }
     }
 
-    pub(super) fn maintain(&mut self, side: Side, scope: Scope, site: Site, muted: bool) {
-        match side {
-            Side::Data(op) => self.judge.maintain(op, scope, site, muted),
-            Side::Code => self.judge.maintain_code(scope, site, muted),
-        }
+    pub(super) fn maintain(&mut self, on: On, scope: Scope, site: Site, muted: bool) {
+        self.judge.maintain(on, scope, site, muted);
     }
 }

@@ -19,6 +19,8 @@ pub const LONGEST: u32 = 16 << 20;
 pub enum Kind {
     /// The [`Header`], as JSON.
     Header = b'H' as isize,
+    /// Call chains, coded and compressed.
+    Chains = b'C' as isize,
     /// Events, coded and compressed.
     Events = b'E' as isize,
     /// Events of eras that were over when they were kept, coded and compressed.
@@ -31,7 +33,9 @@ pub enum Kind {
 
 impl Kind {
     fn of(byte: u8) -> Option<Self> {
-        [Self::Header, Self::Events, Self::Late, Self::Footer, Self::End].into_iter().find(|kind| *kind as u8 == byte)
+        [Self::Header, Self::Chains, Self::Events, Self::Late, Self::Footer, Self::End]
+            .into_iter()
+            .find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -54,7 +58,7 @@ fn checksum(head: &[u8], stored: &[u8]) -> u32 {
     sum.finalize()
 }
 
-/// A stored block of events.
+/// A stored block of events or chains.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct EventsAt<'a> {
     /// The position of the block.
@@ -68,6 +72,7 @@ pub(super) struct EventsAt<'a> {
 pub struct Layout<'a> {
     /// What was recorded.
     pub header: Header,
+    pub(super) chains: Vec<EventsAt<'a>>,
     pub(super) events: Vec<EventsAt<'a>>,
     pub(super) late: Vec<EventsAt<'a>>,
     /// The recorder's last words; none if it never got to say them.
@@ -99,7 +104,8 @@ impl<'a> Layout<'a> {
             version => return Err(OpenError::Version(version.unwrap_or(0) as u32)),
         }
         let header = serde_json::from_value(value).map_err(|_| damaged(position, "a field is missing"))?;
-        let mut layout = Self { header, events: Vec::new(), late: Vec::new(), footer: None, end: None, damage: None };
+        let mut layout =
+            Self { header, chains: Vec::new(), events: Vec::new(), late: Vec::new(), footer: None, end: None, damage: None };
         for block in blocks {
             if let Err(damage) = block.and_then(|block| layout.add(block)) {
                 layout.damage = Some(damage);
@@ -119,8 +125,14 @@ impl<'a> Layout<'a> {
         let Block { kind, position, content_length, stored } = block;
         let wrong = |what| Damage { position, what };
         match kind {
-            Kind::Events if self.footer.is_none() => self.events.push(EventsAt { position, content_length, stored }),
-            Kind::Late if self.footer.is_none() => self.late.push(EventsAt { position, content_length, stored }),
+            Kind::Chains | Kind::Events | Kind::Late if self.footer.is_none() => {
+                let list = match kind {
+                    Kind::Chains => &mut self.chains,
+                    Kind::Late => &mut self.late,
+                    _ => &mut self.events,
+                };
+                list.push(EventsAt { position, content_length, stored });
+            }
             Kind::Footer if self.footer.is_none() => {
                 self.footer = Some(serde_json::from_slice(stored).map_err(|_| wrong("a footer that cannot be read"))?);
             }

@@ -6,6 +6,7 @@
 //! Guarantees: what the writer was given comes out of [`play`], in order; a file that was cut or changed anywhere is never
 //! taken for whole. Not here: judging, and whether the run itself ended well (the program adds that as [`RunEnd`]).
 
+mod chains;
 mod codec;
 mod filter;
 mod frame;
@@ -16,22 +17,20 @@ mod writer;
 use std::string::String;
 use std::vec::Vec;
 
-use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr};
 use serde::{Deserialize, Serialize};
 
 use crate::{Event, IndexForm, Maintenance, Scope, Site};
 
-pub use filter::Filter;
+pub use chains::{CallChains, ChainId};
+pub use filter::{Access, Filter, Keep, Moment};
 pub use frame::Layout;
 pub use pack::pack;
-pub use play::{Visitor, play};
+pub use play::{Visitor, chains, play};
 pub use writer::{Writer, append_end};
 
 /// The version of the format; a reader refuses any other.
-pub const VERSION: u32 = 1;
-
-/// How many code addresses of a call chain are kept, innermost first.
-pub const CHAIN: usize = 16;
+pub const VERSION: u32 = 2;
 
 /// The first block of a file: what was recorded, and what it may be used for.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -40,15 +39,19 @@ pub struct Header {
     pub version: u32,
     /// The guest's architecture as QEMU names it.
     pub target: String,
-    /// The cache that the run was judged with.
+    /// The data cache that the run was judged with.
     pub geometry: Shape,
+    /// What that does beside its shape.
+    pub behaviour: Behaviour,
+    /// The instruction cache that the run was judged with, if any.
+    pub code: Option<Shape>,
     /// How operands of index operations name sets and ways.
     pub index: IndexForm,
     /// The sites given to `--mute`, as the user wrote them.
     pub muted: Vec<String>,
     /// The highest plugin interface version that the QEMU offered; 0 if the source was not QEMU.
     pub qemu_api: i32,
-    /// Under which shapes of cache the events kept are all that matter.
+    /// Under which caches the events kept are all that matter.
     pub valid: Validity,
 }
 
@@ -67,7 +70,7 @@ pub struct Shape {
     pub write_back_unit: u32,
 }
 
-/// Under which shapes of cache a recording may be judged.
+/// Under which caches a recording may be judged.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Validity {
     /// The shortest line, in bytes.
@@ -78,13 +81,46 @@ pub struct Validity {
     pub page: u32,
     /// The shortest way, in bytes.
     pub shortest_way: u32,
+    /// Whether the instruction side is kept.
+    pub fetches: bool,
+    /// Whether it is good for caches that do not allocate at stores, or that fill lines nobody asked for.
+    pub every_core: bool,
 }
 
 impl Validity {
-    /// What [`Filter`] guarantees.
-    pub const OF_FILTER: Self = Self { shortest_line: 16, longest_line: 128, page: 4096, shortest_way: 1024 };
+    /// What [`Filter`] guarantees, without the instruction side and for usual cores.
+    pub const OF_FILTER: Self =
+        Self { shortest_line: 16, longest_line: 128, page: 4096, shortest_way: 1024, fetches: false, every_core: false };
 
-    /// Why a recording cannot be judged under this cache, if it cannot.
+    /// Of the recording of a run that is judged under a data cache that behaves so, with or without the instruction side.
+    #[must_use]
+    pub const fn of_run(behaviour: Behaviour, fetches: bool) -> Self {
+        Self { fetches, every_core: !behaviour.write_allocate || behaviour.speculative, ..Self::OF_FILTER }
+    }
+
+    /// Why a recording cannot be judged under this instruction cache, if it cannot.
+    #[must_use]
+    pub fn refuses_code(&self, geometry: &CacheGeometry) -> Option<String> {
+        if !self.fetches {
+            return Some("the recording has no instruction fetches; record with --icache, too".into());
+        }
+        self.refuses(geometry)
+    }
+
+    /// Why a recording cannot be judged under a data cache that behaves so, if it cannot.
+    #[must_use]
+    pub fn refuses_behaviour(&self, behaviour: Behaviour) -> Option<&'static str> {
+        if behaviour.virtual_tags {
+            return Some("recordings leave out what only virtual tags make a hazard; judge those in a check without --record");
+        }
+        let is_usual = behaviour.write_allocate && !behaviour.speculative;
+        (!is_usual && !self.every_core).then_some(
+            "the recording leaves out what matters to caches that do not allocate at stores or fill lines on their own; record with \
+             that option, too",
+        )
+    }
+
+    /// Why a recording cannot be judged under a cache of this shape, if it cannot.
     #[must_use]
     pub fn refuses(&self, geometry: &CacheGeometry) -> Option<String> {
         let (line, way) = (geometry.line(), geometry.way_size());
@@ -129,6 +165,11 @@ pub struct Footer {
     pub accesses: u64,
     /// Uncached accesses to memory, kept or not.
     pub uncached: u64,
+    /// Instruction fetches, kept or not.
+    pub fetches: u64,
+    /// What the judge of the run needed, in bytes of memory; unknown in recordings that were made before this was kept.
+    #[serde(default)]
+    pub shadow_bytes: Option<u64>,
     /// Events in the file.
     pub events: u64,
     /// What the run could not observe, in sentences.
@@ -142,14 +183,19 @@ pub struct RunEnd {
     pub incomplete_because: Option<String>,
 }
 
-/// Whether an era ends with this event, as it does with every operation on the data side. What is kept late says of which era it is.
+/// Whether an era ends with this event, as it does with every operation. What is kept late says of which era it is.
 pub(crate) fn ends_era(event: &Event) -> bool {
-    matches!(event, Event::MaintainCode { .. } | Event::Space { .. } | Event::Cpu { .. })
+    matches!(event, Event::Space { .. } | Event::Cpu { .. })
 }
 
-/// A number that stands for a call chain of the file.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-pub struct ChainId(pub u32);
+/// Which cache is maintained, and what is done to it: in the instruction cache, copies can only be dropped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum On {
+    /// The data cache.
+    Data(Maintenance),
+    /// The instruction cache.
+    Code,
+}
 
 /// Which lines a recorded maintenance operation covers, before a shape of cache is chosen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
@@ -172,9 +218,9 @@ pub enum Target {
 /// One maintenance operation of a recording.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct Operation {
-    /// What is done.
-    pub op: Maintenance,
-    /// To what.
+    /// What is done, and in which cache.
+    pub on: On,
+    /// To which lines.
     pub target: Target,
     /// The instruction.
     pub site: Site,
@@ -185,9 +231,9 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// The operation as events for a cache of this shape, one for each line.
+    /// The operation as events, one for each line. `geometry` is the shape of the cache that is maintained.
     pub fn events(self, geometry: &CacheGeometry, form: IndexForm) -> impl Iterator<Item = Event> + use<> {
-        let Self { op, target, site, .. } = self;
+        let Self { on, target, site, .. } = self;
         let line = u64::from(geometry.line());
         let (first, lines) = match target {
             Target::Bytes { vaddr, paddr, bytes } => {
@@ -205,7 +251,10 @@ impl Operation {
                 }
                 other => other,
             };
-            Event::Maintain { op, scope, site }
+            match on {
+                On::Data(op) => Event::Maintain { op, scope, site },
+                On::Code => Event::MaintainCode { scope, site },
+            }
         })
     }
 }

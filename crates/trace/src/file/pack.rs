@@ -22,7 +22,7 @@ pub fn pack(recording: &Layout<'_>) -> io::Result<Option<Vec<u8>>> {
     let mut packed = SIGNATURE.to_vec();
     let json = |packed: &mut Vec<u8>, kind, text: Vec<u8>| packed.extend(block(kind, text.len(), &text));
     json(&mut packed, Kind::Header, serde_json::to_vec(&recording.header)?);
-    for (kind, blocks) in [(Kind::Late, &recording.late), (Kind::Events, &recording.events)] {
+    for (kind, blocks) in [(Kind::Chains, &recording.chains), (Kind::Late, &recording.late), (Kind::Events, &recording.events)] {
         if !join(&mut packed, kind, blocks)? {
             return Ok(None);
         }

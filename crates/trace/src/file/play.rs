@@ -4,26 +4,38 @@ use std::vec::Vec;
 
 use super::codec::Decoder;
 use super::frame::EventsAt;
-use super::{Damage, Layout, Operation, ends_era};
+use super::{CallChains, ChainId, Damage, Layout, Operation, ends_era};
 use crate::{AccessKind, Event, Site};
 use congruent_geometry::{PhysAddr, VirtAddr};
 
 /// Who takes the contents of a recording.
 pub trait Visitor {
-    /// A load or store through a cacheable mapping; most of a recording is these.
-    fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site);
+    /// A load or store through a cacheable mapping, and through which calls it came; most of a recording is these.
+    fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site, chain: ChainId);
 
-    /// Maintenance. `chain` are the code addresses of the calls it was made under, innermost first.
-    fn operation(&mut self, operation: &Operation, chain: &[u32]);
+    /// Maintenance.
+    fn operation(&mut self, operation: &Operation);
 
     /// Anything else.
-    fn event(&mut self, event: &Event);
+    fn event(&mut self, event: &Event, chain: ChainId);
 
     /// What follows, up to the next call, belongs to this era, which is over. [`play`] puts it there and so does not call this.
     fn era(&mut self, _era: u64) {}
 
     /// So many of the file's bytes of events are done, of so many. For progress; called now and then.
     fn progress(&mut self, _done: u64, _of: u64) {}
+}
+
+/// The call chains that events name. Of a damaged file, those before the damage.
+///
+/// # Errors
+/// Contents that are no chains although their checksum is right.
+pub fn chains(layout: &Layout<'_>) -> Result<CallChains, Damage> {
+    let mut chains = CallChains::default();
+    for block in &layout.chains {
+        chains.decode(&content(block)?).map_err(|_| wrong(block, "a block that holds no call chains"))?;
+    }
+    Ok(chains)
 }
 
 /// Plays everything that comes before the first damage.
@@ -40,7 +52,7 @@ pub fn play(layout: &Layout<'_>, visitor: &mut impl Visitor) -> Result<(), Damag
             return Err(wrong(block, "a block after which too many events wait"));
         }
     }
-    late.events.sort_by_key(|(era, _)| *era);
+    late.events.sort_by_key(|(era, ..)| *era);
     let mut in_order = InOrder { visitor, late: &late.events, era: 0 };
     let (mut decoder, mut done) = (Decoder::default(), 0);
     for block in &layout.events {
@@ -69,21 +81,21 @@ pub(super) fn content(block: &EventsAt<'_>) -> Result<Vec<u8>, Damage> {
 /// Gathers the events that were kept late, with their eras.
 #[derive(Default)]
 struct Late {
-    events: Vec<(u64, Event)>,
+    events: Vec<(u64, ChainId, Event)>,
     era: u64,
 }
 
 impl Visitor for Late {
-    fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site) {
-        self.event(&Event::Access { kind, vaddr, paddr, size, site });
+    fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site, chain: ChainId) {
+        self.event(&Event::Access { kind, vaddr, paddr, size, site }, chain);
     }
 
     /// Operations end an era and so are never late.
-    fn operation(&mut self, _operation: &Operation, _chain: &[u32]) {}
+    fn operation(&mut self, _operation: &Operation) {}
 
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &Event, chain: ChainId) {
         if self.events.len() <= MOST_LATE {
-            self.events.push((self.era, *event));
+            self.events.push((self.era, chain, *event));
         }
     }
 
@@ -96,20 +108,22 @@ impl Visitor for Late {
 struct InOrder<'a, V> {
     visitor: &'a mut V,
     /// Those still to come.
-    late: &'a [(u64, Event)],
+    late: &'a [(u64, ChainId, Event)],
     era: u64,
 }
 
 impl<V: Visitor> InOrder<'_, V> {
     #[inline]
     fn end_era(&mut self) {
-        while let Some(((era, event), left)) = self.late.split_first()
+        while let Some(((era, chain, event), left)) = self.late.split_first()
             && *era <= self.era
         {
             self.late = left;
             match *event {
-                Event::Access { kind, vaddr, paddr, size, site } => self.visitor.access(kind, vaddr, paddr, size, site),
-                _ => self.visitor.event(event),
+                Event::Access { kind, vaddr, paddr, size, site } => {
+                    self.visitor.access(kind, vaddr, paddr, size, site, *chain);
+                }
+                _ => self.visitor.event(event, *chain),
             }
         }
         self.era += 1;
@@ -118,19 +132,19 @@ impl<V: Visitor> InOrder<'_, V> {
 
 impl<V: Visitor> Visitor for InOrder<'_, V> {
     #[inline]
-    fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site) {
-        self.visitor.access(kind, vaddr, paddr, size, site);
+    fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site, chain: ChainId) {
+        self.visitor.access(kind, vaddr, paddr, size, site, chain);
     }
 
-    fn operation(&mut self, operation: &Operation, chain: &[u32]) {
+    fn operation(&mut self, operation: &Operation) {
         self.end_era();
-        self.visitor.operation(operation, chain);
+        self.visitor.operation(operation);
     }
 
-    fn event(&mut self, event: &Event) {
+    fn event(&mut self, event: &Event, chain: ChainId) {
         if ends_era(event) {
             self.end_era();
         }
-        self.visitor.event(event);
+        self.visitor.event(event, chain);
     }
 }

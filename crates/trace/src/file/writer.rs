@@ -8,8 +8,8 @@ use std::vec::Vec;
 
 use super::codec::Encoder;
 use super::frame::{Kind, SIGNATURE, block};
-use super::{ChainId, Footer, Header, Operation, RunEnd, ends_era};
-use crate::Event;
+use super::{CallChains, ChainId, Footer, Header, Operation, RunEnd, ends_era};
+use crate::{Event, Site};
 
 /// Coded events of one block, in bytes.
 const BLOCK: usize = 1 << 20;
@@ -21,6 +21,9 @@ pub struct Writer<W: Write> {
     to: W,
     encoder: Encoder,
     late: Encoder,
+    chains: CallChains,
+    /// So many of them are written.
+    chains_written: usize,
     era: u64,
     events: u64,
 }
@@ -32,24 +35,32 @@ impl<W: Write> Writer<W> {
     /// Whatever `to` reports.
     pub fn new(mut to: W, header: &Header) -> io::Result<Self> {
         to.write_all(&SIGNATURE)?;
-        let mut writer = Self { to, encoder: Encoder::default(), late: Encoder::default(), era: 0, events: 0 };
+        let mut writer = Self {
+            to,
+            encoder: Encoder::default(),
+            late: Encoder::default(),
+            chains: CallChains::default(),
+            chains_written: 0,
+            era: 0,
+            events: 0,
+        };
         writer.json(Kind::Header, header)?;
         Ok(writer)
     }
 
-    /// Adds an event that is not maintenance of the data side, which is added by [`operation`](Self::operation). It came before
-    /// the last `age` events that end an era; if it is one of those itself, `age` must be 0.
+    /// Adds an event that is not maintenance, which is added by [`operation`](Self::operation). It came before the last `age` events
+    /// that end an era; if it is one of those itself, `age` must be 0. Without a chain, any will do.
     ///
     /// # Errors
     /// Whatever the file reports.
     #[inline]
-    pub fn event(&mut self, age: u64, event: &Event) -> io::Result<()> {
+    pub fn event(&mut self, age: u64, chain: Option<ChainId>, event: &Event) -> io::Result<()> {
         self.events += 1;
         if age == 0 {
-            self.encoder.event(event);
+            self.encoder.event(chain, event);
             self.era += u64::from(ends_era(event));
         } else {
-            self.late.late(self.era.saturating_sub(age), event);
+            self.late.late(self.era.saturating_sub(age), chain, event);
         }
         self.write_if_full()
     }
@@ -65,9 +76,9 @@ impl<W: Write> Writer<W> {
         self.write_if_full()
     }
 
-    /// The number of this call chain: code addresses, innermost first; only the first [`CHAIN`](super::CHAIN) are kept.
-    pub fn chain(&mut self, calls: &[u32]) -> ChainId {
-        self.encoder.chain(calls)
+    /// The number of a new call chain: this call, under the chain of its caller.
+    pub fn chain(&mut self, caller: ChainId, site: Site) -> ChainId {
+        self.chains.add(caller, site)
     }
 
     /// Writes what has come so far, so that it is not lost with the process.
@@ -75,9 +86,10 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// Whatever the file reports.
     pub fn flush(&mut self) -> io::Result<()> {
-        // What is late first: what comes before any place of the file then means the same without the rest.
-        for (kind, encoder) in [(Kind::Late, &mut self.late), (Kind::Events, &mut self.encoder)] {
-            let coded = encoder.take();
+        // Chains and what is late first: what comes before any place of the file then means the same without the rest.
+        let chains = self.chains.coded_from(self.chains_written);
+        self.chains_written = self.chains.len();
+        for (kind, coded) in [(Kind::Chains, chains), (Kind::Late, self.late.take()), (Kind::Events, self.encoder.take())] {
             if !coded.is_empty() {
                 let stored = zstd::bulk::compress(&coded, LEVEL)?;
                 self.to.write_all(&block(kind, coded.len(), &stored))?;
