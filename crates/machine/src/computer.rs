@@ -29,10 +29,8 @@ use crate::tlb::{Asid, Fault, FaultKind, Mapping, Need, Refill, Tlb};
 /// dirty bits and all, as in protocols that pass lines from cache to cache without a detour to memory. Copies in other sets are
 /// aliases, on whatever CPU, and nothing keeps those coherent.
 ///
-/// Maintenance, of all kinds, acts on the data caches of all CPUs: hardware broadcasts operations by address (MIPS32 1004K,
-/// coherence manager), and for those by index or on the whole the machine stands in for the interrupts by which a kernel would
-/// have them done. So all CPUs' copies of one colour are one copy to the judge. Instruction caches are not kept coherent with
-/// anything; their maintenance reaches all of them as well.
+/// Which CPUs' caches maintenance acts on is said by [`Config::maintained`](crate::Config::maintained). Instruction caches are not kept coherent
+/// with anything.
 #[derive(Clone)]
 pub struct Machine<T, S = Ignore> {
     pub(crate) tables: T,

@@ -80,6 +80,19 @@ pub struct L2Config {
     pub geometry: CacheGeometry,
 }
 
+/// Which CPUs' level-1 caches maintenance acts on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Maintained {
+    /// All, by operations of all kinds: the machine stands in for the interrupts by which a kernel has them done. A line that CPUs
+    /// share sits in the same way on all of them. So all CPUs' copies of one colour are one copy to a judge of one CPU.
+    Everywhere,
+    /// All by operations by address, of either side; the CPU's own by index and as a whole. Whether a dirty line that another CPU loads
+    /// moves, or leaves a clean copy behind, or is shared and stays whose it was, is left to chance under adversarial replacement.
+    ByAddress,
+    /// The CPU's own. Dirty lines move as above.
+    Here,
+}
+
 /// The computer. Made with [`Config::new`] and changed field by field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Config {
@@ -95,6 +108,8 @@ pub struct Config {
     pub l2: Option<L2Config>,
     /// Pages that each TLB holds; replaced in turn.
     pub tlb_entries: usize,
+    /// Which CPUs' caches maintenance acts on.
+    pub maintained: Maintained,
     /// What full sets throw out.
     pub replacement: Replacement,
     /// Whether data caches may fill a line that nobody asked for, once something of its frame was accessed through the cache. Shown
@@ -179,6 +194,7 @@ impl Config {
             code: cache,
             l2: None,
             tlb_entries: 64,
+            maintained: Maintained::Everywhere,
             replacement: Replacement::Lru,
             speculative: false,
             seed: 0,

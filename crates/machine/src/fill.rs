@@ -2,17 +2,19 @@
 
 use congruent_geometry::PhysAddr;
 
+use crate::adversary::Adversary;
 use crate::cache::{At, Place, Slot};
 use crate::computer::{Machine, Side};
+use crate::config::Maintained;
 
 /// The longest line there is, in bytes.
 const LONGEST: usize = 128;
 
 /// What one CPU's cache gives another's.
 struct Supply {
-    /// Where it was. All data caches are of one shape, and it goes to the same place, so that operations by index take all
-    /// copies of a set alike.
-    slot: Slot,
+    /// Where it goes, if that is decided: where it was, where operations by index are to take all copies of a set alike. All data
+    /// caches are of one shape.
+    slot: Option<Slot>,
     bytes: [u8; LONGEST],
     dirty: u128,
 }
@@ -31,7 +33,7 @@ impl<T, S> Machine<T, S> {
             Side::Data => self.supplied_by_others(cpu, place),
             Side::Code => None,
         };
-        let slot = self.make_room(cpu, side, place, supply.as_ref().map(|supply| supply.slot));
+        let slot = self.make_room(cpu, side, place, supply.as_ref().and_then(|supply| supply.slot));
         let core = &mut self.cores[cpu];
         let cache = match side {
             Side::Data => &mut core.data,
@@ -50,15 +52,25 @@ impl<T, S> Machine<T, S> {
         (slot, true)
     }
 
-    /// Takes the copies that other CPUs hold in the same set away, because this one stores. If this CPU has a copy they hold the
-    /// same bytes and are clean; if it has none, what is dirty goes to memory first.
+    /// Takes the copies that other CPUs hold in the same set away, because this one stores. If this CPU has a copy they held the same
+    /// bytes, and what is dirty in them may become this one's to write back; else it goes to memory first.
     pub(crate) fn claim(&mut self, cpu: usize, place: Place) {
         if self.cores.len() == 1 {
             return;
         }
+        let one_by_one = self.config.maintained != Maintained::Everywhere;
         for other in (0..self.cores.len()).filter(|other| *other != cpu) {
             let theirs = &mut self.cores[other].data;
             if let Some(slot) = theirs.find(place) {
+                if one_by_one && theirs.is_dirty(slot) && self.adversary.as_mut().is_some_and(Adversary::likes) {
+                    let dirty = theirs.dirty(slot);
+                    let own = &mut self.cores[cpu].data;
+                    if let Some(own_slot) = own.find(place) {
+                        own.set_dirty(own_slot, own.dirty(own_slot) | dirty);
+                        self.cores[other].data.set_dirty(slot, 0);
+                    }
+                }
+                let theirs = &mut self.cores[other].data;
                 let written = theirs.write_back(slot, &mut self.memory);
                 theirs.drop_line(slot);
                 self.cores[cpu].counters.snoops += 1;
@@ -67,7 +79,8 @@ impl<T, S> Machine<T, S> {
         }
     }
 
-    /// What another CPU's copy in the same set gives, if there is one. A dirty copy moves; a clean one stays and is shared.
+    /// What another CPU's copy in the same set gives, if there is one. A clean copy stays and is shared; a dirty one moves, or leaves a clean
+    /// one behind, or stays what it is.
     fn supplied_by_others(&mut self, cpu: usize, place: Place) -> Option<Supply> {
         for other in (0..self.cores.len()).filter(|other| *other != cpu) {
             let theirs = &mut self.cores[other].data;
@@ -76,9 +89,16 @@ impl<T, S> Machine<T, S> {
                 let mut bytes = [0; LONGEST];
                 bytes[..from.len()].copy_from_slice(from);
                 let dirty = theirs.dirty(slot);
-                if dirty != 0 {
-                    theirs.drop_line(slot);
+                let adversary = self.adversary.as_mut().filter(|_| self.config.maintained != Maintained::Everywhere);
+                let mut likes = adversary.map(|adversary| [adversary.likes(), adversary.likes()]).unwrap_or_default();
+                likes[0] &= dirty != 0;
+                match likes {
+                    [true, true] => return Some(Supply { slot: None, bytes, dirty: 0 }),
+                    [true, false] => theirs.set_dirty(slot, 0),
+                    _ if dirty != 0 => theirs.drop_line(slot),
+                    _ => {}
                 }
+                let slot = (self.config.maintained == Maintained::Everywhere).then_some(slot);
                 return Some(Supply { slot, bytes, dirty });
             }
         }

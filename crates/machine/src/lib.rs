@@ -40,7 +40,7 @@ mod sink;
 mod tlb;
 
 pub use computer::Machine;
-pub use config::{CacheConfig, Config, ConfigError, Indexing, L2Config, Replacement, Writes};
+pub use config::{CacheConfig, Config, ConfigError, Indexing, L2Config, Maintained, Replacement, Writes};
 pub use costs::{COSTS, CostModel, Cycles, Figure, Source, cost_model};
 pub use counters::Counters;
 pub use device::NoSuchMemory;

@@ -1,13 +1,16 @@
 //! Cache maintenance: by address, by index, of the whole; data side and instruction side.
 //!
 //! Guarantees: an operation by address acts in the set that its *virtual* operand selects (in a PIPT cache, the physical one)
-//! and nowhere else. Operations act on the caches of all CPUs, for the reason given at [`Machine`].
+//! and nowhere else. Which CPUs' caches operations act on is the computer's ([`Maintained`]).
 
 use congruent_geometry::VirtAddr;
 use congruent_trace::{Event, Maintenance, Scope};
 
+use core::ops::Range;
+
 use crate::cache::Slot;
 use crate::computer::{Machine, Side};
+use crate::config::Maintained;
 use crate::sink::Sink;
 use crate::tlb::{Fault, Need, Refill};
 
@@ -27,7 +30,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
             Maintenance::WriteBackInvalidate => &mut counters.lines_written_back_and_invalidated,
         } += 1;
         self.stir_at(cpu, Side::Data, at);
-        for other in 0..self.cores.len() {
+        for other in self.reached_by_address(cpu) {
             let data = &self.cores[other].data;
             if let Some(slot) = data.find(data.place(at)) {
                 self.act(cpu, other, op, slot);
@@ -52,7 +55,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
         let site = self.cores[cpu].site;
         self.tell(Event::Maintain { op, scope: Scope::Index { set, way }, site });
         self.cores[cpu].counters.index_operations += 1;
-        for other in 0..self.cores.len() {
+        for other in self.reached(cpu) {
             if let Some(slot) = self.cores[other].data.slot(set, way) {
                 self.maintain_slot(cpu, other, op, slot);
             }
@@ -64,7 +67,7 @@ impl<T: Refill, S: Sink> Machine<T, S> {
         let site = self.cores[cpu].site;
         self.tell(Event::Maintain { op, scope: Scope::Whole, site });
         self.cores[cpu].counters.whole_operations += 1;
-        for other in 0..self.cores.len() {
+        for other in self.reached(cpu) {
             for slot in self.cores[other].data.slots() {
                 self.maintain_slot(cpu, other, op, slot);
             }
@@ -80,7 +83,8 @@ impl<T: Refill, S: Sink> Machine<T, S> {
         self.tell_drop(cpu, Scope::Line { vaddr, paddr: at.paddr });
         self.cores[cpu].counters.code_lines_invalidated += 1;
         self.stir_at(cpu, Side::Code, at);
-        for core in &mut self.cores {
+        let reached = self.reached_by_address(cpu);
+        for core in &mut self.cores[reached] {
             if let Some(slot) = core.code.find(core.code.place(at)) {
                 core.code.drop_line(slot);
             }
@@ -103,7 +107,8 @@ impl<T: Refill, S: Sink> Machine<T, S> {
     pub fn invalidate_code_index(&mut self, cpu: usize, set: u32, way: u32) {
         self.tell_drop(cpu, Scope::Index { set, way });
         self.cores[cpu].counters.code_index_operations += 1;
-        for core in &mut self.cores {
+        let reached = self.reached(cpu);
+        for core in &mut self.cores[reached] {
             if let Some(slot) = core.code.slot(set, way) {
                 core.code.drop_line(slot);
             }
@@ -114,10 +119,21 @@ impl<T: Refill, S: Sink> Machine<T, S> {
     pub fn invalidate_code_whole(&mut self, cpu: usize) {
         self.tell_drop(cpu, Scope::Whole);
         self.cores[cpu].counters.code_whole_operations += 1;
-        for core in &mut self.cores {
+        let reached = self.reached(cpu);
+        for core in &mut self.cores[reached] {
             let code = core.cache(Side::Code);
             code.slots().for_each(|slot| code.drop_line(slot));
         }
+    }
+
+    /// The CPUs whose caches an operation by address acts on.
+    fn reached_by_address(&self, cpu: usize) -> Range<usize> {
+        if self.config.maintained == Maintained::Here { cpu..cpu + 1 } else { 0..self.cores.len() }
+    }
+
+    /// The CPUs whose caches an operation by index or on the whole acts on.
+    fn reached(&self, cpu: usize) -> Range<usize> {
+        if self.config.maintained == Maintained::Everywhere { 0..self.cores.len() } else { cpu..cpu + 1 }
     }
 
     fn tell_drop(&mut self, cpu: usize, scope: Scope) {

@@ -14,8 +14,8 @@ mod program;
 use std::collections::BTreeSet;
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_machine::{CacheConfig, Config, Indexing, Random, Replacement, Writes};
-use congruent_shadow::{CodeCache, Config as JudgeConfig, Shadow, VirtualTags};
+use congruent_machine::{CacheConfig, Config, Indexing, Maintained, Random, Replacement, Writes};
+use congruent_shadow::{AddressReach, CodeCache, Config as JudgeConfig, Cpus, Shadow, VirtualTags};
 use congruent_trace::Event;
 
 use program::{Computer, Step, Style, is_consumer, narrowed};
@@ -79,6 +79,14 @@ fn judge(config: &Config) -> Shadow {
     };
     judge.writes_through = config.data.writes == Writes::Through;
     judge.write_allocate = config.data.write_allocate;
+    let by_address = match config.maintained {
+        Maintained::Everywhere => None,
+        Maintained::ByAddress => Some(AddressReach::All),
+        Maintained::Here => Some(AddressReach::Own),
+    };
+    if let Some(by_address) = by_address {
+        judge = judge.with_cpus(Cpus { count: config.cpus as u16, by_address }).unwrap();
+    }
     Shadow::new(if config.speculative { judge.speculating().unwrap() } else { judge })
 }
 
@@ -221,6 +229,54 @@ fn for_every_byte_that_the_judge_names_first_some_schedule_shows_the_old_one() {
     }
     println!("{reports} reports, each byte shown; the hardest took {most} seeds");
     assert!(reports > 1000, "only {reports} reports: the programs are not what they should be");
+}
+
+/// The same computer with two CPUs that are maintained one by one.
+fn with_cpus(config: Config, maintained: Maintained) -> Config {
+    let data = CacheConfig { writes: Writes::Back, write_allocate: true, ..config.data };
+    Config { cpus: 2, maintained, data, speculative: false, ..config }
+}
+
+const ONE_BY_ONE: [Maintained; 2] = [Maintained::ByAddress, Maintained::Here];
+
+#[test]
+fn whenever_one_of_two_cpus_returns_an_old_byte_the_judge_has_named_it() {
+    for maintained in ONE_BY_ONE {
+        let mut old_bytes = 0;
+        for replacement in [Replacement::Adversarial, Replacement::Random, Replacement::Lru] {
+            for (number, shape) in SHAPES.into_iter().enumerate() {
+                for seed in 0..20 {
+                    let seed = seed * SHAPES.len() as u64 + number as u64;
+                    let config = Config { replacement, seed, ..computer(shape, seed) };
+                    old_bytes += run(with_cpus(config, maintained), seed).0;
+                }
+            }
+        }
+        println!("{maintained:?}: {old_bytes} old bytes returned, all of them named");
+        assert!(old_bytes > 2000, "{maintained:?}: only {old_bytes} old bytes: the programs are not what they should be");
+    }
+}
+
+#[test]
+fn for_every_byte_that_the_judge_names_first_some_schedule_of_two_cpus_shows_the_old_one() {
+    for maintained in ONE_BY_ONE {
+        let (mut reports, mut most) = (0, 0);
+        for (number, shape) in SHAPES.into_iter().enumerate() {
+            for seed in 0..150 {
+                let seed = seed * SHAPES.len() as u64 + number as u64;
+                let mut random = Random::new(seed);
+                let config = with_cpus(computer(shape, random.below(24)), maintained);
+                let Some((steps, named)) = first_report(&config, &mut random) else { continue };
+                match earn(&config, &steps, &named) {
+                    Ok(seeds) => most = most.max(seeds),
+                    Err(left) => panic!("false alarm: {config:?}, seed {seed}: no schedule shows {left:?} of {steps:?}"),
+                }
+                reports += 1;
+            }
+        }
+        println!("{maintained:?}: {reports} reports, each byte shown; the hardest took {most} seeds");
+        assert!(reports > 200, "{maintained:?}: only {reports} reports: the programs are not what they should be");
+    }
 }
 
 const VIRTUAL_TAGS: [Indexing; 2] = [Indexing::Vivt, Indexing::VivtUntagged];

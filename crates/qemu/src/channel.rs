@@ -22,6 +22,12 @@ impl Channel {
         Ok(Self { stream: Some(BufWriter::new(stream)) })
     }
 
+    /// The same line once more, for who has no session.
+    pub fn again(&self) -> Option<Self> {
+        let stream = self.stream.as_ref()?.get_ref().try_clone().ok()?;
+        Some(Self { stream: Some(BufWriter::new(stream)) })
+    }
+
     /// Sends one message at once.
     pub fn send(&mut self, message: &Message) {
         if let Some(stream) = &mut self.stream

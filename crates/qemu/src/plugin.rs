@@ -9,7 +9,7 @@ use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::ThreadId;
 
 use congruent_trace::Site;
@@ -26,6 +26,9 @@ struct Global(UnsafeCell<*mut Session>);
 unsafe impl Sync for Global {}
 
 static SESSION: Global = Global(UnsafeCell::new(std::ptr::null_mut()));
+
+/// A line to the program for threads that may not use the session.
+static LINE: Mutex<Option<Channel>> = Mutex::new(None);
 
 /// The session, once installed.
 #[inline]
@@ -106,6 +109,7 @@ fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), Refused> {
     // From here on the program is told as well, because it decides the exit status.
     match start(info, config) {
         Ok(mut session) => {
+            *LINE.lock().unwrap_or_else(PoisonError::into_inner) = channel.again();
             session.attach(channel);
             let api = *session.api();
             // SAFETY: no callback is registered yet, so nothing else looks at the global.
@@ -160,7 +164,10 @@ fn refuse_threads() -> ! {
     unsafe extern "C" {
         fn _exit(status: c_int) -> !;
     }
-    eprintln!("congruent: the guest's CPUs run at the same time; add `-accel tcg,thread=single` to the QEMU command");
+    if let Some(mut channel) = LINE.lock().ok().and_then(|mut line| line.take()) {
+        let reason = "the guest's CPUs run at the same time; add `-accel tcg,thread=single` to the QEMU command".into();
+        channel.fail(FailureKind::Environment, reason);
+    }
     // SAFETY: it ends the process at once, without callbacks of other threads.
     unsafe { _exit(1) }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
-use congruent_machine::{Asid, Config, Indexing, Machine, Mapping, Random, Refill, Rights};
+use congruent_machine::{Asid, Config, Indexing, Machine, Maintained, Mapping, Random, Refill, Rights};
 use congruent_trace::{Event, Maintenance, Site};
 
 /// The first page number of uncached mappings.
@@ -68,6 +68,22 @@ impl Step {
         matches!(self, Self::Store { .. } | Self::Update { .. })
     }
 
+    fn cpu(&self) -> usize {
+        match *self {
+            Self::Load { cpu, .. }
+            | Self::Store { cpu, .. }
+            | Self::Update { cpu, .. }
+            | Self::Prefetch { cpu, .. }
+            | Self::Maintain { cpu, .. }
+            | Self::Index { cpu, .. }
+            | Self::Whole { cpu, .. }
+            | Self::Fetch { cpu, .. }
+            | Self::DropCode { cpu, .. }
+            | Self::DropCodeIndex { cpu, .. }
+            | Self::DropCodeWhole { cpu } => cpu,
+        }
+    }
+
     fn range(&self) -> Option<Range> {
         match *self {
             Self::Load { range, .. }
@@ -89,6 +105,8 @@ pub struct Computer {
     geometry: CacheGeometry,
     /// Whether frames take turns at the same virtual pages.
     in_turns: bool,
+    /// CPUs that are told apart, at least one.
+    cpus: usize,
 }
 
 impl Computer {
@@ -96,6 +114,7 @@ impl Computer {
         let geometry = config.data.geometry;
         let mut machine = Machine::with_sink(Config { tlb_entries: 8, ..config }, Tables(geometry), Vec::new()).unwrap();
         let in_turns = config.data.indexing.has_virtual_tags();
+        let cpus = if config.maintained == Maintained::Everywhere { 1 } else { config.cpus };
         let page = geometry.page() as usize;
         let mut flat = vec![0; config.frames as usize * page];
         if in_turns {
@@ -103,7 +122,7 @@ impl Computer {
             flat.chunks_mut(page).zip(0xf0..).for_each(|(frame, value)| frame.fill(value));
             machine.memory_mut().write(PhysAddr(0), &flat);
         }
-        Self { machine, flat, geometry, in_turns }
+        Self { machine, flat, geometry, in_turns, cpus }
     }
 
     /// An address of these bytes of this colour, in the address space that the CPU is in now.
@@ -130,6 +149,7 @@ impl Computer {
 
     /// Carries a step out; returns the bytes of which old values were returned.
     pub fn take(&mut self, step: &Step) -> BTreeSet<PhysAddr> {
+        self.turn_to(step.cpu());
         let paddr = step.range().map_or(PhysAddr(0), |range| self.physical(range));
         match *step {
             Step::Load { cpu, path, range } => {
@@ -203,6 +223,13 @@ impl Computer {
         }
     }
 
+    /// Says whose events follow, if that is of interest.
+    fn turn_to(&mut self, cpu: usize) {
+        if self.cpus > 1 {
+            self.machine.sink_mut().push(Event::Cpu { cpu: cpu as u16 });
+        }
+    }
+
     /// Brings the lines of a step into order, as a program could: nothing is held, and memory has the newest bytes.
     pub fn repair(&mut self, step: &Step) {
         let Some(range) = step.range() else { return };
@@ -215,8 +242,11 @@ impl Computer {
             let range = Range { frame, offset, len: line };
             for colour in 0..self.geometry.colours() {
                 let vaddr = self.address(colour, range);
-                self.machine.maintain(0, Maintenance::WriteBackInvalidate, vaddr).unwrap();
-                self.machine.invalidate_code(0, vaddr).unwrap();
+                for cpu in 0..self.cpus {
+                    self.turn_to(cpu);
+                    self.machine.maintain(cpu, Maintenance::WriteBackInvalidate, vaddr).unwrap();
+                    self.machine.invalidate_code(cpu, vaddr).unwrap();
+                }
             }
             let newest = self.flat_mut(range).to_vec();
             self.machine.device_writes(Site(2), self.physical(range), &newest).unwrap();
@@ -233,9 +263,11 @@ impl Computer {
         let Some(range) = step.range() else { return BTreeSet::new() };
         if let Step::Store { path: Path::Cached(colour), .. } | Step::Update { colour, .. } = *step {
             let vaddr = self.address(colour, range);
-            self.machine.maintain(0, Maintenance::WriteBack, vaddr).unwrap();
+            for cpu in 0..self.cpus {
+                self.machine.maintain(cpu, Maintenance::WriteBack, vaddr).unwrap();
+            }
         }
-        self.machine.maintain_whole(0, Maintenance::WriteBack);
+        (0..self.cpus).for_each(|cpu| self.machine.maintain_whole(cpu, Maintenance::WriteBack));
         let mut bytes = vec![0; range.len as usize];
         self.machine.memory().read(self.physical(range), &mut bytes);
         self.older(range, &bytes)
@@ -291,8 +323,8 @@ impl Style {
         let (geometry, cpus) = (&config.data.geometry, config.cpus);
         Self {
             cpus,
-            // Each CPU has an instruction cache of its own, which the judge takes for one.
-            code: if cpus == 1 { random.below(5) } else { 0 },
+            // Instruction caches of several CPUs, which are not coherent, may be one to the judge.
+            code: if cpus == 1 || config.maintained != Maintained::Everywhere { random.below(5) } else { 0 },
             code_geometry: config.code.geometry,
             frames: 1 + random.below(4),
             lines: 1 + random.below(3) as u32,

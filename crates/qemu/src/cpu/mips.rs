@@ -279,6 +279,14 @@ impl Cpu for Mips {
         }
     }
 
+    fn configures_others(&self, word: u32) -> Option<u8> {
+        mips::config_of_other(word)
+    }
+
+    fn be_configured(&mut self, value: u32) {
+        self.kseg0 = Cacheability::new(value);
+    }
+
     fn limits(&self) -> Vec<String> {
         let mut limits = vec!["write-through memory is judged as if it were write-back".into()];
         if self.unknown_attributes > 0 {

@@ -168,6 +168,14 @@ pub trait Cpu {
     /// See the trait.
     unsafe fn translations_change(&mut self, word: u32, reader: &mut Reader, environment: Environment);
 
+    /// The general register that an instruction configures CPUs with that have not run yet.
+    fn configures_others(&self, _word: u32) -> Option<u8> {
+        None
+    }
+
+    /// Another CPU configures this one, which has not run yet.
+    fn be_configured(&mut self, _value: u32) {}
+
     /// Whether maintenance of the instruction cache is understood, without which every change of code would be a false alarm.
     fn follows_code_maintenance(&self) -> bool {
         true

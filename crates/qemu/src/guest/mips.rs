@@ -125,6 +125,11 @@ pub fn control_write(word: u32) -> Option<(ControlRegister, u8)> {
     Some((register, (word >> 16 & 31) as u8))
 }
 
+/// The general register that an instruction writes to another hardware thread's Config: `MTTR` to coprocessor 0 (MD00378, MIPS MT Module).
+pub fn config_of_other(word: u32) -> Option<u8> {
+    (word & 0xffe0_f837 == 0x4180_8000).then_some((word >> 16 & 31) as u8)
+}
+
 const TLBWI: u32 = 0x4200_0002;
 const TLBWR: u32 = 0x4200_0006;
 
@@ -150,7 +155,9 @@ fn cop0(word: u32) -> Meaning {
     // entry has left the TLB already and no TLB instruction follows. Config holds the attribute of kseg0.
     match (word >> 21 & 31, word >> 11 & 31) {
         (4 | 6, ENTRY_HI | CONFIG) => Meaning::Translation,
-        _ if control_write(word).is_some() || reads_fault_address(word) => Meaning::Translation,
+        _ if config_of_other(word).is_some() || control_write(word).is_some() || reads_fault_address(word) => {
+            Meaning::Translation
+        }
         _ => Meaning::Other,
     }
 }
@@ -238,6 +245,9 @@ mod tests {
         assert_eq!(control_write(0x4084_5000), Some((ControlRegister::EntryHi, 4)));
         assert_eq!(control_write(0x4084_6000), None);
         assert_eq!(control_write(0x4085_2805), Some((ControlRegister::Walker(WalkerRegister::Base), 5)));
+        // mttc0 $at,$16: Config of another thread; mttc0 $at,$12: its Status.
+        assert_eq!((config_of_other(0x4181_8000), config_of_other(0x4181_6000)), (Some(1), None));
+        assert_eq!(decode(0x4181_8000, Endian::Little), Meaning::Translation);
         // lw is nothing special.
         assert_eq!(decode(0x8c82_0000, Endian::Little), Meaning::Other);
     }

@@ -43,6 +43,11 @@ impl Session {
                 self.translations.forget();
                 // SAFETY: as above.
                 unsafe { self.cpu.translations_change(instruction.word, &mut self.reader, environment) };
+                if let Some(register) = self.cpu.configures_others(instruction.word) {
+                    // SAFETY: as above.
+                    let value = unsafe { self.cpu.register(register, &mut self.reader, environment) };
+                    self.configure_others(value);
+                }
                 self.space_changes();
             }
             Meaning::PartialWord(_) | Meaning::Other => {}

@@ -17,11 +17,14 @@ struct Parked {
     translations: Translations,
     cpu: Box<dyn Cpu>,
     environment: Option<Environment>,
+    has_run: bool,
 }
 
 /// The CPUs, and whose turn it is.
 pub(super) struct Turns {
     now: u32,
+    /// Whether that CPU has run code.
+    has_run: bool,
     caches: CpuCaches,
     /// Where QEMU says whose turn it is; null where there is one CPU, and before the first exists.
     place: *const CpuState,
@@ -46,13 +49,14 @@ impl Turns {
         }
         let another = |number| match (number, first.another()) {
             (0, _) => Ok(None),
-            (_, Some(cpu)) => Ok(Some(Parked { translations: Translations::new(), cpu, environment: None })),
+            (_, Some(cpu)) => Ok(Some(Parked { translations: Translations::new(), cpu, environment: None, has_run: false })),
             (_, None) => {
                 Err(format!("the guest has {count} CPUs, and {target} guests are judged with one; start it with -smp 1"))
             }
         };
         Ok(Self {
             now: 0,
+            has_run: false,
             caches,
             place: std::ptr::null(),
             running: std::ptr::null(),
@@ -82,7 +86,7 @@ impl Session {
         {
             (*known, self.turns.place) = (state, place);
             self.turns.running = state;
-            self.change_turns(number);
+            self.change_turns(number, false);
         }
     }
 
@@ -106,15 +110,16 @@ impl Session {
     fn take_turn_of(&mut self, running: CpuState) {
         if let Some(number) = self.turns.states.iter().position(|state| *state == running) {
             self.turns.running = running;
-            self.change_turns(number as u32);
+            self.change_turns(number as u32, true);
         }
     }
 
-    fn change_turns(&mut self, number: u32) {
+    fn change_turns(&mut self, number: u32, runs: bool) {
         let Some(next) = self.turns.parked.get_mut(number as usize).and_then(Option::take) else { return };
         let left = Parked {
             translations: std::mem::replace(&mut self.translations, next.translations),
             cpu: std::mem::replace(&mut self.cpu, next.cpu),
+            has_run: std::mem::replace(&mut self.turns.has_run, runs || next.has_run),
             environment: self.following.as_mut().and_then(|following| following.replace_environment(next.environment)),
         };
         self.turns.parked[self.turns.now as usize] = Some(left);
@@ -138,6 +143,13 @@ impl Session {
     /// The number of the CPU that runs.
     pub(super) fn turn(&self) -> u32 {
         self.turns.now
+    }
+
+    /// Tells CPUs that have not run yet how they are configured.
+    pub(super) fn configure_others(&mut self, value: u32) {
+        for parked in self.turns.parked.iter_mut().flatten().filter(|parked| !parked.has_run) {
+            parked.cpu.be_configured(value);
+        }
     }
 
     /// Forgets where addresses lead, on every CPU.
