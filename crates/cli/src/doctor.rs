@@ -11,11 +11,12 @@ struct Guest {
     debian_package: &'static str,
 }
 
-const GUESTS: [Guest; 4] = [
+const GUESTS: [Guest; 5] = [
     Guest { program: "qemu-system-mips", debian_package: "qemu-system-mips" },
     Guest { program: "qemu-system-mipsel", debian_package: "qemu-system-mips" },
     Guest { program: "qemu-system-arm", debian_package: "qemu-system-arm" },
     Guest { program: "qemu-system-sh4", debian_package: "qemu-system-misc" },
+    Guest { program: "qemu-system-hppa", debian_package: "qemu-system-misc" },
 ];
 
 /// The oldest QEMU whose plugin interface is sufficient (API 4).

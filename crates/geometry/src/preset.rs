@@ -65,6 +65,11 @@ pub const PRESETS: &[Preset] = &[
         source: "ARM926EJ-S with 16 KiB, as QEMU's cache type register 0x1dd20d2 states it; virtual tags, two dirty bits per line, \
                  filled by loads only (DDI 0198D, 4.1)",
     },
+    named(
+        "pa7300lc",
+        shape(64 * K, 2, 32, 32),
+        "PA-7300LC, as its firmware describes the data cache of a B160L (PDC_CACHE: 64 KiB, 1024 entries of 32 bytes, each twice)",
+    ),
 ];
 
 /// The preset of this name, ignoring case.

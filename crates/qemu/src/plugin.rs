@@ -204,6 +204,21 @@ pub unsafe extern "C" fn on_memory_in_turn(vcpu: c_uint, info: u32, vaddr: u64, 
     unsafe { on_memory(vcpu, info, vaddr, data) };
 }
 
+/// As [`on_memory`], on guests where an address belongs to a space.
+///
+/// # Safety
+/// As [`on_memory`].
+pub unsafe extern "C" fn on_memory_in_space(_vcpu: c_uint, info: u32, reported: u64, data: *mut c_void) {
+    let (info, vaddr, site) = (AccessInfo(info), reported as u32, Instruction::from_data(data as usize).site());
+    let quiet = session().is_some_and(|session| {
+        session.enter(reported);
+        session.quiet_access(info, vaddr, site)
+    });
+    if !quiet {
+        any_access(info, vaddr, site);
+    }
+}
+
 /// The rest of [`on_memory`], apart so that the quiet path keeps no stack frame.
 #[cold]
 #[inline(never)]
@@ -281,7 +296,10 @@ pub unsafe extern "C" fn on_memory_with_environment(
 ) {
     let instruction = Instruction::from_data(data as usize);
     // SAFETY: by this function's contract.
-    in_turn(|session| unsafe { session.access_with_registers(AccessInfo(info), vaddr as u32, instruction, environment) });
+    in_turn(|session| unsafe {
+        session.enter(vaddr);
+        session.access_with_registers(AccessInfo(info), vaddr as u32, instruction, environment);
+    });
 }
 
 /// An instruction that is more than loads and stores is about to run.
@@ -294,7 +312,7 @@ pub unsafe extern "C" fn on_execution_with_environment(_vcpu: c_uint, data: *mut
     in_turn(|session| unsafe { session.execute(instruction, environment) });
 }
 
-/// A block starts, while something is muted.
+/// A block starts, while something is muted or addresses belong to spaces.
 ///
 /// # Safety
 /// As [`on_memory_with_environment`].

@@ -225,13 +225,13 @@ impl Session {
         for insn in unsafe { api.instructions(block) } {
             // SAFETY: as above.
             let (address, bytes, length) = unsafe { api.fetch(insn) };
-            let pc = address as u32;
+            let pc = self.cpu.site(address);
             // SAFETY: as above.
             fetched.extend(pc, unsafe { api.length(insn) });
             if std::mem::take(&mut first) {
                 // SAFETY: as above.
                 unsafe {
-                    if self.mute.is_used() {
+                    if self.mute.is_used() || self.cpu.has_spaces() {
                         api.on_block(block, registers::block_with_environment, Registers::Read, pc as usize);
                     }
                     self.watch_returns(block, insn, pc);
@@ -276,6 +276,13 @@ impl Session {
                 api.on_memory(insn, plain, Registers::Unused, data);
             }
         }
+    }
+
+    /// An access is about to be taken, to the address that QEMU reports.
+    #[inline]
+    pub fn enter(&mut self, reported: u64) {
+        self.cpu.enter(reported);
+        self.translations.enter(self.cpu.space());
     }
 
     /// Takes a load or store that changes nothing, which is nearly every one; false if it is none of those.
@@ -393,7 +400,7 @@ impl Session {
             return Reached::Harmless;
         }
         // SAFETY: called from the memory callback of this access only, here and below.
-        let paddr = match unsafe { self.api.target(info, vaddr.into()) } {
+        let paddr = match unsafe { self.api.target(info, self.cpu.reported(vaddr)) } {
             Some(Target::Memory(paddr)) => PhysAddr(paddr),
             Some(Target::Device(paddr)) => return Reached::Device(paddr),
             None => {
@@ -441,9 +448,9 @@ impl Session {
         let size = 1 << self.api.shape(info).size_shift;
         // What lies above a short value is not defined.
         let value = if size < 4 { value & ((1 << (8 * size)) - 1) } else { value };
-        let (api, reader) = (&self.api, &mut self.reader);
+        let (api, reader, reported) = (&self.api, &mut self.reader, self.cpu.reported(vaddr));
         // SAFETY: as above; it is called before this function returns.
-        let name = || unsafe { api.device_name(info, vaddr.into()) };
+        let name = || unsafe { api.device_name(info, reported) };
         // SAFETY: as above.
         let mut memory = |address| unsafe { reader.physical_word(address) };
         let judge = &mut self.judge;
@@ -503,11 +510,13 @@ impl Session {
         }
     }
 
-    /// A block starts, while something is muted.
+    /// A block starts, while something is muted or addresses belong to spaces.
     ///
     /// # Safety
     /// As [`execute`](Self::execute).
     pub unsafe fn block(&mut self, pc: u32, environment: Environment) {
+        // SAFETY: by this function's contract.
+        unsafe { self.cpu.start_block(environment) };
         if !self.mute.wants(pc) {
             return;
         }

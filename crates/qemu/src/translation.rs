@@ -4,8 +4,13 @@
 //! leads without an instruction that `guest/` knows (a TLB write, a new address space, a new table base), so what was
 //! true at the last access stays true until one of these runs.
 //!
+//! Where the same address means something else in each space (PA-RISC), a translation belongs to its space, and the space of the next
+//! look-ups is set first. On other guests there is one space, and it costs nothing.
+//!
 //! Remembered are cacheable memory and, apart from it, pages that only go past the cache to frames that nothing has reached through it: what
 //! happens there cannot matter until something does. Everything else is rare and takes the slow path each time.
+
+use std::collections::HashMap;
 
 use congruent_shadow::{Alias, PageId};
 
@@ -16,10 +21,16 @@ const ENTRIES: usize = 1024;
 /// Above every page number, below every generation: no tag of cacheable memory has it.
 const HARMLESS: u64 = 1 << 31;
 
+/// Above every page number, below [`HARMLESS`]: the number of a space.
+const SPACE_SHIFT: u32 = 20;
+const SPACE: u64 = (1 << 31) - (1 << SPACE_SHIFT);
+/// As many spaces are told apart before all is forgotten.
+const MOST_SPACES: usize = (SPACE >> SPACE_SHIFT) as usize + 1;
+
 /// A page of cacheable memory and how it is reached.
 #[derive(Clone, Copy, Default)]
 pub struct Translation {
-    /// The generation in the upper half, the virtual page number in the lower.
+    /// The generation in the upper half; in the lower one the number of the space and the virtual page number.
     tag: u64,
     /// The shadow of the frame.
     pub page: PageId,
@@ -31,15 +42,53 @@ pub struct Translation {
 
 /// The remembered translations of one CPU.
 pub struct Translations {
-    /// Starts at one, so that the all-zero tag of an unused entry is never current.
+    /// The generation and the number of the space. Starts at one, so that the all-zero tag of an unused entry is never current.
     generation: u64,
     entries: Box<[Translation; ENTRIES]>,
+    /// The space, and the one before it with its number.
+    space: u32,
+    before: (u32, u64),
+    numbers: HashMap<u32, u64>,
 }
 
 impl Translations {
     /// Nothing is known yet.
     pub fn new() -> Self {
-        Self { generation: 1 << 32, entries: Box::new([Translation::default(); ENTRIES]) }
+        Self {
+            generation: 1 << 32,
+            entries: Box::new([Translation::default(); ENTRIES]),
+            space: 0,
+            before: (0, 0),
+            numbers: HashMap::from([(0, 0)]),
+        }
+    }
+
+    /// What is asked and remembered from now on is of this space. The first one is space 0.
+    #[inline]
+    pub fn enter(&mut self, space: u32) {
+        if space != self.space {
+            self.change_space(space);
+        }
+    }
+
+    fn change_space(&mut self, space: u32) {
+        let left = (self.space, self.generation & SPACE);
+        let (number, before) = if self.before.0 == space {
+            (self.before.1, left)
+        } else if let Some(&number) = self.numbers.get(&space) {
+            (number, left)
+        } else if self.numbers.len() < MOST_SPACES {
+            let number = (self.numbers.len() as u64) << SPACE_SHIFT;
+            self.numbers.insert(space, number);
+            (number, left)
+        } else {
+            // Numbers are given anew, so what the old ones stood for must not be met.
+            self.forget();
+            self.numbers = HashMap::from([(space, 0)]);
+            (0, (space, 0))
+        };
+        (self.space, self.before) = (space, before);
+        self.generation = self.generation & !SPACE | number;
     }
 
     /// Forgets everything, at the cost of one addition.
@@ -72,5 +121,66 @@ impl Translations {
     pub fn remember(&mut self, vaddr: u32, page: PageId, alias: Alias, offset: u32) {
         let number = vaddr >> PAGE_SHIFT;
         self.entries[number as usize % ENTRIES] = Translation { tag: self.generation | u64::from(number), page, alias, offset };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use congruent_geometry::{CacheGeometry, VirtAddr};
+    use congruent_shadow::Config;
+
+    use super::*;
+    use crate::judge::Judge;
+
+    const GEOMETRY: CacheGeometry = match CacheGeometry::new(64 << 10, 2, 32) {
+        Ok(geometry) => geometry,
+        Err(_) => panic!(),
+    };
+
+    /// Three frames of a shadow, and the colour of an address.
+    fn pages() -> [PageId; 3] {
+        let mut judge = Judge::new(Config::new(GEOMETRY));
+        [0x1000, 0x2000, 0x3000].map(|base| judge.page(GEOMETRY.frame(congruent_geometry::PhysAddr(base))))
+    }
+
+    #[test]
+    fn the_same_address_leads_elsewhere_in_each_space_until_all_is_forgotten() {
+        let pages = pages();
+        let colour = GEOMETRY.colour(VirtAddr(0x5000)).into();
+        let mut known = Translations::new();
+        for (space, page) in pages.iter().enumerate() {
+            known.enter(space as u32 * 7);
+            assert!(known.find(0x5123).is_none());
+            // Each has a place of its own only as long as no other space uses it.
+            known.remember(0x5123, *page, colour, 0);
+            assert_eq!(known.find(0x5fff).map(|found| found.page), Some(*page));
+        }
+        known.enter(7);
+        assert!(known.find(0x5123).is_none());
+        known.enter(14);
+        assert_eq!(known.find(0x5123).map(|found| found.page), Some(pages[2]));
+        known.remember_harmless(0x6000);
+        known.enter(0);
+        assert!(!known.is_harmless(0x6000));
+        known.enter(14);
+        assert!(known.is_harmless(0x6000));
+        known.forget();
+        assert!(known.find(0x5123).is_none() && !known.is_harmless(0x6000));
+    }
+
+    #[test]
+    fn more_spaces_than_have_numbers_are_still_told_apart() {
+        let [first, second, _] = pages();
+        let colour = GEOMETRY.colour(VirtAddr(0)).into();
+        let mut known = Translations::new();
+        known.enter(1);
+        known.remember(0x1000, first, colour, 0);
+        for space in 2..3 * MOST_SPACES as u32 {
+            known.enter(space);
+            assert!(known.find(0x1000).is_none() && known.find(0x2000).is_none(), "space {space}");
+            known.remember(0x2000, second, colour, 0);
+            known.enter(1);
+            assert!(known.find(0x2000).is_none(), "space {space}");
+        }
     }
 }

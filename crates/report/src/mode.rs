@@ -2,6 +2,7 @@
 //!
 //! It is right for Linux with the default split. It is a reading aid: no verdict depends on it.
 
+use crate::Address;
 use congruent_trace::Site;
 use serde::{Deserialize, Serialize};
 
@@ -33,10 +34,22 @@ impl Mode {
     #[must_use]
     pub fn of(target: &str, site: Site) -> Self {
         let kernel = match target {
+            // Kernel and programs have a space each; a site carries the privilege that its code runs with, as the processor's own
+            // instruction addresses do (PA-RISC 1.1 Architecture, "Instruction Address Queues"): 0 is the highest.
+            "hppa" => site.0 & 3 == 0,
             "arm" | "armeb" => site.0 >= ARM_KERNEL_START && !ARM_USER_HELPERS.contains(&site.0),
             _ => site.0 >= MIPS_KERNEL_START,
         };
         if kernel { Self::Kernel } else { Self::User }
+    }
+
+    /// Where the code at `site` lies in memory: what symbols and people know it by.
+    #[must_use]
+    pub fn address(target: &str, site: Site) -> Address {
+        match target {
+            "hppa" => Address::from(Site(site.0 & !3)),
+            _ => Address::from(site),
+        }
     }
 
     /// The word for it: `kernel` or `user`.
@@ -62,6 +75,9 @@ mod tests {
             ("sh4", 0x7bff_fffc, Mode::User),
             ("sh4", 0x8c01_0000, Mode::Kernel),
             ("sh4", 0xac01_0000, Mode::Kernel),
+            ("hppa", 0x1010_0004, Mode::Kernel),
+            ("hppa", 0x1100_0007, Mode::User),
+            ("hppa", 0xf8fe_1237, Mode::User),
             ("arm", 0xbeff_fffc, Mode::User),
             ("arm", 0xbf00_0000, Mode::Kernel),
             ("arm", 0xc010_0000, Mode::Kernel),

@@ -395,13 +395,13 @@ impl Names<'_> {
             let (pc, symbol, line, mode, program) = Default::default();
             return PartyEntry { kind, cached, pc, symbol, line, mode, program, device, cpu, chain: Vec::new() };
         }
-        let (symbol, line) = self.name(party.site);
+        let (pc, symbol, line) = self.name(party.site);
         let mode = Mode::of(self.target, party.site);
         let behind = self.chains.get(&context).filter(|_| mode == Mode::User);
         PartyEntry {
             kind,
             cached,
-            pc: Some(party.site.into()),
+            pc: Some(pc),
             symbol,
             line,
             mode: Some(mode),
@@ -415,22 +415,24 @@ impl Names<'_> {
     fn chain(&self, site: Site, context: Context) -> Vec<CallerEntry> {
         let callers = self.chains.get(&context).map_or(&[][..], |chain| &chain.callers);
         let named = |caller: Site| {
-            let (symbol, line) = self.name(caller);
-            CallerEntry { pc: caller.into(), symbol, line }
+            let (pc, symbol, line) = self.name(caller);
+            CallerEntry { pc, symbol, line }
         };
         callers_of(self.target, site, callers).map(named).collect()
     }
 
     fn past(&self, past: &PastMaintenance) -> PastMaintenanceEntry {
         let &PastMaintenance { op, side, colour, site, effect, muted, cpu } = past;
-        let (symbol, line) = self.name(site);
-        PastMaintenanceEntry { op, side, colour, pc: site.into(), symbol, line, effect, muted, cpu }
+        let (pc, symbol, line) = self.name(site);
+        PastMaintenanceEntry { op, side, colour, pc, symbol, line, effect, muted, cpu }
     }
 
-    fn name(&self, site: Site) -> (Option<String>, Option<String>) {
-        match self.symbols.resolve(site.0.into()) {
-            Some(place) => (Some(place.to_string()), place.line),
-            None => (None, None),
+    /// Where a site is, and what it is called.
+    fn name(&self, site: Site) -> (Address, Option<String>, Option<String>) {
+        let pc = Mode::address(self.target, site);
+        match self.symbols.resolve(pc.0) {
+            Some(place) => (pc, Some(place.to_string()), place.line),
+            None => (pc, None, None),
         }
     }
 }

@@ -160,6 +160,8 @@ impl KernelMemory {
             "arm" => (0, 0xc000_0000),
             // P1 shows physical memory; that of the R2D board begins here.
             "sh4" | "sh4eb" => (0x0c00_0000, 0x8c00_0000),
+            // Memory from zero on is mapped at PAGE_OFFSET (arch/parisc/include/asm/page.h, 32 bits).
+            "hppa" => (0, 0x1000_0000),
             _ => return None,
         };
         Some(Self { physical, linear, length: 64 << 20 })

@@ -30,14 +30,15 @@ fn doctor_says_what_works_and_what_to_do_about_the_rest() {
     let ran = doctor(&place);
     assert_eq!(ran.status, 0, "{ran:?}");
     let lines: Vec<&str> = ran.stdout.lines().collect();
-    assert_eq!(lines.len(), 6, "{ran:?}");
+    assert_eq!(lines.len(), 7, "{ran:?}");
     for (line, starts, says) in [
         (0, "ok  qemu-system-mips ", "10.0.2 at "),
         (1, "no  qemu-system-mipsel ", "7.2.11 is too old; install 10.0 or newer"),
         (2, "no  qemu-system-arm ", "not on PATH; install it"),
         (3, "no  qemu-system-sh4 ", "apt install qemu-system-misc"),
-        (4, "ok  plugin ", "libcongruent_qemu.so"),
-        (5, "ok  symbols ", "without other tools"),
+        (4, "no  qemu-system-hppa ", "apt install qemu-system-misc"),
+        (5, "ok  plugin ", "libcongruent_qemu.so"),
+        (6, "ok  symbols ", "without other tools"),
     ] {
         assert!(lines[line].starts_with(starts) && lines[line].contains(says), "{starts:?} {says:?}: {ran:?}");
     }

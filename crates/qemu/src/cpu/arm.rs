@@ -84,7 +84,7 @@ impl Cpu for Arm {
         Ok(())
     }
 
-    unsafe fn executes(&self, word: u32, reader: &mut Reader) -> bool {
+    unsafe fn executes(&mut self, word: u32, reader: &mut Reader, _environment: Environment) -> bool {
         let condition = Condition::of(word);
         if condition.is_always() {
             return true;

@@ -185,7 +185,7 @@ impl Cpu for Mips {
         Ok(())
     }
 
-    unsafe fn executes(&self, _word: u32, _reader: &mut Reader) -> bool {
+    unsafe fn executes(&mut self, _word: u32, _reader: &mut Reader, _environment: Environment) -> bool {
         true
     }
 

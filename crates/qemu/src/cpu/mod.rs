@@ -3,6 +3,7 @@
 //! `guest/` says what instructions mean, from their bytes alone; this says what their operands hold now.
 
 mod arm;
+mod hppa;
 mod mips;
 mod sh4;
 
@@ -15,6 +16,7 @@ use crate::guest::flow::Flow;
 use crate::registers::Environment;
 
 pub use arm::Arm;
+pub use hppa::Hppa;
 pub use mips::Mips;
 pub use sh4::Sh4;
 
@@ -94,11 +96,42 @@ pub trait Cpu {
         environment: Environment,
     ) -> Result<(), Unsupported>;
 
-    /// Whether an instruction that is about to run will do anything: its condition holds.
+    /// Whether an instruction that is about to run will do anything: its condition holds. Addresses that are asked about next are
+    /// those of its operand.
     ///
     /// # Safety
     /// See the trait.
-    unsafe fn executes(&self, word: u32, reader: &mut Reader) -> bool;
+    unsafe fn executes(&mut self, word: u32, reader: &mut Reader, environment: Environment) -> bool;
+
+    /// Whether the same address can mean several things at once, one in each space: then QEMU's addresses have 64 bits, and each access
+    /// is announced by [`enter`](Self::enter), each block of code by [`start_block`](Self::start_block).
+    fn has_spaces(&self) -> bool {
+        false
+    }
+
+    /// An access is about to be asked about, to the address that QEMU reports.
+    fn enter(&mut self, _reported: u64) {}
+
+    /// A block of code starts to run.
+    ///
+    /// # Safety
+    /// See the trait.
+    unsafe fn start_block(&mut self, _environment: Environment) {}
+
+    /// The space of the addresses that are asked about.
+    fn space(&self) -> u32 {
+        0
+    }
+
+    /// An address of that space as QEMU reports it.
+    fn reported(&self, vaddr: u32) -> u64 {
+        vaddr.into()
+    }
+
+    /// The site of code at the address that QEMU reports.
+    fn site(&self, reported: u64) -> u32 {
+        reported as u32
+    }
 
     /// The value of a general register.
     ///
@@ -222,7 +255,8 @@ pub fn of_target(target: &str, api: &Api) -> Result<Box<dyn Cpu>, Unsupported> {
         "mipsel" => (Box::new(Mips::little_endian()), api.can_translate() && api.can_read_physical()),
         "arm" => (Box::new(Arm::new()), api.can_read_physical()),
         "sh4" => (Box::new(Sh4::new()), api.can_read_physical() && api.can_read_values()),
-        other => return Err(format!("guests of architecture {other} are not supported; mips, mipsel, arm and sh4 are")),
+        "hppa" => (Box::new(Hppa::default()), api.can_translate() && api.can_read_physical()),
+        other => return Err(format!("guests of architecture {other} are not supported; mips, mipsel, arm, sh4 and hppa are")),
     };
     if resolves {
         Ok(cpu)

@@ -172,7 +172,7 @@ impl Cpu for Sh4 {
         self.calibration.compare(computed, reported).map_err(|contradiction| contradiction.to_string())
     }
 
-    unsafe fn executes(&self, _word: u32, _reader: &mut Reader) -> bool {
+    unsafe fn executes(&mut self, _word: u32, _reader: &mut Reader, _environment: Environment) -> bool {
         true
     }
 

@@ -5,6 +5,8 @@
 pub mod arm;
 pub mod arm_tables;
 pub mod flow;
+pub mod hppa;
+pub mod hppa_tables;
 pub mod mips;
 pub mod mips_tables;
 pub mod mips_tlb;
@@ -83,6 +85,15 @@ pub enum Operand {
         /// Added to it.
         offset: i32,
     },
+    /// The address, or the set and way, that the sum of two registers is.
+    Sum {
+        /// One register.
+        register: u8,
+        /// The other.
+        added: u8,
+        /// Whether it is a set and a way.
+        index: bool,
+    },
     /// Every line from the address in one register to the line of the address in another, inclusive.
     Range {
         /// Holds the first address.
@@ -92,6 +103,35 @@ pub enum Operand {
     },
     /// The whole data cache.
     Whole,
+}
+
+/// What an [`Operand`] names, with the registers read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Named {
+    /// The line of this virtual address.
+    Address(u32),
+    /// A set and a way, packed as the architecture says.
+    Index(u32),
+    /// Every line from the first address to that of the last, inclusive.
+    Range(u32, u32),
+    /// The whole cache.
+    Whole,
+}
+
+impl Operand {
+    /// What it names while the registers have these values.
+    pub fn read(self, mut register: impl FnMut(u8) -> u32) -> Named {
+        match self {
+            Self::Address { register: number, offset } => Named::Address(register(number).wrapping_add_signed(offset)),
+            Self::Index { register: number, offset } => Named::Index(register(number).wrapping_add_signed(offset)),
+            Self::Sum { register: number, added, index } => {
+                let sum = register(number).wrapping_add(register(added));
+                if index { Named::Index(sum) } else { Named::Address(sum) }
+            }
+            Self::Range { first, last } => Named::Range(register(first), register(last)),
+            Self::Whole => Named::Whole,
+        }
+    }
 }
 
 /// A load of the bytes of an aligned word on one side of an address.

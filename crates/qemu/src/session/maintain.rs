@@ -8,7 +8,7 @@ use congruent_trace::file::{On, Target as Operands};
 use congruent_trace::{IndexForm, Scope, Site};
 
 use super::{Instruction, Session};
-use crate::guest::{Meaning, Offset, Operand, Pointer};
+use crate::guest::{Meaning, Named, Offset, Operand, Pointer};
 use crate::registers::Environment;
 use crate::translation::GRANULE;
 
@@ -23,9 +23,10 @@ impl Session {
             return;
         }
         // SAFETY: as above.
-        if !unsafe { self.cpu.executes(instruction.word, &mut self.reader) } {
+        if !unsafe { self.cpu.executes(instruction.word, &mut self.reader, environment) } {
             return;
         }
+        self.translations.enter(self.cpu.space());
         match self.cpu.decode(instruction.word) {
             // SAFETY: as above.
             Meaning::Cache(what) => unsafe { self.maintain_as(On::Data(what.op), what.operand, instruction, environment) },
@@ -70,19 +71,13 @@ impl Session {
         }
         // SAFETY: as above.
         let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
-        match operand {
-            Operand::Whole => self.maintain(on, Scope::Whole, site, muted),
-            Operand::Index { register: number, offset } => {
-                let value = register(number).wrapping_add_signed(offset);
-                self.maintain(on, self.cpu.index(&geometry, value), site, muted);
-            }
-            Operand::Address { register: number, offset } => {
-                let vaddr = register(number).wrapping_add_signed(offset);
-                self.maintain_line(on, vaddr, site, muted);
-            }
-            Operand::Range { first, last } => {
+        match operand.read(&mut register) {
+            Named::Whole => self.maintain(on, Scope::Whole, site, muted),
+            Named::Index(value) => self.maintain(on, self.cpu.index(&geometry, value), site, muted),
+            Named::Address(vaddr) => self.maintain_line(on, vaddr, site, muted),
+            Named::Range(first, last) => {
                 let line = geometry.line();
-                let (first, last) = (register(first) & !(line - 1), register(last) & !(line - 1));
+                let (first, last) = (first & !(line - 1), last & !(line - 1));
                 let mut next = (first <= last).then_some(first);
                 while let Some(vaddr) = next {
                     self.maintain_line(on, vaddr, site, muted);
@@ -100,10 +95,9 @@ impl Session {
     unsafe fn note_operation(&mut self, on: On, operand: Operand, site: Site, muted: bool, environment: Environment) {
         // SAFETY: by this function's contract.
         let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
-        let (first, last) = match operand {
-            Operand::Whole => return self.judge.note_operation(on, Operands::Whole, site, muted),
-            Operand::Index { register: number, offset } => {
-                let mut operand = register(number).wrapping_add_signed(offset);
+        let (first, last) = match operand.read(&mut register) {
+            Named::Whole => return self.judge.note_operation(on, Operands::Whole, site, muted),
+            Named::Index(mut operand) => {
                 if self.cpu.index_form() == IndexForm::Resolved
                     && let Scope::Index { set, way } = self.cpu.index(&self.geometry_of(on).unwrap_or(self.geometry), operand)
                 {
@@ -111,11 +105,8 @@ impl Session {
                 }
                 return self.judge.note_operation(on, Operands::Index(operand), site, muted);
             }
-            Operand::Address { register: number, offset } => {
-                let vaddr = register(number).wrapping_add_signed(offset);
-                (vaddr, vaddr)
-            }
-            Operand::Range { first, last } => (register(first), register(last)),
+            Named::Address(vaddr) => (vaddr, vaddr),
+            Named::Range(first, last) => (first, last),
         };
         let mut next = (first <= last).then_some(first);
         while let Some(vaddr) = next {

@@ -132,7 +132,13 @@ impl Session {
 
     /// The callback of plain loads and stores.
     pub(super) fn memory_callback(&self) -> MemCallback {
-        if self.turns.are_several() { plugin::on_memory_in_turn } else { plugin::on_memory }
+        if self.turns.are_several() {
+            plugin::on_memory_in_turn
+        } else if self.cpu.has_spaces() {
+            plugin::on_memory_in_space
+        } else {
+            plugin::on_memory
+        }
     }
 
     /// The callback of blocks that fetch.
