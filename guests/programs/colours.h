@@ -4,7 +4,7 @@
  * until every relation has been had, and fails if one could not be had.
  *
  * Frames are read from /proc/self/pagemap (Linux, Documentation/admin-guide/mm/pagemap.rst), which needs root. Colours are counted
- * modulo four: what is equal modulo four is equal modulo two.
+ * modulo four, or eight on PA-RISC: what is equal modulo four is equal modulo two.
  */
 #ifndef COLOURS_H
 #define COLOURS_H
@@ -21,7 +21,11 @@
 
 #define PAGE 4096u
 #define WORDS (PAGE / sizeof(uint32_t))
+#ifdef __hppa__
+#define COLOURS 8u
+#else
 #define COLOURS 4u
+#endif
 #define PAGES 512u
 #define ALIGNMENT 0x10000u /* above every way size that is tested */
 #define EACH_RELATION 2    /* how many pages of a relation are tried */
@@ -67,6 +71,23 @@ __attribute__((unused)) static char *reserve(unsigned pages)
 	if (area == MAP_FAILED)
 		fail("reserving addresses: %s", strerror(errno));
 	return (char *)(((uintptr_t)area + ALIGNMENT - 1) & ~(uintptr_t)(ALIGNMENT - 1));
+}
+
+/*
+ * Maps PAGES pages of a file at `area`; or where the kernel wants them, if it admits no other place: PA-RISC's gives every file a colour,
+ * and keeps all its shared mappings to that.
+ */
+__attribute__((unused)) static char *map_file(char *area, int file, int protection, const char *path)
+{
+	char *at = mmap(area, PAGES * PAGE, protection, MAP_SHARED | MAP_FIXED, file, 0);
+
+#ifdef __hppa__
+	if (at == MAP_FAILED && errno == EINVAL)
+		at = mmap(NULL, PAGES * PAGE, protection, MAP_SHARED, file, 0);
+#endif
+	if (at == MAP_FAILED)
+		fail("mapping %s: %s", path, strerror(errno));
+	return at;
 }
 
 /* Maps PAGES fresh anonymous pages. */

@@ -37,8 +37,7 @@ static int on(const char *directory, int only_congruent)
 	snprintf(path, sizeof path, "%s/pwrite_mapped", directory);
 	file = must(path, open(path, O_RDWR | O_CREAT | O_TRUNC, 0600));
 	must("ftruncate", ftruncate(file, PAGES * PAGE));
-	if (mmap(area, PAGES * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, file, 0) == MAP_FAILED)
-		fail("mapping %s: %s", path, strerror(errno));
+	area = map_file(area, file, PROT_READ, path);
 	populate_by_loads(area);
 	choice = choose("self", area, only_congruent);
 	for (round = 1; round <= 3; round++)

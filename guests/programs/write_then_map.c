@@ -41,8 +41,7 @@ static int on(const char *directory)
 	file = must(path, open(path, O_RDWR | O_CREAT | O_TRUNC, 0600));
 	for (page = 0; page < PAGES; page++)
 		write_page(file, scattered(page));
-	if (mmap(area, PAGES * PAGE, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, file, 0) == MAP_FAILED)
-		fail("mapping %s: %s", path, strerror(errno));
+	area = map_file(area, file, PROT_READ, path);
 	for (page = 0; page < PAGES; page++) {
 		wrong = program_loads_page((const volatile uint32_t *)(area + page * PAGE), page);
 		if (wrong != WORDS)

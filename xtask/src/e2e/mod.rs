@@ -122,7 +122,11 @@ impl Run {
 /// # Errors
 /// If any run deviates from the table; all are performed nevertheless.
 pub fn perform(qemu: Qemu, only: &str) -> Result<()> {
-    let runs: Vec<&Run> = RUNS.iter().filter(|run| run.name.contains(only)).collect();
+    let chosen = || RUNS.iter().filter(|run| run.name.contains(only));
+    for (run, reason) in chosen().filter_map(|run| Some((run, run.left_out(qemu)?))) {
+        println!("--    {:<24} left out: {reason}", run.name);
+    }
+    let runs: Vec<&Run> = chosen().filter(|run| run.left_out(qemu).is_none()).collect();
     ensure!(!runs.is_empty(), "no run is called {only}; there are: {}", names());
     let reports = reports(qemu)?;
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));

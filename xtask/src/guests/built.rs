@@ -45,10 +45,9 @@ pub fn kernel(guest: Guest, built: Built, compilers: &Path) -> Result<PathBuf> {
         let targets: Vec<&str> = [built.image].into_iter().chain(built.device_tree).collect();
         make(&targets)?;
         let out = work.join("build");
-        let boot = out.join("arch").join(built.architecture).join("boot");
-        fs::rename(boot.join(built.image), dir.join("vmlinuz"))?;
+        fs::rename(out.join(built.file), dir.join("vmlinuz"))?;
         if let Some(tree) = built.device_tree {
-            fs::rename(boot.join("dts").join(tree), dir.join("board.dtb"))?;
+            fs::rename(out.join("arch").join(built.architecture).join("boot/dts").join(tree), dir.join("board.dtb"))?;
         }
         fs::rename(out.join("System.map"), dir.join("System.map"))?;
         fs::rename(work.join("PACKAGES"), dir.join("PACKAGES"))?;

@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use crate::place;
 
 /// The emulators that come from Debian's package `qemu-system-misc`.
-pub const MISCELLANEOUS: &[&str] = &["qemu-system-sh4"];
+pub const MISCELLANEOUS: &[&str] = &["qemu-system-sh4", "qemu-system-hppa"];
 
 /// A version of QEMU, as Debian builds it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
@@ -68,6 +68,8 @@ pub enum Guest {
     Sh4,
     /// Linux 6.12 for ARM926 on `versatilepb`, built from Debian's source: Debian's own kernels need an ARMv6.
     Arm926,
+    /// Linux 6.12 for PA-RISC, 32 bits, on `B160L`, built from Debian's source.
+    Hppa,
 }
 
 /// Where the kernel of a [`Guest`] comes from.
@@ -84,15 +86,17 @@ pub enum KernelFrom {
 pub struct Built {
     /// Linux's name of the architecture.
     pub architecture: &'static str,
-    /// The target of its make, and the file in its `boot` directory.
+    /// The target of its make.
     pub image: &'static str,
-    /// The target of its make, and the file in the `dts` directory there, of the board's device tree if it needs one.
+    /// The file that this makes, in the build directory.
+    pub file: &'static str,
+    /// The target of its make, and the file in the `dts` directory of its `boot` directory, of the board's device tree if it needs one.
     pub device_tree: Option<&'static str>,
 }
 
 impl Guest {
     /// Every guest.
-    pub const ALL: [Self; 4] = [Self::Mips, Self::Arm, Self::Sh4, Self::Arm926];
+    pub const ALL: [Self; 5] = [Self::Mips, Self::Arm, Self::Sh4, Self::Arm926, Self::Hppa];
 
     /// Its directory under `target/guests`.
     pub const fn directory(self) -> &'static str {
@@ -101,6 +105,7 @@ impl Guest {
             Self::Arm => "arm",
             Self::Sh4 => "sh4",
             Self::Arm926 => "arm926",
+            Self::Hppa => "hppa",
         }
     }
 
@@ -108,7 +113,7 @@ impl Guest {
     pub const fn suite(self) -> &'static str {
         match self {
             Self::Mips => "bookworm",
-            Self::Arm | Self::Sh4 | Self::Arm926 => "trixie",
+            Self::Arm | Self::Sh4 | Self::Arm926 | Self::Hppa => "trixie",
         }
     }
 
@@ -118,6 +123,7 @@ impl Guest {
             Self::Mips => "mipsel",
             Self::Arm | Self::Arm926 => "armel",
             Self::Sh4 => "sh4",
+            Self::Hppa => "hppa",
         }
     }
 
@@ -126,9 +132,17 @@ impl Guest {
         match self {
             Self::Mips => KernelFrom::Package("linux-image-4kc-malta"),
             Self::Arm => KernelFrom::Package("linux-image-rpi"),
-            Self::Sh4 => KernelFrom::Source(Built { architecture: "sh", image: "zImage", device_tree: None }),
-            Self::Arm926 => {
-                KernelFrom::Source(Built { architecture: "arm", image: "zImage", device_tree: Some("arm/versatile-pb.dtb") })
+            Self::Sh4 => {
+                KernelFrom::Source(Built { architecture: "sh", image: "zImage", file: "arch/sh/boot/zImage", device_tree: None })
+            }
+            Self::Arm926 => KernelFrom::Source(Built {
+                architecture: "arm",
+                image: "zImage",
+                file: "arch/arm/boot/zImage",
+                device_tree: Some("arm/versatile-pb.dtb"),
+            }),
+            Self::Hppa => {
+                KernelFrom::Source(Built { architecture: "parisc", image: "vmlinux", file: "vmlinux", device_tree: None })
             }
         }
     }
@@ -156,7 +170,7 @@ impl Guest {
     pub const fn modules(self) -> &'static [&'static str] {
         match self {
             Self::Mips => &["ata_piix"],
-            Self::Arm | Self::Sh4 | Self::Arm926 => &[],
+            Self::Arm | Self::Sh4 | Self::Arm926 | Self::Hppa => &[],
         }
     }
 
@@ -166,6 +180,7 @@ impl Guest {
             Self::Mips => "mipsel-linux-gnu",
             Self::Arm | Self::Arm926 => "arm-linux-gnueabi",
             Self::Sh4 => "sh4-linux-gnu",
+            Self::Hppa => "hppa-linux-gnu",
         }
     }
 
@@ -177,6 +192,7 @@ impl Guest {
             Self::Arm => "arm1176",
             Self::Sh4 => "sh7785",
             Self::Arm926 => "arm926",
+            Self::Hppa => "hppa",
         }
     }
 
@@ -185,6 +201,7 @@ impl Guest {
             Self::Mips => "qemu-system-mipsel",
             Self::Arm | Self::Arm926 => "qemu-system-arm",
             Self::Sh4 => "qemu-system-sh4",
+            Self::Hppa => "qemu-system-hppa",
         }
     }
 }
@@ -260,6 +277,8 @@ impl Boot {
                 "-monitor",
                 "none",
             ]),
+            // The smallest memory that the firmware and the kernel's file leave room in.
+            Guest::Hppa => add(&["-M", "B160L", "-nic", "none", "-vga", "none", "-m", "128M"]),
         }
         let arguments = self.kernel_arguments();
         ensure!(arguments.len() < LONGEST_ARGUMENTS, "too many programs for one boot: the boards cut `{arguments}` off");
@@ -277,7 +296,7 @@ impl Boot {
             let interface = match self.guest {
                 Guest::Mips => "ide",
                 Guest::Arm => "sd",
-                Guest::Sh4 | Guest::Arm926 => bail!("the kernel of {} has no disk", self.guest.directory()),
+                Guest::Sh4 | Guest::Arm926 | Guest::Hppa => bail!("the kernel of {} has no disk", self.guest.directory()),
             };
             let mut drive = OsString::from(format!("if={interface},format=raw,snapshot=on,file="));
             drive.push(image);
@@ -300,6 +319,7 @@ impl Boot {
             Guest::Arm => "console=ttyAMA0,115200 earlycon=pl011,0x20201000 initcall_blacklist=bcm2835_power_driver_init",
             Guest::Sh4 => "console=ttySC1 noiotrap",
             Guest::Arm926 => "console=ttyAMA0",
+            Guest::Hppa => "console=ttyS0",
         };
         let space = if self.words.is_empty() { "" } else { " " };
         format!("{board} rdinit=/init panic=1{space}{} congruent.run={}", self.words, self.run)
