@@ -33,7 +33,8 @@ const WRITERS_OF_CODE: [&str; 2] = ["jit", "breakpoint"];
 
 /// The programs in C that a guest has, each with its place in [`PROGRAMS`].
 pub fn of(guest: Guest) -> impl Iterator<Item = (usize, &'static str)> {
-    PROGRAMS.into_iter().enumerate().filter(move |(_, name)| guest != Guest::Sh4 || !WRITERS_OF_CODE.contains(name))
+    let writes_none = matches!(guest, Guest::Sh4 | Guest::Hppa);
+    PROGRAMS.into_iter().enumerate().filter(move |(_, name)| !writes_none || !WRITERS_OF_CODE.contains(name))
 }
 
 /// The programs that are shell scripts.
