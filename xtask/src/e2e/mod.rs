@@ -19,8 +19,9 @@ use crate::guests::console::Console;
 use crate::guests::machine::{Boot, Qemu};
 use crate::guests::programs;
 use crate::{place, run};
+use table::Expect;
 pub use table::{Load, RUNS, Run};
-use verdict::judge;
+use verdict::{judge, of_another_program};
 
 /// No guest needs this long; a guest that does hangs.
 const LIMIT: &str = "10m";
@@ -68,6 +69,14 @@ impl Run {
         Ok(command)
     }
 
+    /// What is said to be of another program than those that run, where nothing else is found in user code than what they do.
+    fn misattributed(&self, findings: &[Value]) -> Option<String> {
+        match (self.load, self.expect) {
+            (Load::Linux { programs, .. }, Expect::Exactly(_)) => of_another_program(findings, programs),
+            _ => None,
+        }
+    }
+
     /// Runs it and says in one line how it went.
     fn perform(&self, qemu: Qemu, reports: &Path) -> Result<String> {
         let path = |suffix: &str| reports.join(format!("{}.{suffix}", self.name));
@@ -104,7 +113,9 @@ impl Run {
         let report: Value = serde_json::from_str(&report)?;
         let verdict = judge(&report, output.status.code(), &cases, self.expect, self.callers);
         let findings = report["findings"].as_array().map_or(&[][..], Vec::as_slice);
-        if let Some(complaint) = verdict.complaint.or_else(|| classes::missed(self.name, findings)) {
+        if let Some(complaint) =
+            verdict.complaint.or_else(|| classes::missed(self.name, findings)).or_else(|| self.misattributed(findings))
+        {
             bail!("{complaint}; see {}", text.display());
         }
         Ok(format!(

@@ -111,6 +111,23 @@ fn not_called(findings: &[Value], callers: &[&str]) -> Option<String> {
     })
 }
 
+/// The first load of user code that is not said to be of one of these `programs`, which are named as on the guest's command line; or the
+/// first fetch that is said to be of another one: whose code is fetched may not be known yet.
+pub fn of_another_program(findings: &[Value], programs: &str) -> Option<String> {
+    let ours = |name: &str| programs.split(',').any(|program| program.split(':').next() == Some(name));
+    let strange = |finding: &&Value| {
+        let consumer = &finding["consumer"];
+        let known = consumer["program"].as_str();
+        consumer["mode"] == "user" && !known.map_or(consumer["kind"] == "fetch", ours)
+    };
+    let finding = findings.iter().find(strange)?;
+    Some(format!(
+        "the consumer is said to be in {}, and not in one of {programs}: {}",
+        finding["consumer"]["program"],
+        told(finding)
+    ))
+}
+
 /// The name of a party's function.
 fn function(party: &Value) -> Option<&str> {
     party["symbol"].as_str().and_then(|symbol| symbol.split('+').next())
@@ -220,6 +237,16 @@ mod tests {
         };
         assert_eq!(complaint(&["system_call", "copies"]), None);
         assert!(complaint(&["reads"]).is_some());
+    }
+
+    #[test]
+    fn user_code_must_be_of_a_program_that_runs() {
+        let finding = |kind: &str, program: Option<&str>| json!([{"class": "read-lost", "consumer": {"kind": kind, "mode": "user", "program": program}}]);
+        let strange = |findings: Value| of_another_program(findings.as_array().unwrap(), "jit,disk:direct").is_some();
+        assert!(!strange(finding("load", Some("disk"))) && !strange(finding("fetch", Some("jit"))));
+        assert!(strange(finding("load", Some("init"))) && strange(finding("fetch", Some("init"))));
+        assert!(strange(finding("load", None)) && !strange(finding("fetch", None)));
+        assert!(!strange(json!([{"class": "read-lost", "consumer": {"kind": "load", "mode": "kernel"}}])));
     }
 
     #[test]
