@@ -111,7 +111,7 @@ pub(crate) struct NecessityOptions {
     /// Name code after this vmlinux or program (ELF), System.map or kallsyms text; repeatable, the first that knows an address wins
     #[arg(long, value_name = "FILE")]
     pub(crate) symbols: Vec<PathBuf>,
-    /// Try only this function; repeatable
+    /// Try only this function, or `FUNCTION from CALLER` as the ledger names it; repeatable
     #[arg(long, value_name = "FUNCTION")]
     pub(crate) only: Vec<String>,
     /// How many callers of the code that issued an operation are tried as well

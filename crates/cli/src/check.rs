@@ -13,7 +13,7 @@ use crate::arguments::CheckOptions;
 use crate::command_line;
 use crate::ending::Judged;
 use crate::guest_symbols;
-use crate::ledger::operation_costs;
+use crate::ledger::{operation_costs, unseen};
 use crate::plugin;
 use crate::recording;
 use crate::reporting::Reporting;
@@ -69,7 +69,12 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         guest_symbols::add(&mut symbols, &judged.target, memory);
     }
     let costs = operation_costs(&judged.target, options.caches.dcache.as_deref());
-    let booked = Booked { lines: &judged.ledger, callers: &judged.ledger_callers, costs, fetches_judged: caches.code.is_some() };
+    let booked = Booked {
+        lines: &judged.ledger,
+        callers: &judged.ledger_callers,
+        costs,
+        unseen: unseen(&judged.target, caches.code.is_some()),
+    };
     let run = Run {
         target: &judged.target,
         geometry: caches.geometry,

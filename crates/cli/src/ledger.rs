@@ -1,4 +1,5 @@
-//! What operations cost in the ledger: the simulator's figures for the core that is nearest to the one that is judged.
+//! What the program knows beside the judge's ledger: what operations cost, by the simulator's figures for the core that is nearest to the
+//! one that is judged, and whose needs are not seen.
 
 use congruent_machine::cost_model;
 use congruent_report::OperationCosts;
@@ -18,6 +19,14 @@ pub(crate) fn operation_costs(target: &str, dcache: Option<&str>) -> OperationCo
         index: model.index_operation.cycles,
         whole_per_line: model.whole_operation_per_line.cycles,
     }
+}
+
+/// Who may need maintenance on such a guest and is not seen to.
+pub(crate) fn unseen(target: &str, fetches_judged: bool) -> Vec<String> {
+    // ARMv6 walks do not look into the level-1 caches, so kernels write page tables back for them.
+    let walks = matches!(target, "arm" | "armeb").then_some("page-table walks by the hardware");
+    let fetches = (!fetches_judged).then_some("instruction fetches");
+    fetches.into_iter().chain(walks).chain(["devices that were not followed"]).map(str::to_owned).collect()
 }
 
 #[cfg(test)]

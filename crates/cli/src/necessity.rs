@@ -30,16 +30,11 @@ pub(crate) fn necessity(options: &NecessityOptions) -> anyhow::Result<u8> {
     let layout = recording.layout(&options.recording, false)?;
     let caches = options.caches.config(recorded_caches(&layout.header)?)?;
     let symbols = read_symbols(&options.symbols)?;
-    let functions = Functions::of(&layout, &caches, &symbols, options.callers).only(&options.only)?;
+    let functions = Functions::of(&layout, &caches, &symbols, options.callers).chosen(&options.only, &symbols)?;
     let without = |muting: Muting| Ok::<_, anyhow::Error>(judge(&layout, caches, &muting, |_, _| {})?.findings);
     // Names are looked up here, between the replays: symbols are not shared among threads.
     let in_words = |findings: &[Finding]| words(&layout, &caches, &symbols, findings);
     let known: BTreeSet<String> = in_words(&without(Muting::Of(Vec::new()))?).into_iter().collect();
-    let functions = functions.0.into_iter().map(|(name, operations)| {
-        let ranges = check::mute(std::slice::from_ref(&name), &symbols)?;
-        Ok((name, operations, Muting::Of(ranges)))
-    });
-    let functions: Vec<_> = functions.collect::<anyhow::Result<_>>()?;
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} functions, {eta} left").context("the progress bar")?;
     let bar = ProgressBar::new(functions.len() as u64).with_style(style);
     let tried = functions.into_par_iter().progress_with(bar);
@@ -82,9 +77,13 @@ fn words(layout: &Layout<'_>, caches: &Config, symbols: &Symbols, findings: &[Fi
     Report::new(&run, symbols).findings.iter().map(|entry| Identity::of(entry).to_string()).collect()
 }
 
-/// The functions that issued maintenance, and those that called them: operations under each.
+/// Operations under each of the functions that issued maintenance and those that called them, and under each function on behalf of the
+/// nearest other that had called it.
 #[derive(Default)]
-struct Functions(BTreeMap<String, u64>);
+struct Functions {
+    alone: BTreeMap<String, u64>,
+    on_behalf: BTreeMap<(String, String), u64>,
+}
 
 impl Functions {
     fn of(layout: &Layout<'_>, caches: &Config, symbols: &Symbols, callers: usize) -> Self {
@@ -95,25 +94,42 @@ impl Functions {
         let mut functions = Self::default();
         for (code, operations) in counted.operations {
             let name = |pc: &u32| symbols.resolve(u64::from(*pc)).map_or_else(|| format!("{pc:#010x}"), |place| place.function);
-            for function in code.iter().map(name).collect::<BTreeSet<String>>() {
-                *functions.0.entry(function).or_default() += operations;
+            let names: Vec<String> = code.iter().map(name).collect();
+            if let Some(caller) = names.iter().find(|name| **name != names[0]) {
+                *functions.on_behalf.entry((names[0].clone(), caller.clone())).or_default() += operations;
+            }
+            for function in names.into_iter().collect::<BTreeSet<String>>() {
+                *functions.alone.entry(function).or_default() += operations;
             }
         }
         functions
     }
-}
 
-impl Functions {
-    /// Those of these names; all, if none is given.
-    fn only(mut self, names: &[String]) -> anyhow::Result<Self> {
-        if let Some(unknown) = names.iter().find(|name| !self.0.contains_key(*name)) {
-            bail!(
-                "--only {unknown}: no maintenance was issued by this function or its nearest callers; leave --only out to see \
-                 which there are, or raise --callers"
-            );
+    /// What is to be left out in turn: these, or every function if none is named.
+    fn chosen(self, only: &[String], symbols: &Symbols) -> anyhow::Result<Vec<(String, u64, Muting)>> {
+        let ranges = |name: &String| check::mute(std::slice::from_ref(name), symbols);
+        if only.is_empty() {
+            return self.alone.into_iter().map(|(name, count)| Ok((name.clone(), count, Muting::Of(ranges(&name)?)))).collect();
         }
-        self.0.retain(|name, _| names.is_empty() || names.contains(name));
-        Ok(self)
+        let choose = |name: &String| {
+            let pair = name.split_once(" from ").map(|(function, caller)| (function.to_owned(), caller.to_owned()));
+            let found = match &pair {
+                Some(pair) => self.on_behalf.get(pair),
+                None => self.alone.get(name),
+            };
+            let Some(count) = found else {
+                bail!(
+                    "--only {name}: no maintenance was issued by this function or below it; leave --only out to see \
+                     which functions there are, or raise --callers"
+                );
+            };
+            let muting = match &pair {
+                Some((function, caller)) => Muting::OnBehalf { function: ranges(function)?, caller: ranges(caller)? },
+                None => Muting::Of(ranges(name)?),
+            };
+            Ok((name.clone(), *count, muting))
+        };
+        only.iter().map(choose).collect()
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum Muting {
     AsRecorded,
     /// What was issued from this code, or while a function of it was calling.
     Of(Vec<MuteRange>),
+    /// What was issued from this function on behalf of the other: the nearest that had called it.
+    OnBehalf { function: Vec<MuteRange>, caller: Vec<MuteRange> },
 }
 
 /// What a replay found.
@@ -202,16 +204,22 @@ impl<P> Replay<'_, P> {
     }
 
     fn is_muted(&mut self, operation: &Operation) -> bool {
-        let ranges = match self.muting {
-            Muting::AsRecorded => return operation.muted,
-            Muting::Of(ranges) if ranges.is_empty() => return false,
-            Muting::Of(ranges) => ranges,
+        let within =
+            |ranges: &[MuteRange], code: Site| ranges.iter().any(|range| (range.start..range.end).contains(&u64::from(code.0)));
+        let (site, calls) = (operation.site, self.calls);
+        let is_muted = || match self.muting {
+            Muting::AsRecorded => operation.muted,
+            Muting::Of(ranges) => calls.callers(operation.chain).chain([site]).any(|code| within(ranges, code)),
+            Muting::OnBehalf { function, caller } => {
+                let nearest = calls.callers(operation.chain).find(|code| !within(function, *code));
+                within(function, site) && nearest.is_some_and(|code| within(caller, code))
+            }
         };
-        let calls = self.calls;
-        *self.muted_chains.entry((operation.chain, operation.site)).or_insert_with(|| {
-            let mut code = calls.callers(operation.chain).chain([operation.site]).map(|site| u64::from(site.0));
-            code.any(|pc| ranges.iter().any(|range| range.start <= pc && pc < range.end))
-        })
+        match self.muting {
+            Muting::AsRecorded => operation.muted,
+            Muting::Of(ranges) if ranges.is_empty() => false,
+            _ => *self.muted_chains.entry((operation.chain, site)).or_insert_with(is_muted),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use congruent_report::{Booked, Chains, Report, Run};
 
 use crate::arguments::ReplayOptions;
 use crate::check;
-use crate::ledger::operation_costs;
+use crate::ledger::{operation_costs, unseen};
 use crate::recording::{Muting, Recording, judge, outcome, recorded_caches};
 use crate::reporting::Reporting;
 
@@ -35,7 +35,8 @@ pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<u8> {
     let limits = layout.footer.as_ref().map(|footer| footer.limits.clone());
     let none = Chains::default();
     let costs = operation_costs(&layout.header.target, options.caches.dcache.as_deref());
-    let booked = Booked { lines: &replayed.ledger, callers: &replayed.callers, costs, fetches_judged: false };
+    let unseen = unseen(&layout.header.target, caches.code.is_some());
+    let booked = Booked { lines: &replayed.ledger, callers: &replayed.callers, costs, unseen };
     let run = Run {
         target: &layout.header.target,
         geometry: caches.geometry,

@@ -267,3 +267,38 @@ fn the_recordings_of_the_repository_say_what_their_readme_says() {
     // What it forgot is the instruction side's: the data side has nothing to do with it.
     assert_eq!(run("mips-code-forgotten.congruent", &["--no-icache".to_owned()]).0, 0);
 }
+
+#[test]
+fn the_ledger_names_who_maintained_what_for_whom_and_is_there_only_if_it_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let recording = recorded(directory.path(), finished());
+    let (_, without, _) = replay(&recording, &[]);
+    assert_eq!(without.get("ledger"), None);
+    let (status, report, _) = replay(&recording, &["--ledger", "--dcache", "p5600"]);
+    assert_eq!((status, &report["ledger_cost_model"]), (0, &"p5600".into()));
+    let entry = &report["ledger"][0];
+    assert_eq!((&entry["function"], &entry["caller"]), (&"0x80100000".into(), &"0x80200000".into()));
+    assert_eq!(["operations", "lines", "mattered", "wasted_cycles"].map(|field| entry[field].as_u64().unwrap()), [1, 1, 1, 0]);
+    // What is muted is not booked.
+    let (_, muted, _) = replay(&recording, &["--ledger", "--mute", "0x80100000"]);
+    assert_eq!(muted["ledger"], serde_json::json!([]));
+}
+
+#[test]
+fn necessity_tries_what_it_is_told_to_and_names_what_is_not_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let recording = recorded(directory.path(), finished());
+    let necessity = |only: &str| {
+        let command =
+            Command::new(env!("CARGO_BIN_EXE_congruent")).arg("necessity").arg(&recording).args(["--only", only]).output();
+        let output = command.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    for only in ["0x80100000", "0x80200000", "0x80100000 from 0x80200000"] {
+        let (status, said, _) = necessity(only);
+        assert!(status == 0 && said.starts_with("necessary ") && said.lines().count() == 2, "{said}");
+    }
+    let (status, _, said) = necessity("no_such_function");
+    assert!(status == 2 && said.contains("--only no_such_function") && said.lines().count() == 1, "{said}");
+}

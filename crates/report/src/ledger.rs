@@ -30,7 +30,7 @@ pub struct OperationCosts {
 }
 
 /// What the judge booked in a run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Booked<'a> {
     /// The judge's ledger.
     pub lines: &'a [LedgerLine],
@@ -38,18 +38,21 @@ pub struct Booked<'a> {
     pub callers: &'a Callers,
     /// What operations cost.
     pub costs: OperationCosts,
-    /// Whether instruction fetches were judged: without them nobody is seen to need what is done for their sake.
-    pub fetches_judged: bool,
+    /// Who may have needed maintenance and was not seen to, such as `instruction fetches`.
+    pub unseen: Vec<String>,
 }
 
-/// The ledger of a run.
+/// The ledger of a run. Its fields are fields of the JSON report, the array `ledger` first of all.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Ledger {
     /// The cost model that cycles are estimated with.
+    #[serde(rename = "ledger_cost_model")]
     pub cost_model: String,
-    /// Whether instruction fetches were judged; if not, write-backs that only they need count as redundant.
-    pub fetches_judged: bool,
+    /// Who may have needed maintenance and was not seen to: what was done for their sake alone counts as redundant.
+    #[serde(rename = "ledger_unseen")]
+    pub unseen: Vec<String>,
     /// The most wasteful first.
+    #[serde(rename = "ledger")]
     pub entries: Vec<LedgerEntry>,
 }
 
@@ -121,7 +124,7 @@ impl Ledger {
         }
         // What is equal stays in the order of names.
         entries.sort_by_key(|entry| std::cmp::Reverse((entry.wasted_cycles, entry.operations)));
-        Self { cost_model: booked.costs.model.to_owned(), fetches_judged: booked.fetches_judged, entries }
+        Self { cost_model: booked.costs.model.to_owned(), unseen: booked.unseen.clone(), entries }
     }
 
     /// What is wasted over all, in cycles.
@@ -131,16 +134,18 @@ impl Ledger {
     }
 
     fn summary(&self) -> String {
-        format!(
-            "maintenance, the most wasteful first: {} cycles for lines to which it made no difference, by the costs of {}{}",
+        let wasted = format!(
+            "maintenance, the most wasteful first: {} cycles for lines to which it made no difference, by the costs of {}",
             thousands(self.wasted_cycles()),
-            self.cost_model,
-            if self.fetches_judged {
-                ""
-            } else {
-                "; fetches were not judged, so what is written back for them alone is among these"
+            self.cost_model
+        );
+        match self.unseen.split_last() {
+            None => wasted,
+            Some((last, [])) => format!("{wasted}; among these is what was done for {last}, which were not judged"),
+            Some((last, others)) => {
+                format!("{wasted}; among these is what was done for {} and {last}, which were not judged", others.join(", "))
             }
-        )
+        }
     }
 
     /// The ledger as text, its first `show` entries as a table and the rest in a line.

@@ -84,7 +84,7 @@ pub struct Report {
     /// Every finding, the most important first.
     pub findings: Vec<Entry>,
     /// What maintenance was good for; absent unless it was asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(flatten)]
     pub ledger: Option<Ledger>,
     /// What is not modelled or was not observed.
     pub limits: Vec<String>,
@@ -315,7 +315,7 @@ impl Report {
             symbols: !symbols.is_empty(),
             stats: run.stats.into(),
             findings,
-            ledger: run.ledger.map(|booked| Ledger::new(&booked, run.target, symbols)),
+            ledger: run.ledger.as_ref().map(|booked| Ledger::new(booked, run.target, symbols)),
             limits: run.limits.clone(),
             baseline: None,
             notes: Vec::new(),

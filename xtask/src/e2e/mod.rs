@@ -1,6 +1,7 @@
 //! Runs guests under `congruent check` and holds what it says against the table.
 
 mod classes;
+mod recorded;
 mod table;
 mod verdict;
 
@@ -21,6 +22,7 @@ use crate::guests::programs;
 use crate::{place, run};
 use table::Expect;
 pub use table::{Load, RUNS, Run};
+use table::{RECORDED, Recorded};
 use verdict::{judge, of_another_program};
 
 /// No guest needs this long; a guest that does hangs.
@@ -128,16 +130,47 @@ impl Run {
     }
 }
 
+/// A row of one of the tables.
+#[derive(Clone, Copy)]
+enum Row {
+    Judged(&'static Run),
+    Recorded(&'static Recorded),
+}
+
+impl Row {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Judged(run) => run.name,
+            Self::Recorded(row) => row.name,
+        }
+    }
+
+    fn run(self) -> &'static Run {
+        match self {
+            Self::Judged(run) => run,
+            Self::Recorded(row) => &row.run,
+        }
+    }
+
+    fn perform(self, qemu: Qemu, reports: &Path) -> Result<String> {
+        match self {
+            Self::Judged(run) => run.perform(qemu, reports),
+            Self::Recorded(row) => row.perform(qemu, reports),
+        }
+    }
+}
+
 /// Performs every run whose name contains `only`, as many at a time as there are processors.
 ///
 /// # Errors
 /// If any run deviates from the table; all are performed nevertheless.
 pub fn perform(qemu: Qemu, only: &str) -> Result<()> {
-    let chosen = || RUNS.iter().filter(|run| run.name.contains(only));
-    for (run, reason) in chosen().filter_map(|run| Some((run, run.left_out(qemu)?))) {
-        println!("--    {:<24} left out: {reason}", run.name);
+    let rows = || RUNS.iter().map(Row::Judged).chain(RECORDED.iter().map(Row::Recorded));
+    let chosen = || rows().filter(|row| row.name().contains(only));
+    for (row, reason) in chosen().filter_map(|row| Some((row, row.run().left_out(qemu)?))) {
+        println!("--    {:<24} left out: {reason}", row.name());
     }
-    let runs: Vec<&Run> = chosen().filter(|run| run.left_out(qemu).is_none()).collect();
+    let runs: Vec<Row> = chosen().filter(|row| row.run().left_out(qemu).is_none()).collect();
     ensure!(!runs.is_empty(), "no run is called {only}; there are: {}", names());
     let reports = reports(qemu)?;
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -147,10 +180,10 @@ pub fn perform(qemu: Qemu, only: &str) -> Result<()> {
             scope.spawn(|| {
                 while let Some(run) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     match run.perform(qemu, &reports) {
-                        Ok(line) => println!("ok    {:<24} {line}", run.name),
+                        Ok(line) => println!("ok    {:<24} {line}", run.name()),
                         Err(error) => {
                             failed.fetch_add(1, Ordering::Relaxed);
-                            println!("WRONG {:<24} {error:#}", run.name);
+                            println!("WRONG {:<24} {error:#}", run.name());
                         }
                     }
                 }
@@ -175,7 +208,8 @@ pub fn print(qemu: Qemu, only: &str) -> Result<()> {
 }
 
 fn names() -> String {
-    RUNS.iter().map(|run| run.name).collect::<Vec<_>>().join(" ")
+    let names = RUNS.iter().map(|run| run.name).chain(RECORDED.iter().map(|row| row.name));
+    names.collect::<Vec<_>>().join(" ")
 }
 
 fn reports(qemu: Qemu) -> Result<PathBuf> {

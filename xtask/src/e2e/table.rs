@@ -48,6 +48,28 @@ pub enum Load {
     Bare(Bare),
 }
 
+/// A run that is recorded, and what must hold of the recording. Its replay must say what the check said.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded {
+    /// What it is called in output and on the command line.
+    pub name: &'static str,
+    /// What is recorded.
+    pub run: Run,
+    /// What the check must say in a word.
+    pub verdict: &'static str,
+    /// What `congruent necessity` must say.
+    pub truths: &'static [Truth],
+}
+
+/// Whether a run needed the maintenance of a function.
+#[derive(Clone, Copy, Debug)]
+pub struct Truth {
+    /// The function, as `necessity --only` takes it.
+    pub function: &'static str,
+    /// Whether leaving its maintenance out must cause a finding; else it must not.
+    pub necessary: bool,
+}
+
 /// What must come out of a run.
 #[derive(Clone, Copy, Debug)]
 pub enum Expect {
@@ -406,4 +428,35 @@ pub const RUNS: &[Run] = &[
     },
     // The kernel's own mapping was flushed when the copy into it ended.
     Run { mute: &["__update_cache"], ..hppa("hppa-mute-deferred", "write_then_map", Expect::Clean) },
+];
+
+const fn needed(function: &'static str) -> Truth {
+    Truth { function, necessary: true }
+}
+
+const fn not_needed(function: &'static str) -> Truth {
+    Truth { function, necessary: false }
+}
+
+/// Many forks, by processes with and without threads.
+const FORKING: &str = "everyday,fork_threads";
+
+/// Every run that is recorded.
+pub const RECORDED: &[Recorded] = &[
+    // With findings, so that they are compared.
+    Recorded {
+        name: "mips-recorded",
+        run: mips("mips-recorded", "vm_writev", Expect::Clean),
+        verdict: "findings",
+        // A window is an address and issues nothing. What makes copy-on-write right through one is that the copy is written back when the
+        // window's colour is not the user's.
+        truths: &[needed("copy_user_highpage"), not_needed("local_r4k___flush_cache_all")],
+    },
+    // What fork writes back stays reachable at its colour, and copy-on-write writes back what it reads through another.
+    Recorded {
+        name: "arm-recorded",
+        run: arm("arm-recorded", FORKING, Expect::Clean),
+        verdict: "clean",
+        truths: &[not_needed("flush_cache_mm from copy_process"), needed("v6_copy_user_highpage_aliasing")],
+    },
 ];

@@ -15,7 +15,8 @@ impl Session {
     /// The ledger, its contexts numbered anew, and the callers behind those numbers.
     pub(super) fn ledger(&self) -> (Vec<LedgerLine>, Vec<Chain>) {
         let (mut numbers, mut chains): (HashMap<Vec<Site>, Context>, _) = (HashMap::new(), Vec::new());
-        let (mut places, mut folded): (HashMap<(Site, Context, Side, Reach), usize>, Vec<LedgerLine>) = Default::default();
+        let mut places: HashMap<(Site, Context, Side, Reach), usize> = HashMap::new();
+        let mut folded: Vec<LedgerLine> = Vec::new();
         for line in self.judge.ledger() {
             let callers = self.callers_of(line.context, NEAREST);
             let context = *numbers.entry(callers).or_insert_with_key(|callers| {

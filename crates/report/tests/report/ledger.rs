@@ -41,7 +41,12 @@ fn report(booked: &[LedgerLine]) -> Report {
         stats: STATS,
         findings: &[],
         chains: &Chains::default(),
-        ledger: Some(Booked { lines: booked, callers: &callers, costs: COSTS, fetches_judged: false }),
+        ledger: Some(Booked {
+            lines: booked,
+            callers: &callers,
+            costs: COSTS,
+            unseen: vec!["instruction fetches".into(), "devices that were not followed".into()],
+        }),
         limits: vec!["Instruction fetches are not judged.".to_owned()],
         muted: vec![],
         outcome: Outcome::Finished,

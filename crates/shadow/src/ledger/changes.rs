@@ -16,8 +16,9 @@ use super::Operation;
 use crate::heads::LineId;
 use crate::line::Ways;
 
-/// Changes of one line that are told apart.
-const MOST: usize = 16;
+/// Changes of one line that are told apart: more than bytes stored between sweeps of four ways come to in practice. Beyond it the oldest
+/// is taken to matter, met or not.
+const MOST: usize = 256;
 
 /// What an operation did to a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,131 @@
+//! What must hold of recordings of stock kernels: a replay says what the check said, and `necessity` tells what is known to be true.
+//!
+//! Through the command line only, as anybody would.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use super::table::{Load, Recorded, Truth};
+use crate::guests::machine::Qemu;
+use crate::guests::programs;
+use crate::place;
+
+impl Recorded {
+    /// Records the run, replays it, asks what was necessary, and says in one line how it went.
+    ///
+    /// # Errors
+    /// If anything is not as the table has it.
+    pub fn perform(&self, qemu: Qemu, reports: &Path) -> Result<String> {
+        let start = Instant::now();
+        let path = |suffix: &str| reports.join(format!("{}.{suffix}", self.name));
+        let (recording, live, replayed) = (path("congruent"), path("json"), path("replay.json"));
+        for old in [&recording, &live, &replayed] {
+            let _ = fs::remove_file(old);
+        }
+        let record: [OsString; 7] = [
+            "--record".into(),
+            recording.clone().into(),
+            "--ledger".into(),
+            "--format".into(),
+            "json".into(),
+            "-o".into(),
+            live.clone().into(),
+        ];
+        let run = self.run;
+        let said = run.command(qemu, &record)?.stdin(Stdio::null()).output().context("cannot start congruent: was it built?")?;
+        let live = report(&live, &said.stderr)?;
+        ensure!(live["verdict"] == self.verdict, "the check says {}, not {}", live["verdict"], self.verdict);
+
+        let mut replay = self.congruent("replay", &recording)?;
+        replay.args(["--dcache", run.dcache, "--ledger", "--format", "json", "-o"]).arg(&replayed);
+        let said = replay.output().context("cannot start congruent")?;
+        let replayed = report(&replayed, &said.stderr)?;
+        let differences = differences(&live, &replayed);
+        ensure!(differences.is_empty(), "the replay differs from the check in {}", differences.join(", "));
+
+        for truth in self.truths {
+            self.hold(&recording, truth)?;
+        }
+        Ok(format!("replayed alike, {} truths hold {:>6.1} s", self.truths.len(), start.elapsed().as_secs_f64()))
+    }
+
+    /// Asks `necessity` of one function.
+    fn hold(&self, recording: &Path, truth: &Truth) -> Result<()> {
+        let mut necessity = self.congruent("necessity", recording)?;
+        necessity.args(["--dcache", self.run.dcache, "--only", truth.function]);
+        let output = necessity.output().context("cannot start congruent")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let necessary = text.lines().find_map(|line| match line.strip_prefix("not shown ") {
+            Some(rest) => rest.ends_with(truth.function).then_some(false),
+            None => (line.starts_with("necessary ") && line.ends_with(truth.function)).then_some(true),
+        });
+        match necessary {
+            None => bail!("necessity does not speak of {}: {}", truth.function, String::from_utf8_lossy(&output.stderr)),
+            Some(necessary) if necessary != truth.necessary => {
+                bail!("{} is wrong of {}: {text}", truth.necessary, truth.function)
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    fn congruent(&self, command: &str, recording: &Path) -> Result<Command> {
+        let Load::Linux { guest, .. } = self.run.load else { bail!("only guests with a kernel are recorded here") };
+        let mut congruent = Command::new(place::release().join("congruent"));
+        congruent.arg(command).arg(recording).stdin(Stdio::null());
+        for file in programs::symbols(guest) {
+            congruent.arg("--symbols").arg(file);
+        }
+        Ok(congruent)
+    }
+}
+
+fn report(path: &Path, said: &[u8]) -> Result<Value> {
+    let text = fs::read_to_string(path).with_context(|| {
+        let said = String::from_utf8_lossy(said);
+        format!("no report: {}", said.lines().last().unwrap_or("nothing was said"))
+    })?;
+    Ok(serde_json::from_str(&text)?)
+}
+
+/// The parts of a report that a replay has to repeat and does not. Who had called an access is not kept; and who had called an operation
+/// is kept otherwise than it is told live, so the ledger is compared by function.
+fn differences(live: &Value, replayed: &Value) -> Vec<&'static str> {
+    let parts: [(&'static str, fn(&Value) -> Value); 4] = [
+        ("the verdict", |report| report["verdict"].clone()),
+        ("the numbers", |report| {
+            let mut stats = report["stats"].clone();
+            stats.as_object_mut().map(|stats| stats.remove("shadow_bytes"));
+            stats
+        }),
+        ("the findings", |report| {
+            let mut findings = report["findings"].clone();
+            for finding in findings.as_array_mut().into_iter().flatten() {
+                for party in ["consumer", "producer"] {
+                    finding[party].as_object_mut().map(|party| party.remove("chain"));
+                }
+            }
+            findings
+        }),
+        ("the ledger", |report| serde_json::to_value(ledger_by_function(report)).unwrap_or_default()),
+    ];
+    parts.into_iter().filter(|(_, part)| part(live) != part(replayed)).map(|(name, _)| name).collect()
+}
+
+/// Operations and the lines that they covered, by function and manner.
+fn ledger_by_function(report: &Value) -> BTreeMap<String, [u64; 2]> {
+    let mut functions: BTreeMap<String, [u64; 2]> = BTreeMap::new();
+    for entry in report["ledger"].as_array().into_iter().flatten() {
+        let sums = functions.entry(format!("{} {} {}", entry["function"], entry["side"], entry["reach"])).or_default();
+        for (sum, field) in sums.iter_mut().zip(["operations", "lines"]) {
+            *sum += entry[field].as_u64().unwrap_or(0);
+        }
+    }
+    functions
+}
