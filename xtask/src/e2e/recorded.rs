@@ -94,32 +94,43 @@ fn report(path: &Path, said: &[u8]) -> Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// The parts of a report that a replay has to repeat and does not. Who had called an access is not kept; and who had called an operation
-/// is kept otherwise than it is told live, so the ledger is compared by function.
+/// The parts of a report that a replay has to repeat and does not. Names of programs are not kept; and who had called an operation is kept
+/// otherwise than it is told live, so the ledger is compared by function.
 fn differences(live: &Value, replayed: &Value) -> Vec<&'static str> {
-    let parts: [(&'static str, fn(&Value) -> Value); 4] = [
-        ("the verdict", |report| report["verdict"].clone()),
-        ("the numbers", |report| {
-            let mut stats = report["stats"].clone();
-            stats.as_object_mut().map(|stats| stats.remove("shadow_bytes"));
-            stats
-        }),
-        ("the findings", |report| {
-            let mut findings = report["findings"].clone();
-            for finding in findings.as_array_mut().into_iter().flatten() {
-                for party in ["consumer", "producer"] {
-                    finding[party].as_object_mut().map(|party| party.remove("chain"));
-                }
-            }
-            findings
-        }),
-        ("the ledger", |report| serde_json::to_value(ledger_by_function(report)).unwrap_or_default()),
-    ];
-    parts.into_iter().filter(|(_, part)| part(live) != part(replayed)).map(|(name, _)| name).collect()
+    let parts = |report| [verdict(report), numbers(report), findings(report), ledger_by_function(report)];
+    let names = ["the verdict", "the numbers", "the findings", "the ledger"];
+    let (live, replayed) = (parts(live), parts(replayed));
+    names
+        .into_iter()
+        .zip(live.iter().zip(&replayed))
+        .filter(|(_, (live, replayed))| live != replayed)
+        .map(|(name, _)| name)
+        .collect()
+}
+
+fn verdict(report: &Value) -> Value {
+    report["verdict"].clone()
+}
+
+/// All but what the judge needed for itself.
+fn numbers(report: &Value) -> Value {
+    let mut stats = report["stats"].clone();
+    stats.as_object_mut().map(|stats| stats.remove("shadow_bytes"));
+    stats
+}
+
+fn findings(report: &Value) -> Value {
+    let mut findings = report["findings"].clone();
+    for finding in findings.as_array_mut().into_iter().flatten() {
+        for party in ["consumer", "producer"] {
+            finding[party].as_object_mut().map(|party| party.remove("program"));
+        }
+    }
+    findings
 }
 
 /// Operations and the lines that they covered, by function and manner.
-fn ledger_by_function(report: &Value) -> BTreeMap<String, [u64; 2]> {
+fn ledger_by_function(report: &Value) -> Value {
     let mut functions: BTreeMap<String, [u64; 2]> = BTreeMap::new();
     for entry in report["ledger"].as_array().into_iter().flatten() {
         let sums = functions.entry(format!("{} {} {}", entry["function"], entry["side"], entry["reach"])).or_default();
@@ -127,5 +138,5 @@ fn ledger_by_function(report: &Value) -> BTreeMap<String, [u64; 2]> {
             *sum += entry[field].as_u64().unwrap_or(0);
         }
     }
-    functions
+    functions.into_iter().map(|(function, sums)| (function, sums.to_vec().into())).collect::<serde_json::Map<_, _>>().into()
 }
