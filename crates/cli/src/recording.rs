@@ -160,7 +160,9 @@ pub(crate) fn judge(
     };
     let contexts = findings.iter().flat_map(|finding| [finding.contexts.consumer, finding.contexts.producer]);
     let chains = told(contexts.filter(|context| *context != Context::NONE).collect(), TOLD);
-    let chains = chains.into_iter().map(|(context, callers)| (context, Chain { program: None, callers })).collect();
+    let programs = layout.footer.as_ref().map_or(&[][..], |footer| &footer.programs);
+    let program = |context: Context| programs.get(calls.program(ChainId(context.0))? as usize).cloned();
+    let chains = chains.into_iter().map(|(context, callers)| (context, Chain { program: program(context), callers })).collect();
     let callers = told(ledger.iter().map(|line| line.context).collect(), NEAREST);
     Ok(Replayed { stats, findings, chains, ledger, callers })
 }

@@ -39,8 +39,17 @@ fn recorded(directory: &Path, end: Option<RunEnd>) -> std::path::PathBuf {
     writer.operation(&Operation { on, target, site: Site(FLUSH), chain, muted: false }).unwrap();
     writer.event(0, None, &access(AccessKind::Load, USER, 0x0040_0000)).unwrap();
     let limits = vec!["nothing of note".to_owned()];
-    let mut file =
-        writer.finish(Footer { accesses: 1234, uncached: 5, fetches: 0, shadow_bytes: Some(4321), events: 0, limits }).unwrap();
+    let mut file = writer
+        .finish(Footer {
+            accesses: 1234,
+            uncached: 5,
+            fetches: 0,
+            shadow_bytes: Some(4321),
+            events: 0,
+            limits,
+            programs: Vec::new(),
+        })
+        .unwrap();
     if let Some(end) = end {
         append_end(&mut file, &end).unwrap();
     }

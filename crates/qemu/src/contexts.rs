@@ -11,6 +11,15 @@ const MOST: usize = 4 << 20;
 /// In the place of a caller: the node is a program, and its site the program's number.
 const PROGRAM: Context = Context(u32::MAX);
 
+/// What a chain adds to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Link {
+    /// A call, to the chain of its caller.
+    Call { caller: Context, site: Site },
+    /// A program without a call, by its number, to none.
+    Program(u32),
+}
+
 /// A chain: the one of the caller, and the call that it adds.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 struct Node {
@@ -96,11 +105,13 @@ impl Contexts {
         std::iter::successors(node(context), move |below| node(below.caller))
     }
 
-    /// The chains that were told apart since there were `known` of them, in the order of their numbers: the chain of the caller, and
-    /// the call; nothing for a chain without calls.
-    pub fn since(&self, known: usize) -> impl Iterator<Item = Option<(Context, Site)>> + '_ {
-        let call = |node: &Node| (node.caller != PROGRAM).then_some((node.caller, node.site));
-        self.nodes[known.max(1).min(self.nodes.len())..].iter().map(call)
+    /// The chains that were told apart since there were `known` of them, in the order of their numbers.
+    pub fn since(&self, known: usize) -> impl Iterator<Item = Link> + '_ {
+        let told = |node: &Node| match node.caller {
+            PROGRAM => Link::Program(node.site.0),
+            caller => Link::Call { caller, site: node.site },
+        };
+        self.nodes[known.max(1).min(self.nodes.len())..].iter().map(told)
     }
 
     /// Whether there were more chains than are told apart.
@@ -161,10 +172,10 @@ mod tests {
         let mut contexts = Contexts::new();
         let outer = contexts.called_from(Context::NONE, Site(4));
         let told: Vec<_> = contexts.since(0).collect();
-        assert_eq!(told, [Some((Context::NONE, Site(4)))]);
+        assert_eq!(told, [Link::Call { caller: Context::NONE, site: Site(4) }]);
         contexts.called_from(outer, Site(8));
         contexts.of_program(7);
-        assert_eq!(contexts.since(2).collect::<Vec<_>>(), [Some((outer, Site(8))), None]);
+        assert_eq!(contexts.since(2).collect::<Vec<_>>(), [Link::Call { caller: outer, site: Site(8) }, Link::Program(7)]);
         assert_eq!(contexts.since(4).count(), 0);
     }
 

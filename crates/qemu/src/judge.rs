@@ -11,6 +11,7 @@ use congruent_shadow::{Alias, Config, Finding, LedgerLine, PageId, Shadow, Stats
 use congruent_trace::file::{Access, Filter, Footer, Header, Keep, Moment, On, Target};
 use congruent_trace::{AccessKind, Context, Event, Scope, Site};
 
+use crate::contexts::Link;
 use crate::recorder::Recorder;
 
 /// Judges, and records if asked to.
@@ -133,8 +134,8 @@ impl Judge {
         self.recorder.as_ref().map(|recorder| recorder.known_calls())
     }
 
-    /// The recorder learns of call chains, in the order of their numbers: the caller's, and the call, if there is one.
-    pub fn learn_calls(&mut self, calls: impl Iterator<Item = Option<(Context, Site)>>) {
+    /// The recorder learns of call chains, in the order of their numbers.
+    pub fn learn_calls(&mut self, calls: impl Iterator<Item = Link>) {
         if let Some(recorder) = &mut self.recorder {
             calls.for_each(|call| recorder.learn_call(call));
         }
@@ -148,11 +149,19 @@ impl Judge {
         }
     }
 
-    /// Ends the recording. `stats` are those of the run.
-    pub fn finish(&mut self, stats: Stats, limits: Vec<String>) {
+    /// Ends the recording. `stats` are those of the run, `programs` the names behind the numbers of programs.
+    pub fn finish(&mut self, stats: Stats, limits: Vec<String>, programs: &[String]) {
         let Some(recorder) = self.recorder.take() else { return };
         let Stats { accesses, uncached, fetches, shadow_bytes, .. } = stats;
-        let footer = Footer { accesses, uncached, fetches, shadow_bytes: Some(shadow_bytes), events: 0, limits };
+        let footer = Footer {
+            accesses,
+            uncached,
+            fetches,
+            shadow_bytes: Some(shadow_bytes),
+            events: 0,
+            limits,
+            programs: programs.to_vec(),
+        };
         if let Err(error) = recorder.finish(footer) {
             self.failure = Some(error);
         }

@@ -42,6 +42,11 @@ impl Programs {
     pub fn name(&self, number: u32) -> Option<&str> {
         self.names.get(number as usize).map(String::as_str)
     }
+
+    /// All names, by number.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
 }
 
 /// Physical memory by the addresses of the kernel's linear mapping.

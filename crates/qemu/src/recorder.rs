@@ -9,6 +9,8 @@ use std::io;
 use congruent_trace::file::{ChainId, Filter, Footer, Header, Keep, On, Operation, Target, Writer};
 use congruent_trace::{Context, Site};
 
+use crate::contexts::Link;
+
 /// Keeps the events that matter.
 pub struct Recorder {
     pub filter: Filter,
@@ -18,11 +20,10 @@ pub struct Recorder {
 
 /// The guest's call chains by number, the first of which is 1, and what they are in the file.
 #[derive(Default)]
-struct Chains(Vec<Option<Call>>);
+struct Chains(Vec<Call>);
 
 struct Call {
-    caller: Context,
-    site: Site,
+    link: Link,
     /// Its chain in the file; none while no kept event came through it.
     chain: ChainId,
 }
@@ -33,19 +34,24 @@ impl Chains {
         let place = |context: Context| (context.0 as usize).checked_sub(1);
         let (mut new, mut at) = (Vec::new(), context);
         let mut chain = loop {
-            match place(at).and_then(|place| self.0.get(place)?.as_ref()) {
+            match place(at).and_then(|place| self.0.get(place)) {
                 Some(call) if call.chain == ChainId::NONE => {
                     new.push(at);
-                    at = call.caller;
+                    at = match call.link {
+                        Link::Call { caller, .. } => caller,
+                        Link::Program(_) => Context::NONE,
+                    };
                 }
                 known => break known.map_or(ChainId::NONE, |call| call.chain),
             }
         };
         for call in new.into_iter().rev().filter_map(place) {
-            if let Some(call) = &mut self.0[call] {
-                chain = writer.chain(chain, call.site);
-                call.chain = chain;
-            }
+            let call = &mut self.0[call];
+            chain = match call.link {
+                Link::Call { site, .. } => writer.chain(chain, site),
+                Link::Program(program) => writer.program(program),
+            };
+            call.chain = chain;
         }
         chain
     }
@@ -67,9 +73,9 @@ impl Recorder {
         self.chains.0.len() + 1
     }
 
-    /// The next call chain of the guest: this call, under the chain of its caller; or one without calls.
-    pub fn learn_call(&mut self, call: Option<(Context, Site)>) {
-        self.chains.0.push(call.map(|(caller, site)| Call { caller, site, chain: ChainId::NONE }));
+    /// The next call chain of the guest.
+    pub fn learn_call(&mut self, link: Link) {
+        self.chains.0.push(Call { link, chain: ChainId::NONE });
     }
 
     /// Writes what the filter keeps of an event.

@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 
 use congruent_trace::{Context, Site};
 
-use crate::contexts::Contexts;
+use crate::contexts::{Contexts, Link};
 
 /// Kernel stacks are aligned to their size, which is at least this (8 KiB on 32-bit Linux; `THREAD_SIZE`).
 const KERNEL_STACK: u32 = 8 << 10;
@@ -201,7 +201,7 @@ impl CallStacks {
     }
 
     /// See [`Contexts::since`].
-    pub fn calls_since(&self, known: usize) -> impl Iterator<Item = Option<(Context, Site)>> + '_ {
+    pub fn calls_since(&self, known: usize) -> impl Iterator<Item = Link> + '_ {
         self.contexts.since(known)
     }
 

@@ -94,10 +94,11 @@ fn report(path: &Path, said: &[u8]) -> Result<Value> {
     Ok(serde_json::from_str(&text)?)
 }
 
-/// The parts of a report that a replay has to repeat and does not. Names of programs are not kept; and who had called an operation is kept
-/// otherwise than it is told live, so the ledger is compared by function.
+/// The parts of a report that a replay has to repeat and does not. Who had called an operation is kept otherwise than it is told live, so the
+/// ledger is compared by function.
 fn differences(live: &Value, replayed: &Value) -> Vec<&'static str> {
-    let parts = |report| [verdict(report), numbers(report), findings(report), ledger_by_function(report)];
+    let parts =
+        |report: &Value| [report["verdict"].clone(), numbers(report), report["findings"].clone(), ledger_by_function(report)];
     let names = ["the verdict", "the numbers", "the findings", "the ledger"];
     let (live, replayed) = (parts(live), parts(replayed));
     names
@@ -108,25 +109,11 @@ fn differences(live: &Value, replayed: &Value) -> Vec<&'static str> {
         .collect()
 }
 
-fn verdict(report: &Value) -> Value {
-    report["verdict"].clone()
-}
-
 /// All but what the judge needed for itself.
 fn numbers(report: &Value) -> Value {
     let mut stats = report["stats"].clone();
     stats.as_object_mut().map(|stats| stats.remove("shadow_bytes"));
     stats
-}
-
-fn findings(report: &Value) -> Value {
-    let mut findings = report["findings"].clone();
-    for finding in findings.as_array_mut().into_iter().flatten() {
-        for party in ["consumer", "producer"] {
-            finding[party].as_object_mut().map(|party| party.remove("program"));
-        }
-    }
-    findings
 }
 
 /// Operations and the lines that they covered, by function and manner.

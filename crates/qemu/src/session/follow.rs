@@ -43,6 +43,11 @@ impl Following {
         Some(Self { stacks, calling, programs, environment: None, samples: 0 })
     }
 
+    /// The programs' names, by number.
+    pub(super) fn programs(&self) -> &[String] {
+        self.programs.names()
+    }
+
     /// Another CPU runs, whose state is here; returns where that of the one before is.
     pub(super) fn replace_environment(&mut self, environment: Option<Environment>) -> Option<Environment> {
         std::mem::replace(&mut self.environment, environment)

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use congruent_wire::{FailureKind, Message};
 
 use super::Session;
+use super::follow::Following;
 
 /// How many slow steps pass between two looks at the clock.
 const STEPS_PER_LOOK: u32 = 1024;
@@ -76,7 +77,8 @@ impl Session {
 
     /// QEMU is leaving: the whole result.
     pub fn finish(&mut self) {
-        self.judge.finish(self.stats(), self.limits());
+        let programs = self.following.as_ref().map_or(&[][..], Following::programs);
+        self.judge.finish(self.stats(), self.limits(), programs);
         self.tell_of_recording();
         let (ledger, ledger_callers) = self.ledger();
         let message = Message::Final {

@@ -174,6 +174,9 @@ pub struct Footer {
     pub events: u64,
     /// What the run could not observe, in sentences.
     pub limits: Vec<String>,
+    /// What the guest calls the programs that call chains belong to.
+    #[serde(default)]
+    pub programs: Vec<String>,
 }
 
 /// How the run ended; the program writes it when QEMU is gone.

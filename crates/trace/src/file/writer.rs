@@ -81,6 +81,11 @@ impl<W: Write> Writer<W> {
         self.chains.add(caller, site)
     }
 
+    /// The number of the chain without a call of a program, which goes by its place in [`Footer::programs`].
+    pub fn program(&mut self, program: u32) -> ChainId {
+        self.chains.add_program(program)
+    }
+
     /// Writes what has come so far, so that it is not lost with the process.
     ///
     /// # Errors
