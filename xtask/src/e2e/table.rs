@@ -135,6 +135,9 @@ const MIPS_SELF_PATCHED: Pair = pair(
     Function(&["ftrace_caller", "_mcount", "__r4k_flush_icache_range", "r4k_flush_icache_range"]),
     Function(&["ftrace_modify_code", "ftrace_make_nop"]),
 );
+/// QEMU resets each hardware thread to uncached memory, and until the second has set itself up it goes past the cache to memory that the first
+/// has in it. What follows from that stays in the kernel.
+const SECOND_STARTS: Pair = pair(Function(&["start_secondary"]), Kernel);
 const ARM_SELF_PATCHED: Pair = pair(Function(&["pte_offset_late_fixmap", "__set_fixmap"]), Kernel);
 const PROGRAM_WRITES_CODE: Side = Function(&["program_writes_code"]);
 
@@ -223,6 +226,14 @@ const fn disk(run: Run) -> Run {
         }
         Load::Bare(_) => run,
     }
+}
+
+/// A run on two hardware threads of one core, with the caches that QEMU's 34K says it has.
+const fn two_threads(name: &'static str, cpu_caches: &'static str, expect: Expect) -> Run {
+    let programs = "jit:migrates,breakpoint";
+    let load = Load::Linux { guest: Guest::Mips, cpu: Some("34Kf"), programs, words: "", disk: false };
+    let (dcache, icache) = ("2K,2,16", Some("2K,2,16"));
+    Run { load, dcache, icache, cpu_caches: Some(cpu_caches), ..mips(name, programs, expect) }
 }
 
 const fn bare(name: &'static str, bare: Bare, dcache: &'static str) -> Run {
@@ -342,6 +353,9 @@ pub const RUNS: &[Run] = &[
     },
     fetching(mips("mips-code", "jit,breakpoint", Expect::Exactly(&[MIPS_SELF_PATCHED]))),
     fetching(mips("mips-code-forgotten", "jit:forgets", Expect::Exactly(&[MIPS_SELF_PATCHED, pair(User, PROGRAM_WRITES_CODE)]))),
+    two_threads("mips-smp", "shared", Expect::Exactly(&[SECOND_STARTS, pair(Kernel, Kernel)])),
+    // The kernel knows that its threads share their caches: a debugger's store drops the old code on the thread of the debugger only.
+    two_threads("mips-smp-apart", "local", Expect::AtLeast(&[SECOND_STARTS, pair(Function(&["child_runs_here"]), MIPS_COPY)])),
     fetching(arm("arm-code", "jit", Expect::Exactly(&[ARM_SELF_PATCHED]))),
     fetching(arm("arm-code-forgotten", "jit:forgets", Expect::Exactly(&[ARM_SELF_PATCHED, pair(User, PROGRAM_WRITES_CODE)]))),
     // As with data, the kernel writes back the colour of the child's mapping, and not the one that it has stored through.
