@@ -120,8 +120,8 @@ impl fmt::Display for ConfigError {
                  larger than a page"
             ),
             Self::VirtualTags => f.write_str(
-                "caches with virtual tags are judged without speculative fills, and with an instruction cache that is filled from memory; \
-                 leave those out",
+                "caches with virtual tags are judged without speculative fills, and beside instruction caches that are filled from memory; \
+                 leave out what says otherwise",
             ),
             Self::LedgerOfVirtualTags => f.write_str("there is no ledger of caches with virtual tags; leave it out"),
             Self::LedgerOfCpus => f.write_str("there is no ledger of several CPUs; leave it out, or start one CPU"),

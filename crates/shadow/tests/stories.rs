@@ -1,7 +1,7 @@
 //! One story per hazard class, each with a twin in which the bug is fixed and the judge stays silent.
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{CodeCache, Config, Effect, HazardClass, PartyKind, Shadow, Side, VirtualTags};
+use congruent_shadow::{AddressReach, CodeCache, Config, Cpus, Effect, HazardClass, PartyKind, Shadow, Side, VirtualTags};
 use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Scope, Site};
 
 /// A judge of a 32 KiB cache with two colours, and one frame that a kernel (colour 0) and a user (colour 1) share.
@@ -355,13 +355,20 @@ fn caches_that_cannot_be_judged_are_refused_by_name() {
     assert!(Config::new(data).speculating().unwrap_err().to_string().contains("2 colours"));
     let virtually = Config::new(data).with_virtual_tags(VirtualTags::Untagged).unwrap();
     let beside = CodeCache::new(data);
+    assert!(virtually.with_code(beside).is_ok());
+    let from_data = beside.filled_from_data();
     for refused in [
-        virtually.with_code(beside),
+        virtually.with_code(from_data),
         virtually.speculating(),
-        Config::new(data).with_code(beside).unwrap().with_virtual_tags(VirtualTags::Untagged),
+        Config::new(data).with_code(from_data).unwrap().with_virtual_tags(VirtualTags::Untagged),
     ] {
         assert!(refused.unwrap_err().to_string().contains("virtual tags"));
     }
+    let two = Cpus { count: 2, by_address: AddressReach::All };
+    for refused in [virtually.with_cpus(two), Config::new(data).writing_through().with_cpus(two)] {
+        assert!(refused.unwrap_err().to_string().contains("several CPUs"));
+    }
+    assert!(virtually.with_ledger().unwrap_err().to_string().contains("no ledger"));
 }
 
 #[test]
