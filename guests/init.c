@@ -28,11 +28,11 @@ static void read_text(const char *path, char *text, size_t size)
 		close(file);
 }
 
-/* Runs `name:argument:…` and waits for its end. */
-static void run(char *item)
+/* Runs `name:argument:…` and waits for its end; under a name that begins with `number` unless that is negative. */
+static void run(char *item, int number)
 {
 	char *arguments[ARGUMENTS + 1], *rest, *word;
-	char program[256];
+	char program[256], target[256];
 	int count = 0, status;
 	pid_t child;
 
@@ -42,6 +42,12 @@ static void run(char *item)
 		return;
 	arguments[count] = NULL;
 	snprintf(program, sizeof program, "/programs/%s", arguments[0]);
+	if (number >= 0) {
+		memcpy(target, program, sizeof target);
+		snprintf(program, sizeof program, "/programs/%d.%s", number, arguments[0]);
+		if (symlink(target, program))
+			printf("FAIL %s has no link\n", target);
+	}
 	fflush(stdout);
 	child = fork();
 	if (child == 0) {
@@ -61,6 +67,7 @@ int main(void)
 	} mounts[] = {{"proc", "/proc"}, {"sysfs", "/sys"}, {"tmpfs", "/tmp"}, {"ramfs", "/ram"}};
 	static char line[KERNEL_LINE], every[KERNEL_LINE];
 	char *word, *item, *list = "", *rest;
+	int number = -1;
 	unsigned i;
 
 	for (i = 0; i < sizeof mounts / sizeof *mounts; i++) {
@@ -73,15 +80,20 @@ int main(void)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	puts("CONGRUENT-BOOT-OK");
 	read_text("/proc/cmdline", line, sizeof line);
-	for (word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+	for (word = strtok_r(line, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
 		if (!strncmp(word, "congruent.run=", strlen("congruent.run=")))
 			list = word + strlen("congruent.run=");
+		if (!strncmp(word, "congruent.rows=", strlen("congruent.rows="))) {
+			list = word + strlen("congruent.rows=");
+			number = 0;
+		}
+	}
 	if (!strcmp(list, "every")) {
 		read_text("/programs/every", every, sizeof every);
 		list = every;
 	}
 	for (item = strtok_r(list, ",", &rest); item; item = strtok_r(NULL, ",", &rest))
-		run(item);
+		run(item, number < 0 ? number : number++);
 	puts("CONGRUENT-DONE");
 	fflush(stdout);
 	reboot(RB_AUTOBOOT);

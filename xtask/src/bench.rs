@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 
 use crate::e2e::RUNS;
-use crate::guests::machine::{Boot, Guest, Qemu};
+use crate::guests::boot::Boot;
+use crate::guests::emulator::Qemu;
+use crate::guests::kernel::Choice;
+use crate::guests::machine::Guest;
 use crate::{e2e, guests, place, run};
 
 /// QEMU's own cache plugin (tags only, no maintenance, no aliases) on the same boot, measured once with QEMU 10.0.2.
@@ -22,7 +25,7 @@ const CHECKS: [(&str, &[&str]); 3] =
 /// If a boot fails.
 pub fn perform(qemu: Qemu, rounds: usize) -> Result<()> {
     ensure!(rounds > 0, "at least one round is needed");
-    guests::prepare(&[Guest::Mips], qemu == Qemu::V11_1)?;
+    guests::prepare(&[Guest::Mips], &[qemu], Choice::Stock)?;
     e2e::build()?;
     let (mut plain, mut checked) = (Vec::new(), CHECKS.map(|_| Vec::new()));
     for round in 1..=rounds {

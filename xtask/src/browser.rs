@@ -29,6 +29,14 @@ const FLAGS: [&str; 10] = [
     "--dump-dom",
 ];
 
+/// Installs the browser, if that has to be and may be.
+///
+/// # Errors
+/// If there is none and it may not.
+pub fn fetch() -> Result<()> {
+    Browser::find().map(drop)
+}
+
 /// Opens the page as it is, filtered, and in another order.
 ///
 /// # Errors

@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 
 use crate::e2e::{self, RUNS};
-use crate::guests::machine::{Guest, Qemu};
+use crate::guests::emulator::Qemu;
+use crate::guests::kernel::Choice;
+use crate::guests::machine::Guest;
 use crate::{guests, place, run};
 
 /// Sets everything up, then checks one stock kernel twice: on a core whose cache it handles, and on one whose cache it does not know.
@@ -17,7 +19,7 @@ use crate::{guests, place, run};
 /// If something cannot be built or a verdict is something else than it should be.
 pub fn perform() -> Result<()> {
     eprintln!("Fetching the guest and the emulator (once), building.");
-    match guests::prepare(&[Guest::Mips], false) {
+    match guests::prepare(&[Guest::Mips], &[Qemu::V10_0], Choice::Stock) {
         Ok(()) => check(),
         Err(error) => {
             println!("No guest can be run here: {error:#}");
@@ -39,7 +41,7 @@ fn check() -> Result<()> {
     ];
     for (name, status, title) in acts {
         let act = RUNS.iter().find(|run| run.name == name).expect("the table has the demo's runs");
-        show(title, &mut act.command(Qemu::V10_0, &[])?, status)?;
+        show(title, &mut act.command(Qemu::V10_0, None, &[])?, status)?;
     }
     Ok(())
 }

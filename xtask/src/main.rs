@@ -3,14 +3,20 @@
 mod apt;
 mod bench;
 mod browser;
+mod cache;
 mod demo;
 mod e2e;
 mod embed;
 mod guests;
 mod kallsyms;
 mod place;
+mod progress;
 mod run;
 mod soak;
+mod stranger;
+mod summary;
+mod test;
+mod work;
 
 use std::process::{Command, ExitCode};
 use std::time::Duration;
@@ -18,7 +24,10 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use guests::machine::{Boot, Guest, Qemu};
+use guests::boot::Boot;
+use guests::emulator::Qemu;
+use guests::kernel::Choice;
+use guests::machine::Guest;
 
 /// Everything a developer or CI of Congruent runs.
 #[derive(Parser)]
@@ -30,11 +39,22 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Fetch and build the guests that tests boot, into target/guests.
+    /// Fetch and build the guests that tests boot, into the cache, and link them in target/guests.
     Guests {
         /// Fetch this emulator too.
         #[arg(long, value_enum, default_value = "10.0")]
         qemu: Qemu,
+        /// Build the kernels that are packages, too: what will be when the packages are gone.
+        #[arg(long)]
+        built: bool,
+        /// Only this guest; repeatable.
+        #[arg(long = "guest", value_enum)]
+        guests: Vec<Guest>,
+    },
+    /// What was fetched and built, kept in CONGRUENT_CACHE, or where the user's caches are (XDG_CACHE_HOME).
+    Cache {
+        #[command(subcommand)]
+        what: InCache,
     },
     /// Boot a guest in plain QEMU.
     Boot {
@@ -84,9 +104,12 @@ enum Task {
     /// Everything that must hold: format, lints, tests, bare-metal builds, the HTML report in a browser, and the stock kernels
     /// under the judge.
     Test {
-        /// Under which emulator.
-        #[arg(long, value_enum, default_value = "10.0")]
-        qemu: Qemu,
+        /// Under which emulators.
+        #[arg(long, value_enum, default_values = ["10.0"])]
+        qemu: Vec<Qemu>,
+        /// Only what needs no guest: format, lints, tests, and the recordings; for those who change a line.
+        #[arg(long, conflicts_with = "qemu")]
+        quick: bool,
     },
     /// Check a stock kernel on a core it handles and on one it does not know, and show both reports.
     Demo,
@@ -109,6 +132,20 @@ enum Task {
     },
 }
 
+#[derive(Subcommand)]
+enum InCache {
+    /// Every entry, its size, and when it was last used.
+    List,
+    /// Remove what nobody used for some time, and what stopped runs left behind.
+    Prune {
+        /// For how many days; 0 for everything.
+        #[arg(long, default_value_t = 30)]
+        days: u64,
+    },
+    /// Read every file and remove the entries that are damaged.
+    Verify,
+}
+
 fn main() -> ExitCode {
     match perform(Cli::parse().task) {
         Ok(()) => ExitCode::SUCCESS,
@@ -121,7 +158,13 @@ fn main() -> ExitCode {
 
 fn perform(task: Task) -> Result<()> {
     match task {
-        Task::Guests { qemu } => guests::prepare(&Guest::ALL, qemu == Qemu::V11_1),
+        Task::Guests { qemu, built, guests: only } => {
+            let choice = if built { Choice::Built } else { Choice::Stock };
+            guests::prepare(if only.is_empty() { &Guest::ALL } else { &only }, &[qemu], choice)
+        }
+        Task::Cache { what: InCache::List } => cache::list(),
+        Task::Cache { what: InCache::Prune { days } } => cache::prune(days),
+        Task::Cache { what: InCache::Verify } => cache::verify(),
         Task::Boot { guest, qemu, cpu, run: programs, check, disk, repeatable, print } => {
             let boot = Boot { cpu, disk, repeatable, ..Boot::new(guest, qemu, programs) };
             if print {
@@ -138,51 +181,14 @@ fn perform(task: Task) -> Result<()> {
             Ok(())
         }
         Task::E2e { qemu, only, print: true } => e2e::print(qemu, &only),
-        Task::E2e { qemu, only, print: false } => end_to_end(qemu, &only),
+        Task::E2e { qemu, only, print: false } => test::guests(qemu, &only),
         Task::Embed => embed::perform(),
-        Task::Kallsyms => kallsyms::perform(),
+        Task::Kallsyms => kallsyms::perform().map(drop),
         Task::Browser => browser::perform(),
-        Task::Test { qemu } => test(qemu),
+        Task::Test { quick: true, .. } => test::quick(),
+        Task::Test { qemu, quick: false } => test::everything(&qemu),
         Task::Demo => demo::perform(),
         Task::Soak { seconds, seed } => soak::perform(seconds, seed),
         Task::Bench { qemu, rounds } => bench::perform(qemu, rounds),
     }
-}
-
-fn test(qemu: Qemu) -> Result<()> {
-    let steps: [&[&str]; 3] = [
-        &["fmt", "--all", "--check"],
-        &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"],
-        &["test", "--workspace"],
-    ];
-    for words in steps {
-        eprintln!("cargo {}", words.join(" "));
-        run::visibly(Command::new("cargo").args(words).current_dir(place::root()))?;
-    }
-    eprintln!("the library under every interleaving");
-    // Apart from everything else, because the flag would have all of it built again.
-    run::visibly(
-        Command::new("cargo")
-            .args(["test", "--package", "congruent", "--test", "loom", "--release"])
-            .env("RUSTFLAGS", "--cfg loom")
-            .env("CARGO_TARGET_DIR", place::root().join("target/loom"))
-            .current_dir(place::root()),
-    )?;
-    eprintln!("the library on bare metal");
-    embed::perform()?;
-    eprintln!("the HTML report in a browser");
-    browser::perform()?;
-    end_to_end(qemu, "")
-}
-
-fn end_to_end(qemu: Qemu, only: &str) -> Result<()> {
-    eprintln!("guests");
-    guests::prepare(&Guest::ALL, qemu == Qemu::V11_1)?;
-    eprintln!("symbols in the kernels' memory");
-    kallsyms::perform()?;
-    e2e::build()?;
-    eprintln!("the demo where there are no guests");
-    demo::replay()?;
-    eprintln!("guests under the judge");
-    e2e::perform(qemu, only)
 }

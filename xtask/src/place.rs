@@ -1,14 +1,14 @@
 //! Where things are: the one place that knows the layout of the checkout and of `target/guests`.
 //!
-//! Guests are kept in `target/guests` of the checkout even when `CARGO_TARGET_DIR` points elsewhere, so that every build finds the
-//! same ones.
+//! Guests are found in `target/guests` of the checkout even when `CARGO_TARGET_DIR` points elsewhere, so that every build finds the
+//! same ones. What is there leads into the cache (`cache`).
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// The root of the checkout.
+/// The root of the checkout: the one whose `cargo xtask` this is, even if the program was built in another.
 pub fn root() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let xtask = env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
     xtask.parent().expect("xtask lies in the checkout").to_path_buf()
 }
 
@@ -17,7 +17,7 @@ pub fn guest_sources() -> PathBuf {
     root().join("guests")
 }
 
-/// Where fetched and built guests, emulators and compilers are kept.
+/// Where fetched and built guests, emulators and compilers are found.
 pub fn guests() -> PathBuf {
     root().join("target/guests")
 }

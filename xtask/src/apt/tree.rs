@@ -7,9 +7,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use super::host::{host_arch, host_triplet};
+use super::root::Fetched;
 use crate::run;
+
+/// What would make a program of the tree load, or a compiler of the tree read, what is not in it.
+const LEAKS: &str = "LD_PRELOAD LD_LIBRARY_PATH GCC_EXEC_PREFIX COMPILER_PATH LIBRARY_PATH CPATH C_INCLUDE_PATH";
 
 /// A directory into which packages were unpacked.
 pub struct Tree {
@@ -17,17 +22,22 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// Unpacks `debs` into `dir`, and leaves a list of them in its file `PACKAGES`.
+    /// Unpacks packages into `dir`, and leaves a list of them, and of what was passed over, in its file `PACKAGES`.
     ///
     /// # Errors
     /// If a package cannot be unpacked.
-    pub fn unpack(dir: &Path, debs: &[PathBuf]) -> Result<Self> {
+    pub fn unpack(dir: &Path, fetched: &Fetched) -> Result<Self> {
         fs::create_dir_all(dir)?;
         let mut names = String::new();
-        for deb in debs {
+        for deb in &fetched.debs {
             run::quietly(Command::new("dpkg-deb").arg("-x").arg(deb).arg(dir))?;
             names.push_str(&deb.file_name().expect("a package is a file").to_string_lossy());
             names.push('\n');
+            // Twice the room would be needed otherwise.
+            fs::remove_file(deb)?;
+        }
+        for over in &fetched.passed_over {
+            names.push_str(&format!("# {over}\n"));
         }
         drop_set_id(dir)?;
         fs::write(dir.join("PACKAGES"), names)?;
@@ -60,23 +70,34 @@ impl Tree {
     }
 
     /// Writes the script `script`, which runs `program` of this tree with the tree's loader and the arguments `before`, then those it is
-    /// given. It replaces itself by the program, so signals reach it. `$tree` in `before` stands for the tree's directory.
+    /// given. It replaces itself by the program, so signals reach it. `$tree` in `before` and in the `environment` that the program gets
+    /// stands for the tree's directory. What the caller's environment says of other programs' libraries and compilers is left out.
     ///
     /// # Errors
     /// If the loader is not in the tree or the script cannot be written.
-    pub fn wrap(&self, script: &Path, program: &Path, before: &str) -> Result<()> {
-        let arch = std::env::consts::ARCH;
-        let (loader, triplet) = match arch {
-            "x86_64" => ("ld-linux-x86-64.so.2", "x86_64-linux-gnu"),
-            "aarch64" => ("ld-linux-aarch64.so.1", "aarch64-linux-gnu"),
-            _ => bail!("no emulator or compiler packages are known for a {arch} machine: x86_64 or aarch64 is needed"),
-        };
+    pub fn wrap(&self, script: &Path, program: &Path, environment: &[(&str, &str)], before: &str) -> Result<()> {
+        let environment: String = environment.iter().map(|(name, value)| format!("export {name}=\"{value}\"\n")).collect();
+        self.write_script(script, program, &format!("unset {LEAKS}\n{environment}"), before)
+    }
+
+    /// As [`Self::wrap`], for a program that another one of the tree starts, and tells by its environment where things are.
+    ///
+    /// # Errors
+    /// As [`Self::wrap`].
+    pub fn wrap_part(&self, script: &Path, program: &Path) -> Result<()> {
+        self.write_script(script, program, "", "")
+    }
+
+    fn write_script(&self, script: &Path, program: &Path, prelude: &str, before: &str) -> Result<()> {
+        let triplet = host_triplet()?;
+        let loader = if host_arch()? == "amd64" { "ld-linux-x86-64.so.2" } else { "ld-linux-aarch64.so.1" };
         let loader = self.file("loader", |name| name.ends_with(loader))?;
         let up = "/..".repeat(script.strip_prefix(&self.dir)?.components().count() - 1);
         let (loader, program) = (loader.display(), program.display());
         let text = format!(
             "#!/bin/sh\n\
              tree=${{0%/*}}{up}\n\
+             {prelude}\
              exec \"$tree/{loader}\" --library-path \"$tree/usr/lib/{triplet}:$tree/lib/{triplet}\" \
              --argv0 \"$tree/{program}\" \"$tree/{program}\" {before} \"$@\"\n"
         );

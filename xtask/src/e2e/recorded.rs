@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use super::table::{Load, Recorded, Truth};
-use crate::guests::machine::Qemu;
+use crate::guests::emulator::Qemu;
 use crate::guests::programs;
 use crate::place;
 
@@ -39,7 +39,8 @@ impl Recorded {
             live.clone().into(),
         ];
         let run = self.run;
-        let said = run.command(qemu, &record)?.stdin(Stdio::null()).output().context("cannot start congruent: was it built?")?;
+        let said =
+            run.command(qemu, None, &record)?.stdin(Stdio::null()).output().context("cannot start congruent: was it built?")?;
         let live = report(&live, &said.stderr)?;
         ensure!(live["verdict"] == self.verdict, "the check says {}, not {}", live["verdict"], self.verdict);
 

@@ -3,7 +3,8 @@
 //! These expectations come from the kernels' sources; an entry is changed only together with the proof that it was wrong.
 
 use crate::guests::bare::Bare;
-use crate::guests::machine::{Guest, Qemu};
+use crate::guests::emulator::Qemu;
+use crate::guests::machine::Guest;
 
 /// One run of a guest under the judge.
 #[derive(Clone, Copy, Debug)]
@@ -380,12 +381,13 @@ pub const RUNS: &[Run] = &[
     // Without speculation the invalidation before the transfer is enough.
     Run { mute: &["v6_dma_unmap_area"], dcache: "16K,4,32", ..disk(arm("arm-disk-mute-unmap", DISK, Expect::Clean)) },
     // Virtual tags: Linux empties the cache at each switch between address spaces, and keeps what one space maps twice uncached.
-    arm926("arm926-ordinary", ORDINARY_WITHOUT_SHELL, Expect::Clean),
+    // These choose among fresh frames, so they come first where both share a boot.
     arm926(
         "arm926-programs",
         "shared_pread,pwrite_mapped,vm_writev,ptrace_pokedata,ptrace_peekdata,write_then_map",
         Expect::Clean,
     ),
+    arm926("arm926-ordinary", ORDINARY_WITHOUT_SHELL, Expect::Clean),
     fetching(arm926("arm926-code", "everyday,jit,breakpoint", Expect::Clean)),
     fetching(arm926("arm926-code-forgotten", "jit:forgets", Expect::Exactly(&[pair(User, PROGRAM_WRITES_CODE)]))),
     // What one space left is hit in the next.

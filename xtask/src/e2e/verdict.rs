@@ -10,14 +10,12 @@ pub struct Verdict {
     pub word: String,
     /// Distinct findings.
     pub findings: usize,
-    /// Loads and stores that were judged.
-    pub accesses: u64,
     /// What is wrong, if anything.
     pub complaint: Option<String>,
 }
 
 /// The exit status that belongs to a verdict's word.
-fn status_of(word: &str) -> i32 {
+pub fn status_of(word: &str) -> i32 {
     match word {
         "clean" => 0,
         "findings" => 1,
@@ -29,7 +27,6 @@ fn status_of(word: &str) -> i32 {
 pub fn judge(report: &Value, status: Option<i32>, cases: &[&str], expect: Expect, callers: &[&str]) -> Verdict {
     let word = report["verdict"].as_str().unwrap_or("none").to_owned();
     let findings = report["findings"].as_array().map_or(&[][..], Vec::as_slice);
-    let accesses = report["stats"]["accesses"].as_u64().unwrap_or(0);
     let complaint = schema(report)
         .or_else(|| (status != Some(status_of(&word))).then(|| format!("exit status {status:?} with verdict {word}")))
         .or_else(|| match expect {
@@ -37,7 +34,7 @@ pub fn judge(report: &Value, status: Option<i32>, cases: &[&str], expect: Expect
             _ => unexpected(&word, findings, cases, expect),
         })
         .or_else(|| not_called(findings, callers));
-    Verdict { word, findings: findings.len(), accesses, complaint }
+    Verdict { word, findings: findings.len(), complaint }
 }
 
 /// What of the schema is not there.
@@ -133,7 +130,7 @@ fn function(party: &Value) -> Option<&str> {
     party["symbol"].as_str().and_then(|symbol| symbol.split('+').next())
 }
 
-fn matches(pair: &Pair, finding: &Value) -> bool {
+pub fn matches(pair: &Pair, finding: &Value) -> bool {
     side(pair.consumer, &finding["consumer"]) && side(pair.producer, &finding["producer"])
 }
 
@@ -147,7 +144,7 @@ fn side(side: Side, party: &Value) -> bool {
 }
 
 /// A finding in a few words.
-fn told(finding: &Value) -> String {
+pub fn told(finding: &Value) -> String {
     let name = |party: &Value| party["symbol"].as_str().or(party["pc"].as_str()).unwrap_or("?").to_owned();
     let (consumer, producer) = (name(&finding["consumer"]), name(&finding["producer"]));
     format!("{} by {consumer}, made by {producer}", finding["class"].as_str().unwrap_or("?"))

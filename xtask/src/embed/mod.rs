@@ -22,6 +22,14 @@ const EXAMPLES: [&str; 2] = ["skeleton", "cachetlb"];
 /// Hosts other than this one on which the plugin must load.
 const HOSTS: [&str; 1] = ["aarch64-unknown-linux-gnu"];
 
+/// Fetches what builds it, if that has to be.
+///
+/// # Errors
+/// If there is no toolchain for it and none can be fetched.
+pub fn fetch() -> Result<()> {
+    Toolchain::find().map(drop)
+}
+
 /// Builds all of it.
 ///
 /// # Errors

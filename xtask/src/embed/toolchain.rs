@@ -8,14 +8,15 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::apt::host::host_arch;
+use crate::apt::root::With;
+use crate::apt::suites::{FORKY, SID};
 use crate::apt::tree::Tree;
-use crate::guests::packages::{host_arch, with_apt};
-use crate::guests::recipe::Recipe;
+use crate::cache::Recipe;
+use crate::guests::debian::{Debian, Wanted};
 use crate::{place, run};
 
-/// The Debian release whose compiler is new enough for the workspace's `rust-version`.
-const SUITE: &str = "forky";
-
+/// Debian's compiler, of releases where it is new enough for the workspace's `rust-version`.
 const PACKAGES: [&str; 3] = ["rustc", "rust-src", "cargo"];
 
 /// Where `build-std` can be used.
@@ -39,7 +40,7 @@ impl Toolchain {
     pub fn name(&self) -> String {
         match self {
             Self::Nightly => "the nightly toolchain".to_owned(),
-            Self::Debian(_) => format!("the compiler of Debian's {SUITE}"),
+            Self::Debian(_) => "Debian's compiler".to_owned(),
         }
     }
 
@@ -74,12 +75,12 @@ fn nightly_has_sources() -> bool {
 }
 
 fn debian() -> Result<PathBuf> {
-    let (name, arch) = ("rust", host_arch()?);
-    let recipe = Recipe::new(name).input(format!("{SUITE} {arch} {}, layout 1", PACKAGES.join(" ")));
+    let wanted = Wanted { alternatives: &[FORKY, SID], arch: host_arch()?, packages: &PACKAGES, with: With::Dependencies };
+    let recipe = Recipe::new("rust").input(wanted.to_string()).input("layout 2");
     recipe.ensure(|dir| {
-        let tree = with_apt(name, SUITE, arch, |apt| Tree::unpack(dir, &apt.download_with_dependencies(&PACKAGES)?))?;
+        let tree = Tree::unpack(dir, &Debian::new()?.fetch("rust", &wanted)?)?;
         for program in ["rustc", "cargo"] {
-            tree.wrap(&dir.join("bin").join(program), &Path::new("usr/bin").join(program), "")?;
+            tree.wrap(&dir.join("bin").join(program), &Path::new("usr/bin").join(program), &[], "")?;
         }
         Ok(())
     })

@@ -1,13 +1,15 @@
 //! Guests without an operating system: every maintenance instruction in each form, one case each (`guests/bare`).
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use super::machine::{Guest, Qemu};
-use super::recipe::Recipe;
+use super::compilers::Tools;
+use super::emulator::Qemu;
+use super::machine::Guest;
+use crate::cache::Recipe;
 use crate::{place, run};
 
 /// A core and the byte order it runs in.
@@ -83,6 +85,11 @@ impl Bare {
         }
     }
 
+    /// The guest with an operating system whose compiler it shares.
+    pub const fn guest(self) -> Guest {
+        self.parts().0
+    }
+
     /// The ELF file that is booted, with its symbols.
     pub fn elf(self) -> PathBuf {
         place::guests().join("bare").join(self.name())
@@ -92,17 +99,17 @@ impl Bare {
     ///
     /// # Errors
     /// If the source does not compile without a warning.
-    pub fn build(self, compilers: &Path) -> Result<()> {
+    pub fn build(self, compiler: &Tools) -> Result<()> {
         let sources = place::guest_sources().join("bare");
         let (guest, files, script) = self.parts();
         let source = files[0];
-        let mut recipe = Recipe::new(format!("bare/{}", self.name())).file(&compilers.join("PACKAGES"))?;
+        let mut recipe = Recipe::new(format!("bare/{}", self.name())).made_from(&compiler.recipe);
         recipe = recipe.input(self.flags().join(" ")).input("flags 2");
         for file in files.iter().chain([&script]) {
             recipe = recipe.file(&sources.join(file))?;
         }
         recipe.ensure(|elf| {
-            let compiler = compilers.join("bin").join(format!("{}-gcc", guest.target()));
+            let compiler = compiler.program(&format!("{}-gcc", guest.machine().target));
             let common = ["-std=gnu17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-pic"];
             let linked = ["-nostdlib", "-static", "-no-pie", "-Wl,--build-id=none", "-Wl,--no-warn-rwx-segments"];
             let command = &mut Command::new(compiler);

@@ -1,10 +1,11 @@
-//! Kernels of architectures that Debian has no kernel packages for: built from Debian's kernel source with Debian's cross compilers.
+//! Kernels that are built from Debian's kernel source with Debian's cross compilers.
 //!
 //! The configuration is `allnoconfig` with what `guests/kernels/<guest>.config` asks for, so that a build takes minutes. What it asks for
 //! and does not get is an error: a kernel that quietly lacks something fails in ways that are hard to read.
 //!
-//! Of the machine it needs what building a Rust program needs as well (a C compiler), and make, bc, perl and xz.
+//! Of the machine it needs a C compiler, as building a Rust program does, and make, perl, tar and xz.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,66 +14,170 @@ use std::thread;
 
 use anyhow::{Context, Result, ensure};
 
-use super::machine::{Built, Guest};
-use super::packages::{host_arch, with_apt};
-use super::recipe::Recipe;
+use super::compilers::Tools;
+use super::debian::{Debian, Wanted};
+use super::machine::{Built, Machine};
+use crate::apt::host::host_arch;
+use crate::apt::root::With;
+use crate::apt::suites::{FORKY, TRIXIE};
 use crate::apt::tree::Tree;
+use crate::cache::Recipe;
 use crate::{place, run};
 
-/// The kernel of a guest: `vmlinuz`, `System.map`, `board.dtb` if it needs one, and `PACKAGES`, which says from which source.
+/// What no kernel here is built from, and a third of the source: other boards' device trees, and lists of graphics registers.
+const LEFT_OUT: [&str; 4] =
+    ["*/drivers/gpu/drm/amd/include/*", "*/Documentation/*/*", "*/tools/testing/*", "*/arch/arm64/boot/dts/*"];
+
+/// What a kernel is built with.
+pub struct Workshop {
+    /// The kernel's source, unpacked.
+    pub source: PathBuf,
+    /// The compiler of the target.
+    pub compiler: Tools,
+    /// flex, bison and others.
+    pub tools: Tools,
+}
+
+/// Fetches Debian's kernel source.
 ///
 /// # Errors
-/// If the source cannot be fetched, or does not build.
-pub fn kernel(guest: Guest, built: Built, compilers: &Path) -> Result<PathBuf> {
-    let (suite, package) = (guest.suite(), "linux-source");
-    let wanted = place::guest_sources().join("kernels").join(format!("{}.config", guest.directory()));
-    let recipe = Recipe::new(format!("{}/kernel", guest.directory()))
-        .input(format!("{suite} {package} {} {}, layout 1", built.architecture, built.image))
-        .file(&compilers.join("PACKAGES"))?
-        .file(&wanted)?;
-    recipe.ensure(|dir| {
-        let work = dir.join("work");
-        let tree = with_apt(&format!("{}-source", guest.directory()), suite, host_arch()?, |apt| {
-            let source = apt.dependency(package, "linux-source-")?;
-            Tree::unpack(&work, &apt.download(&[&source])?)
-        })?;
+/// If no version of it can be had.
+pub fn source(debian: &Debian) -> Result<PathBuf> {
+    source_recipe()?.ensure(|dir| {
+        let unpacked = dir.join("unpacked");
+        let mut fetched = None;
+        for suites in [TRIXIE, FORKY] {
+            // The package without contents depends on the newest one; others beside it are older.
+            let names = debian.root(suites, host_arch()?)?.newest_first("linux-source-", "")?;
+            for name in &names {
+                let wanted = Wanted { alternatives: &[suites], arch: host_arch()?, packages: &[name], with: With::Nothing };
+                fetched = debian.try_fetch("linux-source", &wanted)?;
+                if fetched.is_some() {
+                    break;
+                }
+            }
+            if fetched.is_some() {
+                break;
+            }
+        }
+        let fetched = fetched.context("no version of Debian's kernel source can be had from the mirror: try another one")?;
+        let tree = Tree::unpack(&unpacked, &fetched)?;
         let archive =
             tree.file("kernel source", |name| name.starts_with("usr/src/linux-source-") && name.ends_with(".tar.xz"))?;
-        run::quietly(Command::new("tar").arg("-xJf").arg(work.join(archive)).arg("-C").arg(&work).arg("--strip-components=1"))?;
-        let make = |words: &[&str]| make(guest, built, compilers, &work, &wanted, words);
-        make(&["allnoconfig"])?;
-        check(&wanted, &work.join("build/.config"))?;
-        let targets: Vec<&str> = [built.image].into_iter().chain(built.device_tree).collect();
-        make(&targets)?;
-        let out = work.join("build");
-        fs::rename(out.join(built.file), dir.join("vmlinuz"))?;
-        if let Some(tree) = built.device_tree {
-            fs::rename(out.join("arch").join(built.architecture).join("boot/dts").join(tree), dir.join("board.dtb"))?;
-        }
-        fs::rename(out.join("System.map"), dir.join("System.map"))?;
-        fs::rename(work.join("PACKAGES"), dir.join("PACKAGES"))?;
-        Ok(fs::remove_dir_all(&work)?)
+        let mut tar = run::bound("tar");
+        tar.arg("-xJf").arg(unpacked.join(archive)).arg("-C").arg(dir).args(["--strip-components=1", "--wildcards"]);
+        run::quietly(tar.args(LEFT_OUT.map(|pattern| format!("--exclude={pattern}"))))?;
+        fs::rename(unpacked.join("PACKAGES"), dir.join("PACKAGES"))?;
+        Ok(fs::remove_dir_all(&unpacked)?)
     })
 }
 
-/// One call of the kernel's make.
-fn make(guest: Guest, built: Built, compilers: &Path, work: &Path, wanted: &Path, words: &[&str]) -> Result<()> {
-    let mut path = OsString::from(compilers.join("bin"));
-    if let Some(others) = std::env::var_os("PATH") {
-        path.push(":");
-        path.push(others);
+fn source_recipe() -> Result<Recipe> {
+    Ok(Recipe::new("linux-source")
+        .input(format!("{} from {TRIXIE:?} or {FORKY:?}, layout 1", host_arch()?))
+        .input(LEFT_OUT.join(" ")))
+}
+
+/// The recipe of a guest's built kernel.
+///
+/// # Errors
+/// If its configuration cannot be read.
+pub fn recipe(machine: &Machine) -> Result<Recipe> {
+    let Built { architecture, image, .. } = machine.built;
+    Recipe::new(machine.of("kernel"))
+        .input(format!("built {architecture} {image} by {}, layout 2", machine.target))
+        .made_from(&source_recipe()?)
+        .file(&configuration(machine))
+}
+
+fn configuration(machine: &Machine) -> PathBuf {
+    place::guest_sources().join("kernels").join(format!("{}.config", machine.directory))
+}
+
+/// Builds the kernel of a guest: `vmlinuz`, `System.map`, `board.dtb` if it needs one, and `PACKAGES`, which says from which source.
+///
+/// # Errors
+/// If it does not build.
+pub fn build(machine: &Machine, shop: &Workshop) -> Result<PathBuf> {
+    recipe(machine)?.ensure(|dir| {
+        fs::create_dir_all(dir)?;
+        let yard = Yard::beside(dir, shop)?;
+        let (wanted, out) = (configuration(machine), yard.out());
+        yard.make(machine, shop, &["allnoconfig"])?;
+        check(&wanted, &out.join(".config"))?;
+        let targets: Vec<&str> = [machine.built.image].into_iter().chain(machine.built.device_tree).collect();
+        yard.make(machine, shop, &targets)?;
+        // It may lie on another file system.
+        let keep = |from: PathBuf, name: &str| {
+            fs::copy(&from, dir.join(name)).map(drop).with_context(|| format!("cannot keep {}", from.display()))
+        };
+        keep(out.join(machine.built.file), "vmlinuz")?;
+        if let Some(tree) = machine.built.device_tree {
+            keep(out.join("arch").join(machine.built.architecture).join("boot/dts").join(tree), "board.dtb")?;
+        }
+        keep(out.join("System.map"), "System.map")?;
+        keep(shop.source.join("PACKAGES"), "PACKAGES")?;
+        yard.clear()
+    })
+}
+
+/// Where a kernel is built.
+struct Yard {
+    source: PathBuf,
+    work: PathBuf,
+}
+
+impl Yard {
+    /// Beside what it is built for. Linux's make takes no directory with a space or a colon in its path; where there is one, both the
+    /// source and the build are put where temporary files are.
+    fn beside(dir: &Path, shop: &Workshop) -> Result<Self> {
+        let odd = |path: &Path| path.to_string_lossy().contains([' ', ':', '\t']);
+        let (mut source, mut work) = (fs::canonicalize(&shop.source)?, dir.join("work"));
+        if odd(&source) || odd(&work) {
+            work = env::temp_dir().join(format!("congruent-kernel-{}", std::process::id()));
+            ensure!(!odd(&work), "no directory without a space in its path to build a kernel in: say one with TMPDIR=DIRECTORY");
+            fs::create_dir_all(&work)?;
+            run::quietly(run::bound("cp").args(["-r", "-T"]).arg(&source).arg(work.join("source")))?;
+            source = work.join("source");
+        }
+        fs::create_dir_all(work.join("build"))?;
+        Ok(Self { source, work })
     }
-    let mut command = Command::new("nice");
-    command.args(["make", "--silent", "O=build"]).current_dir(work);
-    command.arg(format!("--jobs={}", thread::available_parallelism().map_or(1, usize::from)));
-    command.arg(format!("ARCH={}", built.architecture)).arg(format!("CROSS_COMPILE={}-", guest.target()));
-    // The same source gives the same kernel, wherever and whenever it is built.
-    command.args(["KBUILD_BUILD_TIMESTAMP=1970-01-01", "KBUILD_BUILD_USER=congruent", "KBUILD_BUILD_HOST=congruent"]);
-    command.env("PATH", path).env("KCONFIG_ALLCONFIG", wanted);
-    // bison looks for these where it would have been installed.
-    command.env("BISON_PKGDATADIR", compilers.join("usr/share/bison")).env("M4", compilers.join("bin/m4"));
-    run::quietly(command.args(words)).with_context(|| format!("building the kernel of {}", guest.directory()))?;
-    Ok(())
+
+    fn out(&self) -> PathBuf {
+        self.work.join("build")
+    }
+
+    fn clear(self) -> Result<()> {
+        Ok(fs::remove_dir_all(&self.work)?)
+    }
+
+    /// One call of the kernel's make.
+    fn make(&self, machine: &Machine, shop: &Workshop, words: &[&str]) -> Result<()> {
+        let mut path = OsString::new();
+        for tools in [&shop.compiler, &shop.tools] {
+            path.push(fs::canonicalize(tools.dir.join("bin"))?);
+            path.push(":");
+        }
+        path.push(env::var_os("PATH").unwrap_or_default());
+        let mut command: Command = run::bound("make");
+        command.arg("--silent").arg("-C").arg(&self.source);
+        command.arg({
+            let mut out = OsString::from("O=");
+            out.push(self.out());
+            out
+        });
+        command.arg(format!("--jobs={}", thread::available_parallelism().map_or(1, usize::from)));
+        command.arg(format!("ARCH={}", machine.built.architecture)).arg(format!("CROSS_COMPILE={}-", machine.target));
+        // The same source gives the same kernel, wherever and whenever it is built.
+        command.args(["KBUILD_BUILD_TIMESTAMP=1970-01-01", "KBUILD_BUILD_USER=congruent", "KBUILD_BUILD_HOST=congruent"]);
+        command.env("PATH", path).env("KCONFIG_ALLCONFIG", configuration(machine));
+        for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ARCH", "CROSS_COMPILE", "KCFLAGS", "CFLAGS", "LDFLAGS"] {
+            command.env_remove(name);
+        }
+        run::quietly(command.args(words)).with_context(|| format!("building the kernel of {}", machine.directory))?;
+        Ok(())
+    }
 }
 
 /// Whether the configuration has everything that was asked for.

@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Result;
 
-use super::recipe::Recipe;
+use crate::cache::Recipe;
 
 /// SD cards must be as long as a power of two.
 const LEN: u32 = 4 << 20;

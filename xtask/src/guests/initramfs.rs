@@ -8,26 +8,33 @@ use anyhow::Result;
 use super::cpio::Cpio;
 use super::machine::Guest;
 use super::programs::{self, SCRIPTS};
-use super::recipe::Recipe;
+use crate::cache::Recipe;
 use crate::place;
 
 /// Writes `target/guests/<guest>/initramfs.cpio`.
 ///
 /// # Errors
 /// If an input cannot be read.
-pub fn build(guest: Guest, kernel: &Path, programs: &Path) -> Result<()> {
+pub fn build(guest: Guest, kernel: &Path, shell: Option<&Path>, programs: &Path) -> Result<()> {
     let sources = place::guest_sources();
     let mut files: Vec<_> = programs::of(guest).map(|(_, name)| (programs.join(name), format!("programs/{name}"))).collect();
-    if guest.is_stock() {
-        files.extend([(kernel.join("busybox"), "bin/busybox".to_owned()), (sources.join("init.sh"), "init".to_owned())]);
+    if let Some(shell) = shell {
+        files.extend([(shell.join("busybox"), "bin/busybox".to_owned()), (sources.join("init.sh"), "init".to_owned())]);
         let script = |name: &&str| (sources.join("programs").join(format!("{name}.sh")), format!("programs/{name}"));
         files.extend(SCRIPTS.iter().map(script));
-        files.extend(guest.modules().iter().map(|name| (kernel.join(format!("{name}.ko")), format!("modules/{name}.ko"))));
     } else {
         files.push((programs.join("init"), "init".to_owned()));
     }
 
-    let mut recipe = Recipe::new(format!("{}/initramfs.cpio", guest.directory())).input(programs::every());
+    // A kernel that was built has none.
+    if let Ok(modules) = fs::read_dir(kernel.join("modules")) {
+        for module in modules {
+            let module = module?;
+            files.push((module.path(), format!("modules/{}", module.file_name().to_string_lossy())));
+        }
+    }
+
+    let mut recipe = Recipe::new(guest.machine().of("initramfs.cpio")).input(programs::every());
     for (file, path) in &files {
         recipe = recipe.input(path).file(file)?;
     }

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use super::machine::{Boot, Guest, Qemu};
-use super::recipe::Recipe;
+use super::boot::Boot;
+use super::emulator::Qemu;
+use super::machine::Guest;
+use crate::cache::Recipe;
 
 /// Writes `target/guests/<guest>/kallsyms` by booting the guest once.
 ///
 /// # Errors
 /// If the guest does not boot or prints no symbols.
 pub fn build(guest: Guest, kernel: &Path) -> Result<()> {
-    let recipe = Recipe::new(format!("{}/kallsyms", guest.directory())).file(&kernel.join("vmlinuz"))?;
+    let recipe = Recipe::new(guest.machine().of("kallsyms")).file(&kernel.join("vmlinuz"))?;
     recipe.ensure(|file| {
         let console = Boot::new(guest, Qemu::V10_0, "kallsyms").capture(Duration::from_secs(120), false)?;
         console.check("kallsyms")?;

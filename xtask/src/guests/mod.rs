@@ -1,82 +1,130 @@
-//! The guests that tests boot: stock kernels, emulators, programs, symbols, all under `target/guests`.
+//! The guests that tests boot: stock kernels, emulators, programs, symbols, found under `target/guests`.
+//!
+//! First everything is fetched, then everything is built; the first failure ends the run. What is finished by then is in the cache, and
+//! the next run goes on from there.
 
 pub mod bare;
+pub mod boot;
 mod built;
+mod busybox;
+pub mod compilers;
 pub mod console;
 mod cpio;
+pub mod debian;
 mod disk;
+pub mod emulator;
 mod initramfs;
 mod kallsyms;
+pub mod kernel;
 pub mod machine;
-pub mod packages;
 pub mod programs;
-pub mod recipe;
 
-use std::fs::{self, File};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::thread;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
-use crate::place;
+use crate::work;
 use bare::Bare;
-use machine::{Guest, KernelFrom, MISCELLANEOUS, Qemu};
+use built::Workshop;
+use compilers::Tools;
+use debian::Debian;
+use emulator::Qemu;
+use kernel::{Choice, Kernel};
+use machine::Guest;
+
+/// What was fetched for the guests.
+struct Fetched {
+    kernels: BTreeMap<Guest, Kernel>,
+    shells: BTreeMap<Guest, PathBuf>,
+    compilers: BTreeMap<&'static str, Tools>,
+    /// What kernels are built from and with, if one must be.
+    source: Option<(PathBuf, Tools)>,
+}
 
 /// Fetches and builds what is missing or out of date of these guests and what runs them. Quick when nothing is.
 ///
 /// # Errors
 /// If a package cannot be fetched, a program does not compile, or a guest does not boot.
-pub fn prepare(guests: &[Guest], newest_too: bool) -> Result<()> {
-    let dir = place::guests();
-    fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let lock = File::create(dir.join(".lock"))?;
-    lock.lock().context("cannot lock target/guests")?;
-
-    // Everything that is fetched, at once: the mirror is the slow part.
-    let (compilers, made) = thread::scope(|scope| {
-        let versions = [Some(Qemu::V10_0), newest_too.then_some(Qemu::V11_1)].into_iter().flatten();
-        let rarer = guests.iter().any(|guest| MISCELLANEOUS.contains(&guest.system()));
-        let emulators: Vec<_> = versions
-            .flat_map(|version| {
-                let rarer = rarer.then(|| scope.spawn(move || packages::miscellaneous_qemu(version)));
-                [Some(scope.spawn(move || packages::qemu(version))), rarer]
-            })
-            .flatten()
-            .collect();
-        let compilers = scope.spawn(packages::compilers);
-        let made: Vec<_> = guests.iter().map(|guest| scope.spawn(move || make(*guest))).collect();
-        let fetched = emulators.into_iter().map(join).collect::<Result<Vec<_>>>();
-        let (compilers, made) = (join(compilers), made.into_iter().map(join).collect::<Vec<_>>());
-        fetched?;
-        anyhow::Ok((compilers?, made))
-    })?;
+pub fn prepare(guests: &[Guest], qemus: &[Qemu], choice: Choice) -> Result<()> {
+    let fetched = fetch(guests, qemus, choice)?;
     disk::build()?;
     for bare in Bare::ALL {
-        bare.build(&compilers)?;
+        if let Some(compiler) = fetched.compilers.get(bare.guest().machine().target) {
+            bare.build(compiler)?;
+        }
     }
-    for (guest, made) in guests.iter().copied().zip(made) {
-        let (kernel, own_compiler) = made?;
-        let programs = programs::build(guest, own_compiler.as_ref().unwrap_or(&compilers))?;
-        initramfs::build(guest, &kernel, &programs)?;
-        if guest.is_stock() {
-            kallsyms::build(guest, &kernel)?;
+    for guest in guests {
+        let machine = guest.machine();
+        let compiler = fetched.compilers.get(machine.target).context("a compiler was not fetched")?;
+        let kernel = match &fetched.kernels[guest] {
+            Kernel::Ready(kernel) => kernel.clone(),
+            Kernel::ToBuild => {
+                let (source, tools) = fetched.source.clone().context("the kernel source was not fetched")?;
+                built::build(machine, &Workshop { source, compiler: compiler.clone(), tools })?
+            }
+        };
+        let programs = programs::build(*guest, compiler)?;
+        initramfs::build(*guest, &kernel, fetched.shells.get(guest).map(PathBuf::as_path), &programs)?;
+        if machine.shell {
+            kallsyms::build(*guest, &kernel)?;
         }
     }
     Ok(())
 }
 
-/// A guest's kernel, and the compiler that it was built with if it was.
-fn make(guest: Guest) -> Result<(PathBuf, Option<PathBuf>)> {
-    match guest.kernel() {
-        KernelFrom::Package(image) => Ok((packages::kernel(guest, image)?, None)),
-        KernelFrom::Source(built) => {
-            let compiler = packages::builder(guest)?;
-            Ok((built::kernel(guest, built, &compiler)?, Some(compiler)))
+/// Fetches all of it, several things at a time: the mirror is the slow part.
+fn fetch(guests: &[Guest], qemus: &[Qemu], choice: Choice) -> Result<Fetched> {
+    enum Got {
+        Emulator,
+        Kernel(Guest, Kernel),
+        Shell(Guest, PathBuf),
+        Compiler(&'static str, Tools),
+    }
+    let debian = Arc::new(Debian::new()?);
+    let mut jobs = work::Jobs::new();
+    let mut targets: Vec<_> = guests.iter().map(|guest| guest.machine()).collect();
+    // The kernels come first: with them it is known early what must be built.
+    for guest in guests.iter().copied() {
+        jobs.add(&debian, move |debian| Ok(Got::Kernel(guest, kernel::find(debian, guest, choice)?)));
+        if guest.machine().shell {
+            jobs.add(&debian, move |debian| Ok(Got::Shell(guest, busybox::fetch(debian, guest.machine())?)));
         }
     }
-}
+    // The oldest one always: it asks kernels for their symbols.
+    let mut versions = vec![Qemu::V10_0];
+    versions.extend(qemus.iter().filter(|qemu| **qemu != Qemu::V10_0));
+    // Debian packs several emulators together; one of each pack is asked for.
+    let mut trees = BTreeMap::new();
+    for (qemu, guest) in versions.iter().flat_map(|qemu| guests.iter().map(move |guest| (*qemu, guest))) {
+        let system = guest.machine().system;
+        trees.insert(qemu.tree(system), (qemu, system));
+    }
+    for (qemu, system) in trees.into_values() {
+        jobs.add(&debian, move |debian| qemu.fetch(debian, system).map(|_| Got::Emulator));
+    }
+    targets.sort_unstable_by_key(|machine| machine.target);
+    targets.dedup_by_key(|machine| machine.target);
+    for machine in targets {
+        jobs.add(&debian, move |debian| Ok(Got::Compiler(machine.target, Tools::compiler(debian, machine)?)));
+    }
+    let mut fetched = Fetched { kernels: BTreeMap::new(), shells: BTreeMap::new(), compilers: BTreeMap::new(), source: None };
+    for got in jobs.run()? {
+        match got {
+            Got::Kernel(guest, kernel) => drop(fetched.kernels.insert(guest, kernel)),
+            Got::Shell(guest, shell) => drop(fetched.shells.insert(guest, shell)),
+            Got::Compiler(target, tools) => drop(fetched.compilers.insert(target, tools)),
+            Got::Emulator => {}
+        }
+    }
 
-/// What a thread came to.
-fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
-    thread.join().expect("a fetch does not panic")
+    if fetched.kernels.values().any(|kernel| matches!(kernel, Kernel::ToBuild)) {
+        let mut jobs = work::Jobs::new();
+        jobs.add(&debian, |debian| built::source(debian).map(|source| (Some(source), None)));
+        jobs.add(&debian, |debian| Tools::build(debian).map(|tools| (None, Some(tools))));
+        let (sources, tools): (Vec<_>, Vec<_>) = jobs.run()?.into_iter().unzip();
+        fetched.source = sources.into_iter().flatten().next().zip(tools.into_iter().flatten().next());
+    }
+    Ok(fetched)
 }

@@ -1,13 +1,14 @@
 //! The guest programs: compiled statically by the cross compiler of the guest, each at addresses of its own.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use super::compilers::Tools;
 use super::machine::Guest;
-use super::recipe::Recipe;
+use crate::cache::Recipe;
 use crate::{place, run};
 
 /// The programs in C. The place in this list decides the addresses of a program, so that a code address of a guest names one
@@ -47,41 +48,45 @@ fn base(index: usize) -> u64 {
 
 /// Everything that names code of this guest, for `--symbols`: the kernel's symbols and each program's ELF file.
 pub fn symbols(guest: Guest) -> Vec<PathBuf> {
-    let dir = place::guests().join(guest.directory());
+    let machine = guest.machine();
+    let dir = place::guests().join(machine.directory);
     let elves = of(guest).map(|(_, program)| dir.join("programs").join(program));
-    std::iter::once(dir.join(guest.symbols())).chain(elves).collect()
+    // Debian's System.map is a stub, so a kernel with a shell is asked; one that is built here has a true one.
+    let kernel = if machine.shell { "kallsyms" } else { "kernel/System.map" };
+    std::iter::once(dir.join(kernel)).chain(elves).collect()
 }
 
 /// Compiles every program for `guest` into `target/guests/<guest>/programs`.
 ///
 /// # Errors
 /// If a source does not compile without a warning.
-pub fn build(guest: Guest, compilers: &Path) -> Result<PathBuf> {
+pub fn build(guest: Guest, compiler: &Tools) -> Result<PathBuf> {
+    let machine = guest.machine();
     let sources = place::guest_sources().join("programs");
-    let mut recipe = Recipe::new(format!("{}/programs", guest.directory())).file(&compilers.join("PACKAGES"))?.input("names 1");
+    let mut recipe = Recipe::new(machine.of("programs")).made_from(&compiler.recipe).input("names 1");
     for header in ["colours.h", "child.h"] {
         recipe = recipe.file(&sources.join(header))?;
     }
     for (index, program) in of(guest) {
         recipe = recipe.input(flags(index).join(" ")).file(&sources.join(format!("{program}.c")))?;
     }
-    if !guest.is_stock() {
+    if !machine.shell {
         recipe = recipe.file(&sources.join("../init.c"))?;
     }
     recipe.ensure(|dir| {
         fs::create_dir_all(dir)?;
         let compile = |index: usize, source: &str, program: &str| {
-            let compiler = compilers.join("bin").join(format!("{}-gcc", guest.target()));
+            let compiler = compiler.program(&format!("{}-gcc", machine.target));
             // Debug information names files of the repository and no directory of this machine.
             let names = format!("-ffile-prefix-map={}=guests/programs", sources.display());
             let command = &mut Command::new(compiler);
             command.current_dir(&sources).args(flags(index)).arg(names).arg("-o").arg(dir.join(program)).arg(source);
-            run::quietly(command).with_context(|| format!("compiling guests/programs/{source} for {}", guest.directory()))
+            run::quietly(command).with_context(|| format!("compiling guests/programs/{source} for {}", machine.directory))
         };
         for (index, program) in of(guest) {
             compile(index, &format!("{program}.c"), program)?;
         }
-        if !guest.is_stock() {
+        if !machine.shell {
             compile(PROGRAMS.len(), "../init.c", "init")?;
         }
         Ok(())
