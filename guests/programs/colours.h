@@ -26,7 +26,7 @@
 #else
 #define COLOURS 4u
 #endif
-#define PAGES 512u
+#define PAGES 1024u
 #define ALIGNMENT 0x10000u /* above every way size that is tested */
 #define EACH_RELATION 2    /* how many pages of a relation are tried */
 
@@ -101,12 +101,16 @@ __attribute__((unused)) static char *map_anonymous(void)
 }
 
 /*
- * The n-th of PAGES pages to be touched, sixteen apart first: frames tend to come in order, and so each run of frames meets pages of one
- * colour, the next run pages of the next.
+ * The n-th of PAGES pages to be touched: each once, in no order. Frames tend to come in some order, which depends on what ran before, and
+ * are to meet pages of every colour whatever it is. (Shifts and odd factors can be undone, so no page comes twice.)
  */
 static inline unsigned scattered(unsigned n)
 {
-	return n % (PAGES / 16) * 16 + n / (PAGES / 16);
+	n ^= n >> 5;
+	n = n * 0x2f5u % PAGES;
+	n ^= n >> 5;
+	n = n * 0x1b3u % PAGES;
+	return n ^ n >> 5;
 }
 
 /* Touches every page by a store. */

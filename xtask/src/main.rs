@@ -101,6 +101,8 @@ enum Task {
     Kallsyms,
     /// Open the HTML report in Chromium, which is installed if there is none and this runs as root.
     Browser,
+    /// One guest under the judge as a user without rights, in a home with a space, beside the modules of another QEMU.
+    Stranger,
     /// Everything that must hold: format, lints, tests, bare-metal builds, the HTML report in a browser, and the stock kernels
     /// under the judge.
     Test {
@@ -185,6 +187,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Embed => embed::perform(),
         Task::Kallsyms => kallsyms::perform().map(drop),
         Task::Browser => browser::perform(),
+        Task::Stranger => stranger::perform().map(|how| println!("{how}")),
         Task::Test { quick: true, .. } => test::quick(),
         Task::Test { qemu, quick: false } => test::everything(&qemu),
         Task::Demo => demo::perform(),

@@ -20,6 +20,9 @@ use crate::{place, run};
 /// The row of the table that is run. It has a finding, so that a report which says nothing is seen.
 const ROW: &str = "mips-vm-writev";
 
+/// A device that Debian's QEMU has in a module, asked what it can do.
+const MODULAR: &str = "virtio-gpu-pci,help";
+
 /// Whose rights are taken: Debian's `nobody` and `nogroup`.
 const NOBODY: [&str; 4] = ["--reuid=65534", "--regid=65534", "--clear-groups", "--inh-caps=-all"];
 
@@ -37,6 +40,13 @@ pub fn perform() -> Result<String> {
     let said = String::from_utf8_lossy(&made.stderr).into_owned();
     ensure!(made.status.success(), "with a copy of the cache: {said}");
     ensure!(said.trim().is_empty(), "a second checkout made something again: {said}");
+
+    // A device that comes from a module: an emulator that finds foreign ones does not know it, or aborts.
+    let emulator = stranger.home.join("congruent/target/guests").join(Qemu::V10_0.tree(Guest::Mips.machine().system));
+    let emulator = emulator.join("bin").join(Guest::Mips.machine().system);
+    let device = stranger.output(&emulator.to_string_lossy(), &["-M", "malta", "-device", MODULAR, "-nographic"])?;
+    let said = String::from_utf8_lossy(&device.stdout).into_owned() + &String::from_utf8_lossy(&device.stderr);
+    ensure!(device.status.success() && said.contains("max_outputs"), "the emulator does not load its own modules: {}", last(&said));
 
     let line = stranger.xtask(&["e2e", "--only", ROW, "--print"])?;
     let line = String::from_utf8(line.stdout).context("a command line is not text")?;
