@@ -94,11 +94,6 @@ pub(crate) fn about(class: HazardClass) -> About {
             "Write back and invalidate a virtual page in the cache before mapping it to another frame, or when switching to an address \
              space that maps it differently.",
         ),
-        _ => (
-            "Stale bytes can be seen",
-            "This class is newer than this program's descriptions; its name says which rule was broken.",
-            "See the finding itself for the step that is missing.",
-        ),
     };
     About { what, why, remedy }
 }

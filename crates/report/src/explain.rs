@@ -177,11 +177,6 @@ pub(crate) fn explain(entry: &Entry) -> Explanation {
                 .to_owned(),
             "write back and invalidate the virtual page before it is mapped to another frame".to_owned(),
         ),
-        _ => (
-            format!("{reader} may see old bytes; {writer} wrote newer ones"),
-            "this kind of hazard is newer than this program's explanations".to_owned(),
-            "the class name says which rule was broken".to_owned(),
-        ),
     };
     Explanation { headline, why, missing }
 }
@@ -226,7 +221,6 @@ fn effect(entry: &Entry, past: &PastMaintenanceEntry) -> String {
         Effect::Dropped if past.op.writes_back() => "a copy without dirty bytes was dropped",
         Effect::Dropped => "the copy was dropped, and dirty bytes with it if there were any",
         Effect::WroteBackAndDropped => "dirty bytes went to memory and the copy was dropped",
-        _ => "its effect has no name yet",
     };
     let but = match entry.class {
         // Which virtual page it was aimed at is not told.

@@ -18,7 +18,16 @@ use crate::{Address, Mode};
 pub(crate) fn severity(class: HazardClass) -> u8 {
     match class {
         HazardClass::WriteUnderDirtyAlias | HazardClass::DmaWriteUnderDirty | HazardClass::MixedAttributesWrite => 1,
-        _ => 0,
+        HazardClass::ReadDirtyElsewhere
+        | HazardClass::ReadStaleCopy
+        | HazardClass::ReadLost
+        | HazardClass::ClobberedNeighbour
+        | HazardClass::DmaReadStale
+        | HazardClass::MixedAttributesRead
+        | HazardClass::FetchDirty
+        | HazardClass::FetchStaleCopy
+        | HazardClass::ReadHomonym
+        | HazardClass::WriteHomonym => 0,
     }
 }
 

@@ -203,7 +203,6 @@ impl Entry {
 /// What kind of access it was.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
 pub enum PartyKindName {
     /// A load.
     Load,
@@ -383,12 +382,12 @@ impl Names<'_> {
 
     fn party(&self, party: &Party, context: Context, cpu: Option<u16>) -> PartyEntry {
         let (kind, cached) = match party.kind {
+            PartyKind::Load => (PartyKindName::Load, true),
             PartyKind::Store => (PartyKindName::Store, true),
             PartyKind::UncachedLoad => (PartyKindName::Load, false),
             PartyKind::UncachedStore => (PartyKindName::Store, false),
             PartyKind::Dma => (PartyKindName::Dma, false),
             PartyKind::Fetch => (PartyKindName::Fetch, true),
-            _ => (PartyKindName::Load, true),
         };
         if kind == PartyKindName::Dma {
             let device = Some(party.site.0);

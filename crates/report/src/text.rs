@@ -176,7 +176,7 @@ fn account(page: &mut Page, number: usize, group: &Group<'_>) {
     let read = match entry.consumer.kind {
         PartyKindName::Load => "read by",
         PartyKindName::Fetch => "fetched by",
-        _ => "access by",
+        PartyKindName::Store | PartyKindName::Dma => "access by",
     };
     page.party(read, &entry.consumer, entry.consumer_colour);
     let mut what = format!("{} at physical address {}", amount(entry.example.bytes.into(), "byte", "bytes"), entry.example.paddr);

@@ -8,7 +8,6 @@ use congruent_trace::{Context, Maintenance, Site};
 /// The way in which old bytes could be seen (the design's `oracle.md` states each as a rule).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
-#[non_exhaustive]
 pub enum HazardClass {
     /// A load while the newest bytes sit dirty in another colour: memory, and so this load, may be old.
     ReadDirtyElsewhere,
@@ -61,7 +60,6 @@ impl HazardClass {
 /// What kind of access a party of a finding made.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
-#[non_exhaustive]
 pub enum PartyKind {
     /// A load through a cacheable mapping.
     Load,
@@ -125,7 +123,6 @@ pub struct Contexts {
 /// What a past maintenance operation did to the line of a finding.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
-#[non_exhaustive]
 pub enum Effect {
     /// It covered a colour in which nothing of this line could be held (the wrong colour, or an empty one), or had nothing to
     /// write back.

@@ -153,7 +153,9 @@ impl Shadow {
     pub(crate) fn shown(&self, page: u32, party: Party) -> Party {
         let colour = party.colour.map(|place| match party.kind {
             PartyKind::Fetch => self.code_colour(page, place),
-            _ => self.colour_at(page, place),
+            PartyKind::Load | PartyKind::Store | PartyKind::UncachedLoad | PartyKind::UncachedStore | PartyKind::Dma => {
+                self.colour_at(page, place)
+            }
         });
         Party { colour, ..party }
     }

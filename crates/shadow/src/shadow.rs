@@ -283,9 +283,10 @@ impl Shadow {
                     Scope::Whole => self.maintain_code_whole(site),
                 }
             }
+            // Without an instruction cache, that side is not judged.
+            Event::Fetch { .. } | Event::MaintainCode { .. } => {}
             Event::Space { space } => self.aliases.enter(space),
             Event::Cpu { cpu } => self.enter_cpu(cpu),
-            _ => {}
         }
     }
 

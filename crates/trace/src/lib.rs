@@ -106,7 +106,6 @@ pub enum DmaDirection {
 
 /// One thing that happened, in program order of the whole machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-#[non_exhaustive]
 pub enum Event {
     /// A load or store of `size` bytes through a cacheable mapping. It lies within one page; it may span lines.
     Access {

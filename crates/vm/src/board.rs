@@ -81,7 +81,12 @@ impl Sink for Ear {
                 self.judge.apply(event);
                 self.accuse(paddr, size.into());
             }
-            _ => self.judge.apply(event),
+            Event::Uncached { .. }
+            | Event::Prefetch { .. }
+            | Event::Maintain { .. }
+            | Event::MaintainCode { .. }
+            | Event::Space { .. }
+            | Event::Cpu { .. } => self.judge.apply(event),
         }
     }
 }

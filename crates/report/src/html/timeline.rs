@@ -206,12 +206,12 @@ fn operation(past: &PastMaintenanceEntry, step: usize, drawing: &Drawing, lane: 
         Effect::WroteBack => (true, false),
         Effect::WroteBackAndDropped => (true, true),
         Effect::Dropped => (false, true),
-        _ => (false, false),
+        Effect::Nothing => (false, false),
     };
     let class = match (past.muted, past.effect) {
         (true, _) => "maintenance muted",
-        (_, Effect::Nothing) => "maintenance idle",
-        _ => "maintenance",
+        (false, Effect::Nothing) => "maintenance idle",
+        (false, Effect::WroteBack | Effect::Dropped | Effect::WroteBackAndDropped) => "maintenance",
     };
     html! {
         // What one operation on every colour did is known for the line, not for each colour.

@@ -31,16 +31,8 @@ struct Coded {
 }
 
 impl Coded {
-    fn of(event: &Event) -> Option<Self> {
-        let coded = |vaddr, paddr, size: u32, kind, site| Self { vaddr, paddr, shape: size << KIND_BITS | kind, site };
-        Some(match *event {
-            Event::Access { kind, vaddr, paddr, size, site } => {
-                coded(vaddr, paddr, size, if kind == AccessKind::Store { STORE } else { 0 }, site)
-            }
-            Event::Fetch { vaddr, paddr, size, site } => coded(vaddr, paddr, size, FETCH, site),
-            Event::Prefetch { vaddr, paddr, site } => coded(vaddr, paddr, 1, PREFETCH, site),
-            _ => return None,
-        })
+    fn new(kind: u32, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site) -> Self {
+        Self { vaddr, paddr, shape: size << KIND_BITS | kind, site }
     }
 
     fn fetches(&self) -> bool {
@@ -101,12 +93,18 @@ impl Encoder {
 
     /// Codes anything but maintenance, which has a form of its own and is ignored here. Without a chain, any will do.
     pub fn event(&mut self, chain: Option<ChainId>, event: &Event) {
-        if let Some(coded) = Coded::of(event) {
-            return self.access(coded, chain);
-        }
-        self.end_run();
         let calls = chain.unwrap_or_default().0;
         let (tag, fields, site): (u8, &[u64], _) = match *event {
+            Event::Access { kind, vaddr, paddr, size, site } => {
+                let kind = if kind == AccessKind::Store { STORE } else { 0 };
+                return self.access(Coded::new(kind, vaddr, paddr, size, site), chain);
+            }
+            Event::Fetch { vaddr, paddr, size, site } => {
+                return self.access(Coded::new(FETCH, vaddr, paddr, size, site), chain);
+            }
+            Event::Prefetch { vaddr, paddr, site } => {
+                return self.access(Coded::new(PREFETCH, vaddr, paddr, 1, site), chain);
+            }
             Event::Uncached { kind, paddr, size, site } => {
                 (UNCACHED, &[u64::from(kind == AccessKind::Store), paddr.0, size.into(), calls.into()], Some(site))
             }
@@ -115,8 +113,9 @@ impl Encoder {
             }
             Event::Space { space } => (SPACE, &[space.into()], None),
             Event::Cpu { cpu } => (CPU, &[cpu.into()], None),
-            _ => return,
+            Event::Maintain { .. } | Event::MaintainCode { .. } => return,
         };
+        self.end_run();
         self.bytes.push(tag);
         for field in fields {
             put(&mut self.bytes, *field);

@@ -251,7 +251,13 @@ impl Filter {
         let (paddr, len, stores) = match *event {
             Event::Uncached { paddr, size, kind, .. } => (paddr, u64::from(size), kind == AccessKind::Store),
             Event::Dma { paddr, len, direction, .. } => (paddr, len, direction == crate::DmaDirection::Write),
-            _ => return,
+            Event::Access { .. }
+            | Event::Prefetch { .. }
+            | Event::Fetch { .. }
+            | Event::Maintain { .. }
+            | Event::MaintainCode { .. }
+            | Event::Space { .. }
+            | Event::Cpu { .. } => return,
         };
         let mut concerns = false;
         for part in blocks_of(paddr, len) {
