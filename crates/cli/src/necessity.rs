@@ -11,8 +11,8 @@ use anyhow::{Context as _, bail};
 use congruent_geometry::{PhysAddr, VirtAddr};
 use congruent_report::{Chains, Identity, Outcome, Report, Run, Symbols};
 use congruent_shadow::{Config, Finding, Stats};
-use congruent_trace::file::{CallChains, ChainId, Layout, On, Operation, Visitor, chains, play};
-use congruent_trace::{AccessKind, Event, Site};
+use congruent_trace::file::{CallChains, ChainId, Layout, Recorded, Visitor, chains, play};
+use congruent_trace::{AccessKind, Event, On, Site};
 use indicatif::{ParallelProgressIterator as _, ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 
@@ -145,11 +145,11 @@ struct Counted<'a> {
 impl Visitor for Counted<'_> {
     fn access(&mut self, _: AccessKind, _: VirtAddr, _: PhysAddr, _: u32, _: Site, _: ChainId) {}
 
-    fn operation(&mut self, operation: &Operation) {
+    fn operation(&mut self, Recorded { operation, chain, .. }: &Recorded) {
         if operation.on == On::Code && !self.code {
             return;
         }
-        let callers = self.calls.callers(operation.chain).take(self.callers);
+        let callers = self.calls.callers(*chain).take(self.callers);
         let code = std::iter::once(operation.site).chain(callers).map(|site| site.0).collect();
         *self.operations.entry(code).or_default() += 1;
     }

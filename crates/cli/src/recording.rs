@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow, bail};
 use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
 use congruent_report::{Callers, Chain, Chains, Outcome};
 use congruent_shadow::{CodeCache, Config, Finding, LedgerLine, PageId, Shadow, Stats};
-use congruent_trace::file::{CallChains, ChainId, Header, Layout, On, Operation, Validity, Visitor, chains, play};
+use congruent_trace::file::{CallChains, ChainId, Header, Layout, Recorded, Validity, Visitor, chains, play};
 use congruent_trace::{AccessKind, Context, Event, IndexForm, Site};
 use congruent_wire::MuteRange;
 
@@ -205,22 +205,23 @@ impl<P> Replay<'_, P> {
         page
     }
 
-    fn is_muted(&mut self, operation: &Operation) -> bool {
+    fn is_muted(&mut self, recorded: &Recorded) -> bool {
         let within =
             |ranges: &[MuteRange], code: Site| ranges.iter().any(|range| (range.start..range.end).contains(&u64::from(code.0)));
+        let Recorded { operation, chain, muted } = *recorded;
         let (site, calls) = (operation.site, self.calls);
         let is_muted = || match self.muting {
-            Muting::AsRecorded => operation.muted,
-            Muting::Of(ranges) => calls.callers(operation.chain).chain([site]).any(|code| within(ranges, code)),
+            Muting::AsRecorded => muted,
+            Muting::Of(ranges) => calls.callers(chain).chain([site]).any(|code| within(ranges, code)),
             Muting::OnBehalf { function, caller } => {
-                let nearest = calls.callers(operation.chain).find(|code| !within(function, *code));
+                let nearest = calls.callers(chain).find(|code| !within(function, *code));
                 within(function, site) && nearest.is_some_and(|code| within(caller, code))
             }
         };
         match self.muting {
-            Muting::AsRecorded => operation.muted,
+            Muting::AsRecorded => muted,
             Muting::Of(ranges) if ranges.is_empty() => false,
-            _ => *self.muted_chains.entry((operation.chain, site)).or_insert_with(is_muted),
+            _ => *self.muted_chains.entry((chain, site)).or_insert_with(is_muted),
         }
     }
 }
@@ -242,21 +243,10 @@ impl<P: FnMut(u64, u64)> Visitor for Replay<'_, P> {
         }
     }
 
-    fn operation(&mut self, operation: &Operation) {
-        let geometry = match (operation.on, self.caches.code) {
-            (On::Data(_), _) => self.caches.geometry,
-            (On::Code, Some(code)) => code.geometry,
-            (On::Code, None) => return,
-        };
-        let muted = self.is_muted(operation);
-        self.shadow.set_context(operation.chain.into());
-        for event in operation.events(&geometry, self.form) {
-            if muted {
-                self.shadow.apply_muted(&event);
-            } else {
-                self.shadow.apply(&event);
-            }
-        }
+    fn operation(&mut self, recorded: &Recorded) {
+        let muted = self.is_muted(recorded);
+        self.shadow.set_context(recorded.chain.into());
+        self.shadow.operate(&recorded.operation, self.form, muted);
     }
 
     fn event(&mut self, event: &Event, chain: ChainId) {
@@ -268,3 +258,6 @@ impl<P: FnMut(u64, u64)> Visitor for Replay<'_, P> {
         (self.progress)(done, of);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr};
-use congruent_trace::file::{ChainId, Footer, Header, On, Operation, RunEnd, Target, VERSION, Validity, Writer, append_end};
-use congruent_trace::{AccessKind, Event, IndexForm, Maintenance, Site};
+use congruent_trace::file::{ChainId, Footer, Header, Recorded, RunEnd, VERSION, Validity, Writer, append_end};
+use congruent_trace::{AccessKind, Event, IndexForm, Maintenance, On, Operation, Site, Target};
 
 const KERNEL: u64 = 0x8000_4000;
 const USER: u64 = 0x0040_1000;
@@ -36,7 +36,8 @@ fn recorded(directory: &Path, end: Option<RunEnd>) -> std::path::PathBuf {
     let chain = writer.chain(ChainId::NONE, Site(FLUSHES_CALLER));
     let target = Target::Bytes { vaddr: VirtAddr(KERNEL), paddr, bytes: 1 };
     let on = On::Data(Maintenance::WriteBackInvalidate);
-    writer.operation(&Operation { on, target, site: Site(FLUSH), chain, muted: false }).unwrap();
+    let operation = Operation { on, target, site: Site(FLUSH) };
+    writer.operation(&Recorded { operation, chain, muted: false }).unwrap();
     writer.event(0, None, &access(AccessKind::Load, USER, 0x0040_0000)).unwrap();
     let limits = vec!["nothing of note".to_owned()];
     let mut file = writer

@@ -8,8 +8,8 @@ use std::io;
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_shadow::{Alias, Config, Finding, LedgerLine, PageId, Shadow, Stats};
-use congruent_trace::file::{Access, Filter, Footer, Header, Keep, Moment, On, Target};
-use congruent_trace::{AccessKind, Context, Event, Scope, Site};
+use congruent_trace::file::{Access, Filter, Footer, Header, Keep, Moment};
+use congruent_trace::{AccessKind, Context, Event, IndexForm, Operation, Site};
 
 use crate::contexts::Link;
 use crate::recorder::Recorder;
@@ -18,6 +18,8 @@ use crate::recorder::Recorder;
 pub struct Judge {
     shadow: Shadow,
     geometry: CacheGeometry,
+    /// How operands of index operations name sets and ways.
+    form: IndexForm,
     /// Through which calls the guest got where it is.
     context: Context,
     recorder: Option<Box<Recorder>>,
@@ -26,8 +28,9 @@ pub struct Judge {
 
 impl Judge {
     /// A judge of these caches that records nothing.
-    pub fn new(caches: Config) -> Self {
-        Self { shadow: Shadow::new(caches), geometry: caches.geometry, context: Context::NONE, recorder: None, failure: None }
+    pub fn new(caches: Config, form: IndexForm) -> Self {
+        let (shadow, geometry) = (Shadow::new(caches), caches.geometry);
+        Self { shadow, geometry, form, context: Context::NONE, recorder: None, failure: None }
     }
 
     /// Records from now on into `file`.
@@ -94,15 +97,6 @@ impl Judge {
         self.note(|filter, keep| filter.prefetch(vaddr, paddr, site, keep));
     }
 
-    /// Maintenance of one line, one set and way, or the whole cache.
-    pub fn maintain(&mut self, on: On, scope: Scope, site: Site, muted: bool) {
-        let event = match on {
-            On::Data(op) => Event::Maintain { op, scope, site },
-            On::Code => Event::MaintainCode { scope, site },
-        };
-        if muted { self.shadow.apply_muted(&event) } else { self.shadow.apply(&event) }
-    }
-
     /// See [`Shadow::quiet_fetch`]; not to be used while recording.
     #[inline(always)]
     pub fn quiet_fetch(&mut self, page: PageId, alias: Alias, offset: u32, size: u32) -> bool {
@@ -119,13 +113,13 @@ impl Judge {
         }
     }
 
-    /// Records an operation that [`maintain`](Self::maintain) takes line by line.
-    pub fn note_operation(&mut self, on: On, target: Target, site: Site, muted: bool) {
-        let context = self.context;
+    /// Maintenance: the judge of a replay is given the very operation that this one is.
+    pub fn operate(&mut self, operation: Operation, muted: bool) {
         if let Some(recorder) = &mut self.recorder {
-            let written = recorder.operation(on, target, site, context, muted);
+            let written = recorder.operation(operation, self.context, muted);
             self.keep_going(written);
         }
+        self.shadow.operate(&operation, self.form, muted);
     }
 
     /// How many of the guest's call chains the recorder knows; `None` if nothing is recorded.
@@ -233,7 +227,6 @@ impl Judge {
 #[cfg(test)]
 mod tests {
     use congruent_geometry::Behaviour;
-    use congruent_trace::IndexForm;
     use congruent_trace::file::{VERSION, Validity};
     use std::os::fd::OwnedFd;
 
@@ -257,7 +250,7 @@ mod tests {
     fn a_full_disk_is_noticed_when_the_recording_is_begun() {
         let caches = Config::new(CacheGeometry::new(32 << 10, 4, 32).unwrap());
         let full = File::options().write(true).open("/dev/full").unwrap();
-        let error = Judge::new(caches).record(full, &header(&caches)).unwrap_err();
+        let error = Judge::new(caches, IndexForm::WayAboveSet).record(full, &header(&caches)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     }
 
@@ -266,7 +259,7 @@ mod tests {
         let caches = Config::new(CacheGeometry::new(32 << 10, 4, 32).unwrap());
         // Nobody reads what is written from now on: to the writer that is an error like any other.
         let (reader, writer) = io::pipe().unwrap();
-        let mut judge = Judge::new(caches);
+        let mut judge = Judge::new(caches, IndexForm::WayAboveSet);
         judge.record(OwnedFd::from(writer).into(), &header(&caches)).unwrap();
         drop(reader);
         for frame in 0..1 << 10 {

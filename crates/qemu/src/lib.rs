@@ -9,7 +9,8 @@
 //!
 //! Where what is: [`api`](self) binds QEMU's functions; `guest/` decodes instructions and `cpu/` reads the
 //! running processor, one file per architecture; `dma/` follows what the guest tells DMA engines to do, one file per engine; `registers`
-//! reaches into QEMU's CPU state; `translation` remembers where addresses lead; `mute` knows whether a muted function is running;
+//! reaches into QEMU's CPU state; `translation` remembers where addresses lead; `stretches` cuts what
+//! maintenance names into pages; `mute` knows whether a muted function is running;
 //! `judge` judges and records; `stacks` keeps the guest's call stacks and `contexts` numbers them; `programs` and
 //! `tasks` know what the guest's programs are called; `calls` knows which calls a recorded
 //! operation was made under; `session`
@@ -31,5 +32,6 @@ mod recorder;
 mod registers;
 mod session;
 mod stacks;
+mod stretches;
 mod tasks;
 mod translation;

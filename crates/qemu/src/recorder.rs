@@ -6,8 +6,8 @@
 use std::fs::File;
 use std::io;
 
-use congruent_trace::file::{ChainId, Filter, Footer, Header, Keep, On, Operation, Target, Writer};
-use congruent_trace::{Context, Site};
+use congruent_trace::file::{ChainId, Filter, Footer, Header, Keep, Recorded, Writer};
+use congruent_trace::{Context, Operation};
 
 use crate::contexts::Link;
 
@@ -98,10 +98,10 @@ impl Recorder {
     ///
     /// # Errors
     /// Whatever the file reports.
-    pub fn operation(&mut self, on: On, target: Target, site: Site, context: Context, muted: bool) -> io::Result<()> {
-        self.note(|filter, keep| filter.before_operation(on, target, keep))?;
+    pub fn operation(&mut self, operation: Operation, context: Context, muted: bool) -> io::Result<()> {
+        self.note(|filter, keep| filter.before_operation(operation, keep))?;
         let chain = self.chains.in_file(context, &mut self.writer);
-        self.writer.operation(&Operation { on, target, site, chain, muted })
+        self.writer.operation(&Recorded { operation, chain, muted })
     }
 
     /// Puts what was recorded so far where the end of the process does not take it.

@@ -13,8 +13,8 @@ use std::time::Instant;
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_shadow::{Config as JudgeConfig, PageId, Stats};
-use congruent_trace::file::{Header, On, Target as Operands, Validity};
-use congruent_trace::{AccessKind, Event, IndexForm, Scope, Site};
+use congruent_trace::file::{Header, Validity};
+use congruent_trace::{AccessKind, Event, On, Operation, Site};
 use congruent_wire::{Config, FailureKind, Record};
 
 use crate::api::{AccessInfo, AccessShape, Api, Block, Insn, Reader, Registers, Target};
@@ -139,7 +139,7 @@ impl Session {
         if config.ledger {
             caches = caches.with_ledger().map_err(|error| format!("--ledger: {error}"))?;
         }
-        let mut judge = Judge::new(caches);
+        let mut judge = Judge::new(caches, cpu.index_form());
         if let Some(record) = &config.record {
             let path = record.file.display();
             let header = Header {
@@ -353,13 +353,7 @@ impl Session {
             ControlStore::Cache { op, scope } => {
                 // The register that says so may have changed attributes as well.
                 self.translations.forget();
-                let target = match scope {
-                    Scope::Line { vaddr, paddr } => Operands::Bytes { vaddr, paddr, bytes: 1 },
-                    Scope::Index { set, way } => Operands::Index(IndexForm::resolved(set, way)),
-                    Scope::Whole => Operands::Whole,
-                };
-                self.judge.note_operation(On::Data(op), target, site, muted);
-                self.maintain(On::Data(op), scope, site, muted);
+                self.judge.operate(Operation { on: On::Data(op), target: scope.into(), site }, muted);
             }
         }
         self.step();

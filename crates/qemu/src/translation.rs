@@ -128,6 +128,7 @@ impl Translations {
 mod tests {
     use congruent_geometry::{CacheGeometry, VirtAddr};
     use congruent_shadow::Config;
+    use congruent_trace::IndexForm;
 
     use super::*;
     use crate::judge::Judge;
@@ -139,7 +140,7 @@ mod tests {
 
     /// Three frames of a shadow, and the colour of an address.
     fn pages() -> [PageId; 3] {
-        let mut judge = Judge::new(Config::new(GEOMETRY));
+        let mut judge = Judge::new(Config::new(GEOMETRY), IndexForm::Resolved);
         [0x1000, 0x2000, 0x3000].map(|base| judge.page(GEOMETRY.frame(congruent_geometry::PhysAddr(base))))
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_machine::Random;
 use congruent_shadow::{CodeCache, Config, Contexts, Effect, Example, Finding, HazardClass, LedgerLine, Shadow};
-use congruent_trace::file::{Access, ChainId, Filter, Moment, On, Operation, Target};
-use congruent_trace::{AccessKind, Context, DmaDirection, Event, IndexForm, Maintenance, Site};
+use congruent_trace::file::{Access, Filter, Moment};
+use congruent_trace::{AccessKind, Context, DmaDirection, Event, IndexForm, Maintenance, On, Operation, Site, Target};
 
 const FORM: IndexForm = IndexForm::WayAboveSet;
 /// The caches under which a kept run must be worth as much as the whole: colours, lengths of lines and ways differ.
@@ -59,18 +59,7 @@ impl Judged {
         match step.what {
             What::Event(event) => self.shadow.apply(&event),
             What::Operation(operation) => {
-                let caches = &self.judging.caches;
-                let geometry = match operation.on {
-                    On::Data(_) => caches.geometry,
-                    On::Code => caches.code.map_or(caches.geometry, |code| code.geometry),
-                };
-                for event in operation.events(&geometry, FORM) {
-                    if self.judging.muted == Some(operation.site.0 % 3) {
-                        self.shadow.apply_muted(&event);
-                    } else {
-                        self.shadow.apply(&event);
-                    }
-                }
+                self.shadow.operate(&operation, FORM, self.judging.muted == Some(operation.site.0 % 3));
             }
         }
         self.shadow.hazards() > before
@@ -107,7 +96,7 @@ fn record(steps: &[Step], judging: Judging) -> (Vec<Step>, Vec<Finding>) {
             What::Event(Event::Fetch { vaddr, paddr, size, site }) => filter.fetch(vaddr, paddr, size, site, now, &mut keep),
             What::Event(event) => filter.bypass(&event, now, &mut keep),
             What::Operation(operation) => {
-                filter.before_operation(operation.on, operation.target, &mut keep);
+                filter.before_operation(operation, &mut keep);
                 kept.push((2 * era + 1, *step));
                 era += 1;
             }
@@ -166,7 +155,7 @@ impl Mix {
         let kind = if random.below(2) == 0 { AccessKind::Load } else { AccessKind::Store };
         let op = [Maintenance::WriteBack, Maintenance::WriteBackInvalidate, Maintenance::Invalidate][random.below(3) as usize];
         let on = if self.fetches && random.below(2) == 0 { On::Code } else { On::Data(op) };
-        let operation = |target| What::Operation(Operation { on, target, site, chain: ChainId::NONE, muted: false });
+        let operation = |target| What::Operation(Operation { on, target, site });
         match random.below(self.only_accesses) {
             0 | 1 => operation(Target::Bytes { vaddr, paddr, bytes: 1 }),
             2 => operation(Target::Bytes { vaddr, paddr, bytes: 100 }),
@@ -314,7 +303,7 @@ fn most_accesses_are_not_kept() {
         let event = Event::Fetch { vaddr, paddr, size: 40, site: Site(page as u32) };
         Step { what: What::Event(event), context: Context::NONE }
     };
-    let sweep = Operation { on: On::Code, target: Target::Whole, site: Site(0), chain: ChainId::NONE, muted: false };
+    let sweep = Operation { on: On::Code, target: Target::Whole, site: Site(0) };
     let sweep = Step { what: What::Operation(sweep), context: Context::NONE };
     let call = [
         access(AccessKind::Store, 0, 4),

@@ -14,12 +14,14 @@ extern crate std;
 #[cfg(feature = "file")]
 pub mod file;
 mod index;
+mod operation;
 
 pub mod devices;
 
 use congruent_geometry::{PhysAddr, VirtAddr};
 
 pub use index::IndexForm;
+pub use operation::{On, Operation, Target};
 
 /// A code address: where in the guest an event came from.
 ///

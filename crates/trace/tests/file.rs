@@ -4,17 +4,17 @@
 
 use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr};
 use congruent_trace::file::{
-    CallChains, ChainId, Footer, Header, Layout, On, OpenError, Operation, RunEnd, Target, VERSION, Validity, Visitor, Writer,
-    append_end, chains, pack, play,
+    CallChains, ChainId, Footer, Header, Layout, OpenError, Recorded, RunEnd, VERSION, Validity, Visitor, Writer, append_end,
+    chains, pack, play,
 };
-use congruent_trace::{AccessKind, DmaDirection, Event, IndexForm, Maintenance, Scope, Site};
+use congruent_trace::{AccessKind, DmaDirection, Event, IndexForm, Maintenance, On, Operation, Scope, Site, Target};
 use proptest::prelude::*;
 
 /// What happened, and the calls it came through, the innermost first.
 #[derive(Clone, PartialEq, Debug)]
 enum Step {
     Event(Event, Vec<u32>),
-    Operation(Operation, Vec<u32>),
+    Operation(Recorded, Vec<u32>),
 }
 
 #[derive(Default)]
@@ -34,8 +34,8 @@ impl Visitor for Collected {
         self.event(&Event::Access { kind, vaddr, paddr, size, site }, chain);
     }
 
-    fn operation(&mut self, operation: &Operation) {
-        self.steps.push(Step::Operation(Operation { chain: ChainId::NONE, ..*operation }, self.calls(operation.chain)));
+    fn operation(&mut self, recorded: &Recorded) {
+        self.steps.push(Step::Operation(Recorded { chain: ChainId::NONE, ..*recorded }, self.calls(recorded.chain)));
     }
 
     fn event(&mut self, event: &Event, chain: ChainId) {
@@ -74,9 +74,9 @@ fn written(steps: &[Step], block: usize) -> Vec<u8> {
                     let chain = chain(&mut writer, calls);
                     writer.event(0, Some(chain), event).unwrap();
                 }
-                Step::Operation(operation, calls) => {
+                Step::Operation(recorded, calls) => {
                     let chain = chain(&mut writer, calls);
-                    writer.operation(&Operation { chain, ..*operation }).unwrap();
+                    writer.operation(&Recorded { chain, ..*recorded }).unwrap();
                 }
             }
         }
@@ -113,8 +113,8 @@ fn step() -> impl Strategy<Value = Step> {
     (kind, site, on, address, size, any::<bool>(), 0..14, proptest::collection::vec(any::<u32>(), 0..5)).prop_map(
         |(kind, site, on, (vaddr, paddr), size, flag, what, calls)| {
             let (v, p) = (VirtAddr(vaddr), PhysAddr(paddr));
-            let operation =
-                |target| Step::Operation(Operation { on, target, site, chain: ChainId::NONE, muted: flag }, calls.clone());
+            let recorded = |operation| Recorded { operation, chain: ChainId::NONE, muted: flag };
+            let operation = |target| Step::Operation(recorded(Operation { on, target, site }), calls.clone());
             let called = |event| Step::Event(event, calls.clone());
             let alone = |event| Step::Event(event, Vec::new());
             let direction = if flag { DmaDirection::Read } else { DmaDirection::Write };
@@ -156,14 +156,8 @@ fn sample() -> Vec<u8> {
         Step::Event(event, vec![n as u32 / 16])
     };
     let operation = |n: u32| {
-        let operation = Operation {
-            on: On::Data(Maintenance::WriteBack),
-            target: Target::Index(32 * n),
-            site: Site(8),
-            chain: ChainId::NONE,
-            muted: false,
-        };
-        Step::Operation(operation, vec![1, 2])
+        let operation = Operation { on: On::Data(Maintenance::WriteBack), target: Target::Index(32 * n), site: Site(8) };
+        Step::Operation(Recorded { operation, chain: ChainId::NONE, muted: false }, vec![1, 2])
     };
     let steps: Vec<Step> = (0..40).map(access).chain((0..20).map(operation)).collect();
     written(&steps, 25)
@@ -196,10 +190,8 @@ fn what_is_kept_late_is_read_at_the_end_of_its_era() {
         size: 4,
         site: Site(0x8000_1000),
     };
-    let operation = |n: u32| Operation {
-        on: On::Data(Maintenance::WriteBack),
-        target: Target::Index(32 * n),
-        site: Site(8),
+    let operation = |n: u32| Recorded {
+        operation: Operation { on: On::Data(Maintenance::WriteBack), target: Target::Index(32 * n), site: Site(8) },
         chain: ChainId::NONE,
         muted: false,
     };
@@ -262,7 +254,7 @@ fn another_version_is_named() {
 #[test]
 fn one_operation_on_bytes_covers_every_line_that_holds_one_of_them() {
     let target = Target::Bytes { vaddr: VirtAddr(0x1014), paddr: PhysAddr(0x2014), bytes: 0x30 };
-    let operation = Operation { on: On::Data(Maintenance::WriteBack), target, site: Site(0), chain: ChainId::NONE, muted: false };
+    let operation = Operation { on: On::Data(Maintenance::WriteBack), target, site: Site(0) };
     for (line, lines) in [(16, vec![0x2014, 0x2020, 0x2030, 0x2040]), (32, vec![0x2014, 0x2020, 0x2040]), (128, vec![0x2014])] {
         let cache = CacheGeometry::new(32 << 10, 4, line).unwrap();
         let events = operation.events(&cache, IndexForm::WayAboveSet).map(|event| match event {

@@ -1,15 +1,15 @@
 //! Instructions that are more than loads and stores: cache maintenance, prefetches, changes of translations.
 //!
-//! Guarantees: what an instruction covers is told to the judge line by line, in the order of its addresses; an operand that leads
-//! nowhere is counted. Not here: what the words mean (`guest/`).
+//! Guarantees: what an instruction covers is made out once, and judged and recorded as that, in the order of its addresses; an operand
+//! that leads nowhere is counted. Not here: what the words mean (`guest/`), which lines an operation has (`congruent_trace`).
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_trace::file::{On, Target as Operands};
-use congruent_trace::{IndexForm, Scope, Site};
+use congruent_trace::{IndexForm, On, Operation, Site, Target};
 
 use super::{Instruction, Session};
 use crate::guest::{Meaning, Named, Offset, Operand, Pointer};
 use crate::registers::Environment;
+use crate::stretches::Stretches;
 use crate::translation::GRANULE;
 
 impl Session {
@@ -65,60 +65,50 @@ impl Session {
         // SAFETY: by this function's contract.
         let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
         let muted = self.mute.is_used() && self.mute.covers(instruction.pc, register(self.cpu.stack_pointer()));
-        if self.judge.is_recording() {
-            // SAFETY: as above.
-            unsafe { self.note_operation(on, operand, site, muted, environment) };
-        }
-        // SAFETY: as above.
-        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
-        match operand.read(&mut register) {
-            Named::Whole => self.maintain(on, Scope::Whole, site, muted),
-            Named::Index(value) => self.maintain(on, self.cpu.index(&geometry, value), site, muted),
-            Named::Address(vaddr) => self.maintain_line(on, vaddr, site, muted),
-            Named::Range(first, last) => {
-                let line = geometry.line();
-                let (first, last) = (first & !(line - 1), last & !(line - 1));
-                let mut next = (first <= last).then_some(first);
-                while let Some(vaddr) = next {
-                    self.maintain_line(on, vaddr, site, muted);
-                    next = vaddr.checked_add(line).filter(|vaddr| *vaddr <= last);
+        let line = geometry.line();
+        let stretches = match operand.read(&mut register) {
+            Named::Whole => return self.operate(on, Target::Whole, site, muted),
+            Named::Index(value) => return self.operate(on, self.index(&geometry, value), site, muted),
+            Named::Address(vaddr) => Stretches::line_of(vaddr),
+            Named::Range(first, last) => Stretches::between(first, last, line),
+        };
+        for stretch in stretches {
+            // SAFETY: by this function's contract.
+            match unsafe { self.led_to(stretch.vaddr) } {
+                Some(paddr) => {
+                    let target = Target::Bytes { vaddr: VirtAddr(stretch.vaddr.into()), paddr, bytes: stretch.bytes };
+                    self.judge.operate(Operation { on, target, site }, muted);
                 }
+                None => self.untranslated += stretch.lines(line),
             }
         }
         self.step();
     }
 
-    /// Records an operation as the instruction has it, for whatever cache it will be judged with.
+    fn operate(&mut self, on: On, target: Target, site: Site, muted: bool) {
+        self.judge.operate(Operation { on, target, site }, muted);
+        self.step();
+    }
+
+    /// What an index operation covers, in the form that the judge and every recording take apart.
+    fn index(&self, geometry: &CacheGeometry, operand: u32) -> Target {
+        match self.cpu.index_form() {
+            IndexForm::Resolved => self.cpu.index(geometry, operand).into(),
+            IndexForm::WayAboveSet | IndexForm::WayOnTop => Target::Index(operand),
+        }
+    }
+
+    /// Where an operand of maintenance leads.
     ///
     /// # Safety
     /// As [`execute`](Self::execute).
-    unsafe fn note_operation(&mut self, on: On, operand: Operand, site: Site, muted: bool, environment: Environment) {
-        // SAFETY: by this function's contract.
-        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
-        let (first, last) = match operand.read(&mut register) {
-            Named::Whole => return self.judge.note_operation(on, Operands::Whole, site, muted),
-            Named::Index(mut operand) => {
-                if self.cpu.index_form() == IndexForm::Resolved
-                    && let Scope::Index { set, way } = self.cpu.index(&self.geometry_of(on).unwrap_or(self.geometry), operand)
-                {
-                    operand = IndexForm::resolved(set, way);
-                }
-                return self.judge.note_operation(on, Operands::Index(operand), site, muted);
-            }
-            Named::Address(vaddr) => (vaddr, vaddr),
-            Named::Range(first, last) => (first, last),
-        };
-        let mut next = (first <= last).then_some(first);
-        while let Some(vaddr) = next {
-            let end_of_page = vaddr | (GRANULE - 1);
-            let bytes = end_of_page.min(last) - vaddr + 1;
-            // SAFETY: by this function's contract.
-            if let Some(paddr) = unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) } {
-                let target = Operands::Bytes { vaddr: VirtAddr(vaddr.into()), paddr, bytes };
-                self.judge.note_operation(on, target, site, muted);
-            }
-            next = end_of_page.checked_add(1).filter(|vaddr| *vaddr <= last);
+    unsafe fn led_to(&mut self, vaddr: u32) -> Option<PhysAddr> {
+        if self.virtual_tags {
+            // The address itself is compared with the tags, whether it is mapped or not, and the judge does not look at where it leads.
+            return Some(PhysAddr(vaddr.into()));
         }
+        // SAFETY: by this function's contract.
+        unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) }
     }
 
     /// A prefetch of a page that is not mapped does nothing; one that the hardware may also ignore is taken to fill.
@@ -157,23 +147,5 @@ impl Session {
             On::Data(_) => Some(self.geometry),
             On::Code => self.code,
         }
-    }
-
-    fn maintain_line(&mut self, on: On, vaddr: u32, site: Site, muted: bool) {
-        let paddr = if self.virtual_tags {
-            // The address itself is compared with the tags, whether it is mapped or not, and the judge does not look at where it leads.
-            Some(PhysAddr(vaddr.into()))
-        } else {
-            // SAFETY: called from execution callbacks only.
-            unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) }
-        };
-        match paddr {
-            Some(paddr) => self.maintain(on, Scope::Line { vaddr: VirtAddr(vaddr.into()), paddr }, site, muted),
-            None => self.untranslated += 1,
-        }
-    }
-
-    pub(super) fn maintain(&mut self, on: On, scope: Scope, site: Site, muted: bool) {
-        self.judge.maintain(on, scope, site, muted);
     }
 }

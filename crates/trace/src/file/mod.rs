@@ -17,10 +17,10 @@ mod writer;
 use std::string::String;
 use std::vec::Vec;
 
-use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr};
+use congruent_geometry::{Behaviour, CacheGeometry};
 use serde::{Deserialize, Serialize};
 
-use crate::{Event, IndexForm, Maintenance, Scope, Site};
+use crate::{Event, IndexForm, Operation};
 
 pub use chains::{CallChains, ChainId};
 pub use filter::{Access, Filter, Keep, Moment};
@@ -191,75 +191,15 @@ pub(crate) fn ends_era(event: &Event) -> bool {
     matches!(event, Event::Space { .. } | Event::Cpu { .. })
 }
 
-/// Which cache is maintained, and what is done to it: in the instruction cache, copies can only be dropped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum On {
-    /// The data cache.
-    Data(Maintenance),
-    /// The instruction cache.
-    Code,
-}
-
-/// Which lines a recorded maintenance operation covers, before a shape of cache is chosen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Target {
-    /// The lines that hold these bytes, which lie within one page.
-    Bytes {
-        /// The first operand, as the instruction had it.
-        vaddr: VirtAddr,
-        /// What it translates to.
-        paddr: PhysAddr,
-        /// How many bytes, at least 1.
-        bytes: u32,
-    },
-    /// A set and way, as the instruction had them (see [`IndexForm`]).
-    Index(u32),
-    /// The whole cache.
-    Whole,
-}
-
 /// One maintenance operation of a recording.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub struct Operation {
-    /// What is done, and in which cache.
-    pub on: On,
-    /// To which lines.
-    pub target: Target,
-    /// The instruction.
-    pub site: Site,
+pub struct Recorded {
+    /// What was done.
+    pub operation: Operation,
     /// The calls it was made under.
     pub chain: ChainId,
     /// Whether `--mute` made it do nothing in the recorded run.
     pub muted: bool,
-}
-
-impl Operation {
-    /// The operation as events, one for each line. `geometry` is the shape of the cache that is maintained.
-    pub fn events(self, geometry: &CacheGeometry, form: IndexForm) -> impl Iterator<Item = Event> + use<> {
-        let Self { on, target, site, .. } = self;
-        let line = u64::from(geometry.line());
-        let (first, lines) = match target {
-            Target::Bytes { vaddr, paddr, bytes } => {
-                let end = vaddr.0 + u64::from(bytes);
-                (Scope::Line { vaddr, paddr }, (end.div_ceil(line) - vaddr.0 / line).max(1))
-            }
-            Target::Index(operand) => (form.scope(geometry, operand), 1),
-            Target::Whole => (Scope::Whole, 1),
-        };
-        (0..lines).map(move |at| {
-            let scope = match first {
-                Scope::Line { vaddr, paddr } if at > 0 => {
-                    let vaddr_at = (vaddr.0 & !(line - 1)) + at * line;
-                    Scope::Line { vaddr: VirtAddr(vaddr_at), paddr: PhysAddr(paddr.0 + (vaddr_at - vaddr.0)) }
-                }
-                other => other,
-            };
-            match on {
-                On::Data(op) => Event::Maintain { op, scope, site },
-                On::Code => Event::MaintainCode { scope, site },
-            }
-        })
-    }
 }
 
 /// Why a file cannot be used, or only up to somewhere.

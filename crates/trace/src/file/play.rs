@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use super::codec::Decoder;
 use super::frame::EventsAt;
-use super::{CallChains, ChainId, Damage, Layout, Operation, ends_era};
+use super::{CallChains, ChainId, Damage, Layout, Recorded, ends_era};
 use crate::{AccessKind, Event, Site};
 use congruent_geometry::{PhysAddr, VirtAddr};
 
@@ -14,7 +14,7 @@ pub trait Visitor {
     fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site, chain: ChainId);
 
     /// Maintenance.
-    fn operation(&mut self, operation: &Operation);
+    fn operation(&mut self, recorded: &Recorded);
 
     /// Anything else.
     fn event(&mut self, event: &Event, chain: ChainId);
@@ -91,7 +91,7 @@ impl Visitor for Late {
     }
 
     /// Operations end an era and so are never late.
-    fn operation(&mut self, _operation: &Operation) {}
+    fn operation(&mut self, _recorded: &Recorded) {}
 
     fn event(&mut self, event: &Event, chain: ChainId) {
         if self.events.len() <= MOST_LATE {
@@ -136,9 +136,9 @@ impl<V: Visitor> Visitor for InOrder<'_, V> {
         self.visitor.access(kind, vaddr, paddr, size, site, chain);
     }
 
-    fn operation(&mut self, operation: &Operation) {
+    fn operation(&mut self, recorded: &Recorded) {
         self.end_era();
-        self.visitor.operation(operation);
+        self.visitor.operation(recorded);
     }
 
     fn event(&mut self, event: &Event, chain: ChainId) {

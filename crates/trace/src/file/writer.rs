@@ -8,7 +8,7 @@ use std::vec::Vec;
 
 use super::codec::Encoder;
 use super::frame::{Kind, SIGNATURE, block};
-use super::{CallChains, ChainId, Footer, Header, Operation, RunEnd, ends_era};
+use super::{CallChains, ChainId, Footer, Header, Recorded, RunEnd, ends_era};
 use crate::{Event, Site};
 
 /// Coded events of one block, in bytes.
@@ -69,9 +69,9 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     /// Whatever the file reports.
-    pub fn operation(&mut self, operation: &Operation) -> io::Result<()> {
+    pub fn operation(&mut self, recorded: &Recorded) -> io::Result<()> {
         self.events += 1;
-        self.encoder.operation(operation);
+        self.encoder.operation(recorded);
         self.era += 1;
         self.write_if_full()
     }

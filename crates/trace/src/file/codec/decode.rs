@@ -59,8 +59,8 @@ impl Decoder {
                 OPERATIONS_EXPECTED => {
                     let length: u32 = bytes.small()?;
                     for _ in 0..length {
-                        let operation = self.model.expected_operation();
-                        self.operation(&operation, visitor)?;
+                        let recorded = self.model.expected_operation();
+                        self.operation(&recorded, visitor)?;
                     }
                 }
                 OPERATION => self.said_operation(&mut bytes, visitor)?,
@@ -146,17 +146,18 @@ impl Decoder {
             2 => Target::Whole,
             _ => return Err(Nonsense),
         };
-        self.operation(&Operation { on, target, site, chain, muted: what & 16 != 0 }, visitor)
+        let operation = Operation { on, target, site };
+        self.operation(&Recorded { operation, chain, muted: what & 16 != 0 }, visitor)
     }
 
-    fn operation(&mut self, operation: &Operation, visitor: &mut impl Visitor) -> Result<(), Nonsense> {
-        if let Target::Bytes { vaddr, bytes, .. } = operation.target
+    fn operation(&mut self, recorded: &Recorded, visitor: &mut impl Visitor) -> Result<(), Nonsense> {
+        if let Target::Bytes { vaddr, bytes, .. } = recorded.operation.target
             && (bytes == 0 || (vaddr.0 as u32 & PAGE_MASK).saturating_add(bytes) > PAGE_MASK + 1)
         {
             return Err(Nonsense);
         }
-        visitor.operation(operation);
-        self.model.note_operation(operation);
+        visitor.operation(recorded);
+        self.model.note_operation(recorded);
         Ok(())
     }
 

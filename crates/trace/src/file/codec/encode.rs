@@ -53,17 +53,17 @@ impl Encoder {
     }
 
     /// Codes an operation.
-    pub fn operation(&mut self, operation: &Operation) {
-        let fits = match operation.target {
+    pub fn operation(&mut self, recorded: &Recorded) {
+        let Recorded { operation: Operation { on, target, site }, chain, muted } = *recorded;
+        let fits = match target {
             Target::Bytes { vaddr, paddr, .. } => plain(vaddr, paddr).is_some(),
             _ => true,
         };
-        if fits && self.model.expected_operation() == *operation {
-            self.model.note_operation(operation);
+        if fits && self.model.expected_operation() == *recorded {
+            self.model.note_operation(recorded);
             return self.lengthen(OPERATIONS_EXPECTED);
         }
         self.end_run();
-        let Operation { on, target, site, chain, muted } = *operation;
         self.bytes.push(OPERATION);
         let (kind, operands) = match target {
             Target::Bytes { vaddr, paddr, bytes } => (0, [vaddr.0, paddr.0, u64::from(bytes)]),
@@ -76,7 +76,7 @@ impl Encoder {
         for operand in &operands[..[3, 1, 0][usize::from(kind)]] {
             put(&mut self.bytes, *operand);
         }
-        self.model.note_operation(operation);
+        self.model.note_operation(recorded);
     }
 
     /// Codes an event of an era that is over.

@@ -12,8 +12,8 @@ use std::vec::Vec;
 
 use congruent_geometry::{PhysAddr, VirtAddr};
 
-use super::{ChainId, On, Operation, Target};
-use crate::{Maintenance, Site};
+use super::{ChainId, Recorded};
+use crate::{Maintenance, On, Operation, Site, Target};
 
 pub use decode::{Bytes, Decoder};
 pub use encode::{Encoder, put};
@@ -90,7 +90,7 @@ struct Model {
     newest: u32,
     /// Per virtual page: the frame it led to last, plus one.
     frames: Vec<u32>,
-    operation: Operation,
+    last_operation: Recorded,
     era: u64,
     /// From one operand to the next.
     stride: u32,
@@ -106,7 +106,7 @@ impl Default for Model {
             chain: 0,
             newest: 0,
             frames: std::vec![0; 1 << (32 - PAGE_SHIFT)],
-            operation: Operation { on, target, site: Site(0), chain: ChainId::NONE, muted: false },
+            last_operation: Recorded { operation: Operation { on, target, site: Site(0) }, chain: ChainId::NONE, muted: false },
             era: 0,
             stride: 0,
         }
@@ -149,9 +149,9 @@ impl Model {
     }
 
     /// The operation that is expected next.
-    fn expected_operation(&mut self) -> Operation {
-        let mut next = self.operation;
-        match &mut next.target {
+    fn expected_operation(&mut self) -> Recorded {
+        let mut next = self.last_operation;
+        match &mut next.operation.target {
             Target::Whole => {}
             Target::Index(operand) => *operand = operand.wrapping_add(self.stride),
             Target::Bytes { vaddr, paddr, .. } => {
@@ -164,19 +164,19 @@ impl Model {
         next
     }
 
-    fn note_operation(&mut self, operation: &Operation) {
+    fn note_operation(&mut self, recorded: &Recorded) {
         let operand = |target| match target {
             Target::Bytes { vaddr, .. } => vaddr.0 as u32,
             Target::Index(operand) => operand,
             Target::Whole => 0,
         };
-        self.stride = operand(operation.target).wrapping_sub(operand(self.operation.target));
-        if let Target::Bytes { vaddr, paddr, .. } = operation.target
+        self.stride = operand(recorded.operation.target).wrapping_sub(operand(self.last_operation.operation.target));
+        if let Target::Bytes { vaddr, paddr, .. } = recorded.operation.target
             && let Some((address, frame)) = plain(vaddr, paddr)
         {
             *self.frame(address) = frame;
         }
-        self.operation = *operation;
+        self.last_operation = *recorded;
     }
 }
 

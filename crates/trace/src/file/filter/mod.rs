@@ -31,8 +31,7 @@ use std::vec::Vec;
 
 use congruent_geometry::{PhysAddr, VirtAddr};
 
-use super::{On, Target};
-use crate::{AccessKind, Context, Event, IndexForm, Maintenance, Site};
+use crate::{AccessKind, Context, Event, IndexForm, Maintenance, On, Operation, Site, Target};
 use block::{BLOCK, BLOCK_SHIFT, Block, Blocks, CLASSES, PAGE_SHIFT, blocks_of, bytes, class, widened};
 use fetches::Fetcher;
 use put_off::Pending;
@@ -290,7 +289,7 @@ impl Filter {
     }
 
     /// Maintenance follows, muted or not. It is always kept, by the caller.
-    pub fn before_operation(&mut self, on: On, target: Target, keep: &mut Keep<'_>) {
+    pub fn before_operation(&mut self, Operation { on, target, .. }: Operation, keep: &mut Keep<'_>) {
         let discards = on == On::Data(Maintenance::Invalidate);
         match target {
             Target::Bytes { paddr, bytes, .. } => {
