@@ -8,9 +8,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
-use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
+use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_report::{Callers, Chain, Chains, Outcome};
-use congruent_shadow::{CodeCache, Config, Finding, LedgerLine, PageId, Shadow, Stats};
+use congruent_shadow::{CodeCache, Config, Finding, LedgerLine, Shadow, Stats};
 use congruent_trace::file::{CallChains, ChainId, Header, Layout, Recorded, Validity, Visitor, chains, play};
 use congruent_trace::{AccessKind, Context, Event, IndexForm, Site};
 use congruent_wire::MuteRange;
@@ -128,12 +128,10 @@ pub(crate) fn judge(
     let calls = chains(layout).map_err(nonsense)?;
     let mut replay = Replay {
         shadow: Shadow::new(caches),
-        caches,
         form: layout.header.index,
         muting,
         calls: &calls,
         muted_chains: HashMap::new(),
-        pages: Vec::new(),
         progress,
     };
     if let Err(damage) = play(layout, &mut replay)
@@ -174,37 +172,15 @@ const NEAREST: usize = 6;
 
 struct Replay<'a, P> {
     shadow: Shadow,
-    caches: Config,
     form: IndexForm,
     muting: &'a Muting,
     calls: &'a CallChains,
     /// What is known of call chains: whether they are muted.
     muted_chains: HashMap<(ChainId, Site), bool>,
-    /// Shadows of frames, by number, plus one.
-    pages: Vec<Option<PageId>>,
     progress: P,
 }
 
-/// Frames below this are remembered by their number (16 GiB of 4 KiB pages).
-const REMEMBERED: u64 = 1 << 22;
-
 impl<P> Replay<'_, P> {
-    #[inline]
-    fn page(&mut self, frame: Frame) -> PageId {
-        if let Some(Some(page)) = self.pages.get(frame.0 as usize) {
-            return *page;
-        }
-        let page = self.shadow.page(frame);
-        if frame.0 < REMEMBERED {
-            let at = frame.0 as usize;
-            if self.pages.len() <= at {
-                self.pages.resize(at + 1, None);
-            }
-            self.pages[at] = Some(page);
-        }
-        page
-    }
-
     fn is_muted(&mut self, recorded: &Recorded) -> bool {
         let within =
             |ranges: &[MuteRange], code: Site| ranges.iter().any(|range| (range.start..range.end).contains(&u64::from(code.0)));
@@ -229,18 +205,8 @@ impl<P> Replay<'_, P> {
 impl<P: FnMut(u64, u64)> Visitor for Replay<'_, P> {
     #[inline]
     fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site, chain: ChainId) {
-        let geometry = self.caches.geometry;
-        let page = self.page(geometry.frame(paddr));
-        let offset = geometry.page_offset(paddr.0);
-        let colour = geometry.colour(vaddr);
         self.shadow.set_context(chain.into());
-        let quiet = match kind {
-            AccessKind::Load => self.shadow.quiet_load(page, colour, offset, size),
-            AccessKind::Store => self.shadow.quiet_store(page, colour, offset, size, site),
-        };
-        if !quiet {
-            self.shadow.access(kind, page, vaddr, offset, size, site);
-        }
+        self.shadow.access_at(kind, vaddr, paddr, size, site);
     }
 
     fn operation(&mut self, recorded: &Recorded) {

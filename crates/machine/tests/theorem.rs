@@ -131,12 +131,16 @@ fn run(config: Config, seed: u64) -> (u64, u64) {
             old_bytes += old.len() as u64;
         }
         let before = judge.stats().hazards;
-        events.iter().for_each(|event| judge.apply(event));
+        for event in &events {
+            judge.apply(event);
+        }
         let after = judge.stats().hazards;
         if after > before {
             reports += after - before;
             computer.repair(&step);
-            computer.events().iter().for_each(|event| judge.apply(event));
+            for event in &computer.events() {
+                judge.apply(event);
+            }
             assert_eq!(judge.stats().hazards, after, "a repair was reported: {geometry}, seed {seed}, step {number}: {step:?}");
         }
     }
@@ -175,7 +179,9 @@ fn first_report(config: &Config, random: &mut Random) -> Option<(Vec<Step>, BTre
         computer.take(&step);
         let events = computer.events();
         let before = judge.clone();
-        events.iter().for_each(|event| judge.apply(event));
+        for event in &events {
+            judge.apply(event);
+        }
         steps.push(step);
         if judge.stats().hazards > 0 {
             let bytes = events.iter().filter(|event| is_consumer(event)).flat_map(program::bytes);

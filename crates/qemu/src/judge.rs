@@ -73,20 +73,17 @@ impl Judge {
 
     /// See [`Shadow::access`].
     pub fn access(&mut self, kind: AccessKind, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) {
-        let before = self.shadow.hazards();
-        self.shadow.access(kind, page, vaddr, offset, size, site);
+        let hazardous = self.shadow.access(kind, page, vaddr, offset, size, site);
         if self.recorder.is_some() {
             let access = Access { kind, vaddr, paddr: self.paddr(page, offset), size, site };
-            let now = self.since(before);
+            let now = Moment { context: self.context, hazardous };
             self.note(|filter, keep| filter.access(access, now, keep));
         }
     }
 
     /// A load or store of memory past the cache.
     pub fn bypass(&mut self, event: &Event) {
-        let before = self.shadow.hazards();
-        self.shadow.apply(event);
-        let now = self.since(before);
+        let now = Moment { hazardous: self.shadow.apply(event), context: self.context };
         self.note(|filter, keep| filter.bypass(event, now, keep));
     }
 
@@ -105,10 +102,9 @@ impl Judge {
 
     /// See [`Shadow::fetch`].
     pub fn fetch(&mut self, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) {
-        let before = self.shadow.hazards();
-        self.shadow.fetch(page, vaddr, offset, size, site);
+        let hazardous = self.shadow.fetch(page, vaddr, offset, size, site);
         if self.recorder.is_some() {
-            let (paddr, now) = (self.paddr(page, offset), self.since(before));
+            let (paddr, now) = (self.paddr(page, offset), Moment { context: self.context, hazardous });
             self.note(|filter, keep| filter.fetch(vaddr, paddr, size, site, now, keep));
         }
     }
@@ -203,11 +199,6 @@ impl Judge {
 
     fn paddr(&self, page: PageId, offset: u32) -> PhysAddr {
         PhysAddr(self.geometry.frame_base(self.shadow.frame(page)).0 + u64::from(offset))
-    }
-
-    /// What goes with an event: where the guest is, and whether hazards were found since there were `before`.
-    fn since(&self, before: u64) -> Moment {
-        Moment { context: self.context, hazardous: self.shadow.hazards() != before }
     }
 
     fn note(&mut self, event: impl FnOnce(&mut Filter, &mut Keep<'_>)) {

@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use congruent_geometry::{ByteMask, PhysAddr, VirtAddr};
+use congruent_geometry::{ByteMask, Frame, PhysAddr, VirtAddr};
 use congruent_trace::{AccessKind, Site};
 
 use crate::aliases::Alias;
@@ -136,20 +136,17 @@ impl Shadow {
     /// An access that goes past the cache: to every touched line of a physical range.
     pub(crate) fn bypass(&mut self, path: Path, kind: AccessKind, paddr: PhysAddr, len: u64, site: Site) {
         let Some(last) = len.checked_sub(1).map(|more| PhysAddr(paddr.0.saturating_add(more))) else { return };
-        let frames = self.geometry.frame(paddr).0..=self.geometry.frame(last).0;
+        let (mut from, end_frame) = (self.geometry.frame(paddr), self.geometry.frame(last));
         // Frames that were never touched have no copies: their memory is all there is.
-        let mut from = *frames.start();
-        while let Some((&frame, &page)) = self.frames.range(from..=*frames.end()).next() {
-            let base = frame << self.geometry.page_shift();
+        while let Some((frame, page)) = self.frames.next(from, end_frame) {
+            let base = self.geometry.frame_base(frame).0;
             let first = paddr.0.max(base) - base;
             let end = (last.0 - base).min(u64::from(self.geometry.page()) - 1);
             self.pieces(page, first as u32, (end - first) as u32 + 1, |shadow, id, bytes| {
                 shadow.bypass_line(path, kind, id, bytes, site);
             });
-            match frame.checked_add(1) {
-                Some(next) if next <= *frames.end() => from = next,
-                _ => break,
-            }
+            let Some(next) = frame.0.checked_add(1) else { break };
+            from = Frame(next);
         }
     }
 
@@ -298,7 +295,7 @@ impl Shadow {
     pub(crate) fn report(&mut self, id: LineId, hazards: &mut Vec<Hazard>, consumer: Party) {
         for hazard in hazards.drain(..) {
             let first = hazard.bytes.first().unwrap_or(0);
-            let frame = self.frame_of[id.page as usize];
+            let frame = self.frames.of(id.page);
             let line_base = u64::from(id.line) << self.geometry.line_shift();
             let paddr = self.geometry.frame_base(frame).add(line_base + u64::from(first));
             // The access may have begun in an earlier line or byte; the address named is that of the old byte.

@@ -37,11 +37,11 @@ impl Shadow {
         quiet
     }
 
-    /// Takes any fetch of `size` bytes, at least 1, at `offset` of a page, within the page; it may span lines. Ignored without an
-    /// instruction cache.
-    pub fn fetch(&mut self, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) {
+    /// Takes any fetch of `size` bytes, at least 1, at `offset` of a page, within the page; it may span lines. Whether a hazard was
+    /// found in it. Ignored without an instruction cache.
+    pub fn fetch(&mut self, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) -> bool {
         if !self.code.is_judged() {
-            return;
+            return false;
         }
         let quiet = match self.aliases.are_virtual() {
             true => {
@@ -50,9 +50,11 @@ impl Shadow {
             }
             false => self.quiet_fetch(page, self.code.geometry().colour(vaddr), offset, size),
         };
-        if quiet {
-            return;
-        }
+        !quiet && self.finds(|shadow| shadow.fetch_loud(page, vaddr, offset, size, site))
+    }
+
+    /// A fetch that is not quiet.
+    fn fetch_loud(&mut self, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) {
         let code = if self.aliases.are_virtual() { self.alias(page, vaddr).0 } else { self.code.place_of(vaddr) };
         self.fetches += 1;
         self.vaddr = Some(vaddr);

@@ -15,7 +15,7 @@ const SPARE: usize = 16;
 impl Shadow {
     /// The line that holds `paddr`, if its frame was touched.
     pub(crate) fn line_id(&self, paddr: PhysAddr) -> Option<LineId> {
-        let page = *self.frames.get(&self.geometry.frame(paddr).0)?;
+        let page = self.frames.find(self.geometry.frame(paddr))?;
         Some(LineId { page, line: self.geometry.page_offset(paddr.0) >> self.geometry.line_shift() })
     }
 

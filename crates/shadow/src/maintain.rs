@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 
 use congruent_geometry::{ByteMask, PhysAddr, VirtAddr};
-use congruent_trace::{IndexForm, Maintenance, On, Operation, Site};
+use congruent_trace::{Maintenance, Site};
 
 use crate::finding::Effect;
 use crate::heads::{Head, LineId};
@@ -16,19 +16,6 @@ use crate::line::{Copy, Ways, effect};
 use crate::shadow::Shadow;
 
 impl Shadow {
-    /// Takes an operation, line by line as these caches have them. `form` says how its source codes sets and ways; if `muted`, it is as
-    /// [`apply_muted`](Self::apply_muted) has it. On the instruction side, ignored without an instruction cache.
-    pub fn operate(&mut self, operation: &Operation, form: IndexForm, muted: bool) {
-        let geometry = match operation.on {
-            On::Data(_) => self.geometry,
-            On::Code if self.code.is_judged() => *self.code.geometry(),
-            On::Code => return,
-        };
-        for event in operation.events(&geometry, form) {
-            if muted { self.apply_muted(&event) } else { self.apply(&event) }
-        }
-    }
-
     /// Maintenance by address.
     pub(crate) fn maintain_line(&mut self, op: Maintenance, vaddr: VirtAddr, paddr: PhysAddr, site: Site) {
         if !self.aliases.are_virtual() {

@@ -4,19 +4,19 @@
 //! division or panic on that path. Everything else is in `access` and `maintain`. Not here: the rules (`line`).
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use congruent_geometry::{CacheGeometry, Frame, VirtAddr};
-use congruent_trace::{AccessKind, Context, DmaDirection, Event, Maintenance, Scope, Site};
+use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
+use congruent_trace::{AccessKind, Context, DmaDirection, Event, Site};
 
 use crate::aliases::{Alias, Aliases};
 use crate::code::Code;
 use crate::cpus::Places;
-use crate::finding::{Effect, Finding, Side};
+use crate::finding::Finding;
 use crate::findings::Findings;
+use crate::frames::Frames;
 use crate::heads::{Heads, LAST_EPOCH, WATCHED, single_key};
-use crate::history::{History, Past, Target};
+use crate::history::History;
 use crate::ledger::{Ledger, SweepLog};
 use crate::line::{CODE, Hazard, Line, Path, Shape, Ways};
 use crate::origins::Origins;
@@ -52,12 +52,9 @@ pub struct Shadow {
     pub(crate) findings: Findings,
     /// What maintenance was good for, if that is asked.
     pub(crate) ledger: Option<Box<Ledger>>,
-    pub(crate) frames: BTreeMap<u64, u32>,
-    pub(crate) frame_of: Vec<Frame>,
+    pub(crate) frames: Frames,
     /// Per page, whether it was accessed through the data cache; empty unless the core is speculative.
     pub(crate) live: Vec<bool>,
-    /// The page looked up last, for sources that do not keep handles.
-    pub(crate) last_page: Option<(Frame, PageId)>,
     /// The virtual address of the access in hand, where the source gave one.
     pub(crate) vaddr: Option<VirtAddr>,
     pub(crate) fetches: u64,
@@ -113,10 +110,8 @@ impl Shadow {
             history: History::new(),
             findings: Findings::default(),
             ledger,
-            frames: BTreeMap::new(),
-            frame_of: Vec::new(),
+            frames: Frames::new(),
             live: Vec::new(),
-            last_page: None,
             vaddr: None,
             fetches: 0,
             uncached: 0,
@@ -129,38 +124,30 @@ impl Shadow {
 
     /// Whether a frame has a shadow. One that has none was never reached through the cache: what goes past the cache cannot harm it.
     pub fn knows(&self, frame: Frame) -> bool {
-        self.frames.contains_key(&frame.0)
+        self.frames.find(frame).is_some()
     }
 
     /// The shadow of a frame, made on the first call.
     ///
     /// # Panics
-    /// If the guest touches more than 2^32 frames.
+    /// If the guest touches 2^32 frames or more.
+    #[inline]
     pub fn page(&mut self, frame: Frame) -> PageId {
-        if let Some((last, page)) = self.last_page
-            && last == frame
-        {
-            return page;
+        PageId(self.frames.find(frame).unwrap_or_else(|| self.add_page(frame)))
+    }
+
+    #[cold]
+    fn add_page(&mut self, frame: Frame) -> u32 {
+        let page = self.frames.add(frame);
+        self.heads.push_page();
+        self.aliases.push_page();
+        if self.shape.speculative {
+            self.live.push(false);
         }
-        let page = match self.frames.get(&frame.0) {
-            Some(page) => PageId(*page),
-            None => {
-                let page = u32::try_from(self.frame_of.len()).expect("fewer than 2^32 frames");
-                self.frames.insert(frame.0, page);
-                self.frame_of.push(frame);
-                self.heads.push_page();
-                self.aliases.push_page();
-                if self.shape.speculative {
-                    self.live.push(false);
-                }
-                self.origins.push_page();
-                if let Some(ledger) = &mut self.ledger {
-                    ledger.push_page();
-                }
-                PageId(page)
-            }
-        };
-        self.last_page = Some((frame, page));
+        self.origins.push_page();
+        if let Some(ledger) = &mut self.ledger {
+            ledger.push_page();
+        }
         page
     }
 
@@ -207,22 +194,38 @@ impl Shadow {
         quiet
     }
 
-    /// Takes any cacheable access of `size` bytes, at least 1, at `offset` of a page, within the page; it may span lines.
-    pub fn access(&mut self, kind: AccessKind, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) {
+    /// Takes any cacheable access of `size` bytes, at least 1, at `offset` of a page, within the page; it may span lines. Whether a
+    /// hazard was found in it.
+    pub fn access(&mut self, kind: AccessKind, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) -> bool {
         let alias = self.alias(page, vaddr);
         let quiet = match kind {
             AccessKind::Load => self.quiet_load(page, alias, offset, size),
             AccessKind::Store => self.quiet_store(page, alias, offset, size, site),
         };
-        if !quiet {
-            self.accesses += 1;
-            self.vaddr = Some(vaddr);
-            self.access_slow(kind, page, alias, offset, size, site);
-            self.vaddr = None;
-            if kind == AccessKind::Store {
-                self.origins.note_all(page.0, offset, size, site);
-            }
-        }
+        !quiet
+            && self.finds(|shadow| {
+                shadow.accesses += 1;
+                shadow.vaddr = Some(vaddr);
+                shadow.access_slow(kind, page, alias, offset, size, site);
+                shadow.vaddr = None;
+                if kind == AccessKind::Store {
+                    shadow.origins.note_all(page.0, offset, size, site);
+                }
+            })
+    }
+
+    /// As [`access`](Self::access), for sources that keep no pages.
+    #[inline]
+    pub fn access_at(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site) -> bool {
+        let page = self.page(self.geometry.frame(paddr));
+        self.access(kind, page, vaddr, self.geometry.page_offset(paddr.0), size, site)
+    }
+
+    /// Whether hazards are found by doing this.
+    pub(crate) fn finds(&mut self, body: impl FnOnce(&mut Self)) -> bool {
+        let before = self.findings.hazards();
+        body(self);
+        self.findings.hazards() != before
     }
 
     /// Whether an access stays in a line that only this colour holds, and that was accessed in this epoch. Of the line's key,
@@ -234,108 +237,55 @@ impl Shadow {
         simple && key.is_some_and(|key| key & !ignored == self.now | u32::from(alias.0))
     }
 
-    /// Takes any event.
-    pub fn apply(&mut self, event: &Event) {
+    /// Takes any event. Whether a hazard was found in it.
+    pub fn apply(&mut self, event: &Event) -> bool {
         match *event {
-            Event::Access { kind, vaddr, paddr, size, site } => {
-                let page = self.page(self.geometry.frame(paddr));
-                self.access(kind, page, vaddr, self.geometry.page_offset(paddr.0), size, site);
-            }
+            Event::Access { kind, vaddr, paddr, size, site } => self.access_at(kind, vaddr, paddr, size, site),
             Event::Uncached { kind, paddr, size, site } => {
                 self.uncached += 1;
-                self.bypass(Path::Uncached, kind, paddr, u64::from(size), site);
+                let found = self.finds(|shadow| shadow.bypass(Path::Uncached, kind, paddr, u64::from(size), site));
                 if kind == AccessKind::Store
-                    && let Some(page) = self.frames.get(&self.geometry.frame(paddr).0)
+                    && let Some(page) = self.frames.find(self.geometry.frame(paddr))
                 {
-                    self.origins.note_all(*page, self.geometry.page_offset(paddr.0), size, site);
+                    self.origins.note_all(page, self.geometry.page_offset(paddr.0), size, site);
                 }
+                found
             }
             Event::Dma { direction, paddr, len, site } => {
                 let kind = match direction {
                     DmaDirection::Read => AccessKind::Load,
                     DmaDirection::Write => AccessKind::Store,
                 };
-                self.bypass(Path::Dma, kind, paddr, len, site);
+                self.finds(|shadow| shadow.bypass(Path::Dma, kind, paddr, len, site))
             }
             Event::Prefetch { vaddr, paddr, .. } => {
                 let page = self.page(self.geometry.frame(paddr));
                 self.prefetch(page, vaddr, self.geometry.page_offset(paddr.0));
-            }
-            Event::Maintain { op, scope, site } => {
-                self.maintenance += 1;
-                self.book(Side::Data, scope, site);
-                match scope {
-                    Scope::Line { vaddr, paddr } => self.maintain_line(op, vaddr, paddr, site),
-                    Scope::Index { set, way } => self.maintain_index(op, set, way, site),
-                    Scope::Whole => self.maintain_whole(op, site),
-                }
+                false
             }
             Event::Fetch { vaddr, paddr, size, site } if self.code.is_judged() => {
                 let page = self.page(self.geometry.frame(paddr));
-                self.fetch(page, vaddr, self.geometry.page_offset(paddr.0), size, site);
+                self.fetch(page, vaddr, self.geometry.page_offset(paddr.0), size, site)
+            }
+            Event::Maintain { op, scope, site } => {
+                self.maintain(op, scope, site);
+                false
             }
             Event::MaintainCode { scope, site } if self.code.is_judged() => {
-                self.maintenance += 1;
-                self.book(Side::Instruction, scope, site);
-                match scope {
-                    Scope::Line { vaddr, paddr } => self.maintain_code_line(vaddr, paddr, site),
-                    Scope::Index { set, way } => self.maintain_code_index(set, way, site),
-                    Scope::Whole => self.maintain_code_whole(site),
-                }
+                self.maintain_code(scope, site);
+                false
             }
             // Without an instruction cache, that side is not judged.
-            Event::Fetch { .. } | Event::MaintainCode { .. } => {}
-            Event::Space { space } => self.aliases.enter(space),
-            Event::Cpu { cpu } => self.enter_cpu(cpu),
+            Event::Fetch { .. } | Event::MaintainCode { .. } => false,
+            Event::Space { space } => {
+                self.aliases.enter(space);
+                false
+            }
+            Event::Cpu { cpu } => {
+                self.enter_cpu(cpu);
+                false
+            }
         }
-    }
-
-    /// Takes a maintenance event that is to do nothing: it is counted and remembered, so that a finding can tell of it. Any
-    /// other event has no muted form and is ignored.
-    pub fn apply_muted(&mut self, event: &Event) {
-        let (op, scope, site, code) = match *event {
-            Event::Maintain { op, scope, site } => (op, scope, site, false),
-            Event::MaintainCode { scope, site } if self.code.is_judged() => (Maintenance::Invalidate, scope, site, true),
-            _ => return,
-        };
-        self.maintenance += 1;
-        self.muted += 1;
-        let cpu = self.places.of_many(self.places.cpu());
-        let past = |target, colour, writer, epoch, code_epoch| Past {
-            target,
-            cpu,
-            op,
-            colour,
-            site,
-            effect: Effect::Nothing,
-            muted: true,
-            epoch,
-            code_epoch,
-            writer,
-        };
-        let past = match scope {
-            Scope::Line { vaddr, paddr } => {
-                let id = self.line_id(paddr);
-                let meant = if code { self.code_meant_by(id, vaddr) } else { self.meant_by(id, vaddr) };
-                for (id, place) in meant {
-                    let writer = self.last_writer(id);
-                    let cpu = if code { self.places.cpu_of_code(place) } else { self.places.cpu_of(place) };
-                    let past = past(Target::Line(id), Some(place), writer, 0, code.then_some(0));
-                    self.history.push(Past { cpu: self.places.of_many(cpu), ..past });
-                }
-                return;
-            }
-            Scope::Index { .. } | Scope::Whole => {
-                let target = if let Scope::Index { set, .. } = scope { Target::Index { set } } else { Target::Whole };
-                if code {
-                    let code_epoch = self.begin_code_sweep();
-                    past(target, None, None, self.sweeps.epoch(), Some(code_epoch))
-                } else {
-                    past(target, None, None, self.begin_sweep(), None)
-                }
-            }
-        };
-        self.history.push(past);
     }
 
     /// What was found so far, in order of first appearance.
@@ -358,14 +308,12 @@ impl Shadow {
     #[must_use]
     #[inline]
     pub fn frame(&self, page: PageId) -> Frame {
-        self.frame_of[page.0 as usize]
+        self.frames.of(page.0)
     }
 
     /// What was seen so far, in numbers.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        // What a node of a B-tree holds beside its entries is small; two thirds full is usual.
-        let frames = self.frames.len() * (size_of::<(u64, u32)>() * 3 / 2) + self.frame_of.capacity() * size_of::<Frame>();
         let bytes = self.heads.bytes()
             + self.code.bytes()
             + self.origins.bytes()
@@ -374,14 +322,14 @@ impl Shadow {
             + self.history.bytes()
             + self.aliases.bytes()
             + self.ledger.as_ref().map_or(0, |ledger| ledger.bytes())
-            + frames;
+            + self.frames.bytes();
         Stats {
             accesses: self.accesses,
             fetches: self.fetches,
             uncached: self.uncached,
             maintenance: self.maintenance,
             muted: self.muted,
-            frames: self.frame_of.len() as u64,
+            frames: self.frames.len() as u64,
             shadow_bytes: bytes as u64,
             hazards: self.findings.hazards(),
         }

@@ -5,15 +5,14 @@
 //! between the kernel and the library's platform, so it is borrowed for one operation at a time.
 
 use alloc::collections::BTreeSet;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::{RefCell, RefMut};
 
 use congruent::{CpuSlots, FrameWord, KeptSlot};
 use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
 use congruent_machine::{Asid, CacheConfig, Config, Fault, Machine, NoSuchMemory, Sink};
-use congruent_shadow::{PageId, Shadow};
-use congruent_trace::{AccessKind, Event, Maintenance, Site};
+use congruent_shadow::Shadow;
+use congruent_trace::{Event, Maintenance, Site};
 
 use crate::setup::{Setup, SetupError};
 use crate::site::At;
@@ -24,24 +23,17 @@ pub(crate) struct Ear {
     pub judge: Shadow,
     pub history: Option<Vec<Event>>,
     geometry: CacheGeometry,
-    /// The judge's shadows of frames, by number.
-    pages: Vec<Option<PageId>>,
-    hazards: u64,
     /// The lines of memory that the judge has reported.
     accused: BTreeSet<PhysAddr>,
 }
 
 impl Ear {
     fn accuse(&mut self, paddr: PhysAddr, len: u64) {
-        let hazards = self.judge.stats().hazards;
-        if hazards != self.hazards {
-            self.hazards = hazards;
-            let line = u64::from(self.geometry.line());
-            let mut at = paddr.align_down(line);
-            while at.0 < paddr.0 + len {
-                self.accused.insert(at);
-                at = at.add(line);
-            }
+        let line = u64::from(self.geometry.line());
+        let mut at = paddr.align_down(line);
+        while at.0 < paddr.0 + len {
+            self.accused.insert(at);
+            at = at.add(line);
         }
     }
 
@@ -56,37 +48,19 @@ impl Sink for Ear {
         if let Some(history) = &mut self.history {
             history.push(*event);
         }
-        match *event {
-            Event::Access { kind, vaddr, paddr, size, site } => {
-                let frame = self.geometry.frame(paddr);
-                let page = match self.pages[frame.0 as usize] {
-                    Some(page) => page,
-                    None => *self.pages[frame.0 as usize].insert(self.judge.page(frame)),
-                };
-                let (colour, offset) = (self.geometry.colour(vaddr), self.geometry.page_offset(paddr.0));
-                let quiet = match kind {
-                    AccessKind::Load => self.judge.quiet_load(page, colour, offset, size),
-                    AccessKind::Store => self.judge.quiet_store(page, colour, offset, size, site),
-                };
-                if !quiet {
-                    self.judge.access(kind, page, vaddr, offset, size, site);
+        if self.judge.apply(event) {
+            match *event {
+                Event::Access { paddr, size, .. } | Event::Uncached { paddr, size, .. } | Event::Fetch { paddr, size, .. } => {
                     self.accuse(paddr, size.into());
                 }
+                Event::Dma { paddr, len, .. } => self.accuse(paddr, len),
+                // These see no bytes.
+                Event::Prefetch { .. }
+                | Event::Maintain { .. }
+                | Event::MaintainCode { .. }
+                | Event::Space { .. }
+                | Event::Cpu { .. } => {}
             }
-            Event::Dma { paddr, len, .. } => {
-                self.judge.apply(event);
-                self.accuse(paddr, len);
-            }
-            Event::Fetch { paddr, size, .. } => {
-                self.judge.apply(event);
-                self.accuse(paddr, size.into());
-            }
-            Event::Uncached { .. }
-            | Event::Prefetch { .. }
-            | Event::Maintain { .. }
-            | Event::MaintainCode { .. }
-            | Event::Space { .. }
-            | Event::Cpu { .. } => self.judge.apply(event),
         }
     }
 }
@@ -371,8 +345,6 @@ impl Board {
             judge: Shadow::new(setup.judged().map_err(SetupError::Judge)?),
             history: setup.history.then(Vec::new),
             geometry: setup.dcache,
-            pages: vec![None; frames],
-            hazards: 0,
             accused: BTreeSet::new(),
         };
         let tables = Tables::new(setup.frames, setup.dcache.page_shift());

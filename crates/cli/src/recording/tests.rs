@@ -86,7 +86,7 @@ fn scopes(target: Target, cache: &CacheGeometry, form: IndexForm) -> Vec<Scope> 
         Target::Index(operand) => vec![match form {
             IndexForm::WayAboveSet => Scope::Index { set: operand / line % sets, way: operand / line / sets % ways },
             IndexForm::WayOnTop => {
-                Scope::Index { set: operand / line % sets, way: (u64::from(operand) * u64::from(ways) >> 32) as u32 }
+                Scope::Index { set: operand / line % sets, way: ((u64::from(operand) * u64::from(ways)) >> 32) as u32 }
             }
             IndexForm::Resolved => Scope::Index { set: operand / 256, way: operand % 256 },
         }],
@@ -101,7 +101,10 @@ fn scopes(target: Target, cache: &CacheGeometry, form: IndexForm) -> Vec<Scope> 
 /// Gives a step to a judge as it happens.
 fn take(judge: &mut Shadow, caches: &Config, form: IndexForm, step: &Step) {
     let (operation, muted) = match step {
-        Step::Event(event) => return judge.apply(event),
+        Step::Event(event) => {
+            judge.apply(event);
+            return;
+        }
         Step::Operation(operation, muted) => (operation, *muted),
     };
     let cache = match operation.on {
@@ -113,7 +116,11 @@ fn take(judge: &mut Shadow, caches: &Config, form: IndexForm, step: &Step) {
             On::Data(op) => Event::Maintain { op, scope, site: operation.site },
             On::Code => Event::MaintainCode { scope, site: operation.site },
         };
-        if muted { judge.apply_muted(&event) } else { judge.apply(&event) }
+        if muted {
+            judge.apply_muted(&event);
+        } else {
+            judge.apply(&event);
+        }
     }
 }
 

@@ -42,7 +42,9 @@ impl Instructions {
             {
                 self.memory_changes(paddr.align_down(u64::from(LINE)), LINE, site);
             }
-            Event::Dma { direction: DmaDirection::Write, .. } => self.judge.apply(event),
+            Event::Dma { direction: DmaDirection::Write, .. } => {
+                self.judge.apply(event);
+            }
             _ => {}
         }
     }
@@ -57,12 +59,16 @@ impl Instructions {
 
     /// A core that speculates fetches what nobody executes.
     pub fn speculate(&mut self, frame: usize, colour: usize, site: Site) {
-        judged::fills(frame, colour, site).for_each(|event| self.judge.apply(&event));
+        for event in judged::fills(frame, colour, site) {
+            self.judge.apply(&event);
+        }
     }
 
     /// Drops the copies of a frame through one colour.
     pub fn drop_colour(&mut self, frame: usize, colour: usize, site: Site) {
-        judged::maintenance(Maintenance::Invalidate, frame, colour, 0, PAGE, site).for_each(|event| self.judge.apply(&event));
+        for event in judged::maintenance(Maintenance::Invalidate, frame, colour, 0, PAGE, site) {
+            self.judge.apply(&event);
+        }
     }
 
     /// Drops the copies of a frame, under whichever colour: what `CacheOps::drop_instructions` promises.

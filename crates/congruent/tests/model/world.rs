@@ -116,7 +116,13 @@ impl<'c> World<'c> {
                 self.maintenance += 1;
             }
             let judge = &mut self.shadow;
-            judged::events(did, Site(self.site), |event| if muted { judge.apply_muted(&event) } else { judge.apply(&event) });
+            judged::events(did, Site(self.site), |event| {
+                if muted {
+                    judge.apply_muted(&event);
+                } else {
+                    judge.apply(&event);
+                }
+            });
         }
     }
 
@@ -142,7 +148,9 @@ impl<'c> World<'c> {
     }
 
     fn fill(&mut self, frame: usize, colour: usize) {
-        judged::fills(frame, colour, Site(self.site)).for_each(|event| self.shadow.apply(&event));
+        for event in judged::fills(frame, colour, Site(self.site)) {
+            self.shadow.apply(&event);
+        }
     }
 
     fn try_act(&mut self, act: Act) -> Result<(), Error> {

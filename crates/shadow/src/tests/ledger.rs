@@ -268,7 +268,9 @@ fn operation(op: Maintenance, page: u64, site: u32) -> Event {
 /// Per site, in order: operations, lines, lines that mattered.
 fn booked(events: &[Event]) -> Vec<(u64, u64, u64)> {
     let mut shadow = Shadow::new(Config::new("32K,4,32".parse().unwrap()).with_ledger().unwrap());
-    events.iter().for_each(|event| shadow.apply(event));
+    for event in events {
+        shadow.apply(event);
+    }
     assert!(shadow.findings().is_empty());
     shadow.ledger().iter().map(|line| (line.operations, line.lines, line.mattered)).collect()
 }
