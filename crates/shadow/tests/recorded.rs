@@ -258,11 +258,13 @@ fn first(steps: &[Step], findings: Vec<Finding>, judging: Judging) -> Option<Fin
 
 #[test]
 fn a_recording_judged_as_it_was_gives_the_same_findings() {
+    let mut found = 0;
     for seed in 0..30_000 {
         let mut random = Random::new(seed);
         let steps = run(&mut random);
         let judging = some_judging(&mut random);
         let (kept, live) = record(&steps, judging);
+        found += u32::from(!live.is_empty());
         let replayed = Judged::new(judging).findings(&kept);
         if !names_one_producer(&judging.caches.geometry) {
             assert_eq!(first(&steps, replayed, judging), first(&steps, live, judging), "seed {seed}, {judging:?}");
@@ -272,10 +274,12 @@ fn a_recording_judged_as_it_was_gives_the_same_findings() {
             assert_eq!(without_effects_of_sweeps(replayed), without_effects_of_sweeps(live), "seed {seed}, {judging:?}");
         }
     }
+    assert!(found > 24_000, "only {found} runs in which anything was found: the runs are not what they should be");
 }
 
 #[test]
 fn a_recording_judged_otherwise_gives_the_same_verdict_and_the_same_first_finding() {
+    let (mut judged, mut found) = (0, 0);
     for seed in 0..2_000 {
         let mut random = Random::new(1 << 32 | seed);
         let steps = run(&mut random);
@@ -285,9 +289,16 @@ fn a_recording_judged_otherwise_gives_the_same_verdict_and_the_same_first_findin
         let good_for = |judging: &Judging| judging.is_usual() || !recorded.is_usual();
         for judging in judgings(&mut random).into_iter().filter(good_for) {
             let first = |run: &[Step]| first(&steps, Judged::new(judging).findings(run), judging);
-            assert_eq!(first(&kept), first(&steps), "seed {seed}, recorded as {recorded:?}, judged as {judging:?}");
+            let whole = first(&steps);
+            assert_eq!(first(&kept), whole, "seed {seed}, recorded as {recorded:?}, judged as {judging:?}");
+            judged += 1;
+            found += u32::from(whole.is_some());
         }
     }
+    assert!(
+        judged > 100_000 && found > 82_000,
+        "{judged} judgings, {found} that found anything: the runs are not what they should be"
+    );
 }
 
 #[test]
@@ -331,6 +342,7 @@ fn ledger(steps: &[Step], judging: Judging) -> Vec<LedgerLine> {
 /// Without the instruction side: which fetch a line mattered to first may be one that is not kept.
 #[test]
 fn a_recording_judged_as_it_was_gives_the_same_ledger() {
+    let (mut needed, mut needless) = (0, 0);
     for seed in 0..10_000 {
         let mut random = Random::new(2 << 32 | seed);
         let steps = run(&mut random);
@@ -338,6 +350,15 @@ fn a_recording_judged_as_it_was_gives_the_same_ledger() {
         let caches = Config::new(judging.caches.geometry).behaving(judging.caches.behaviour()).unwrap();
         let judging = Judging { caches, ..judging };
         let (kept, _) = record(&steps, judging);
-        assert_eq!(ledger(&kept, judging), ledger(&steps, judging), "seed {seed}, {judging:?}");
+        let whole = ledger(&steps, judging);
+        assert_eq!(ledger(&kept, judging), whole, "seed {seed}, {judging:?}");
+        let mattered = whole.iter().filter(|line| line.mattered > 0).count();
+        needed += mattered;
+        needless += whole.len() - mattered;
     }
+    let enough = needed > 15_000 && needless > 12_000;
+    assert!(
+        enough,
+        "{needed} sites whose maintenance mattered and {needless} whose did not: the runs are not what they should be"
+    );
 }

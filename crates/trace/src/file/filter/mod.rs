@@ -15,7 +15,7 @@
 //!
 //! What is put off changes nothing that anybody can see before it is given out: every event that could see it ends the run.
 //!
-//! Guarantees (`crates/shadow/tests/recorded.rs` enumerates): under the judging whose hazards it is told of ([`Moment`]), the
+//! Guarantees (random runs of `crates/shadow/tests/recorded.rs`): under the judging whose hazards it is told of ([`Moment`]), the
 //! kept events give the very findings of all events, counts included; but where single ways were swept between two stores to a line,
 //! the other of them may be named as the producer. Under any other shape of
 //! [`Validity::OF_FILTER`](super::Validity::OF_FILTER) and any muting, they give the same verdict and the same first hazard of each block; a
