@@ -45,10 +45,10 @@ impl Session {
         if self.judge.is_recording() {
             return false;
         }
-        let (Some(target), Some(code)) = (self.translations.find(pc), self.code) else {
-            return self.translations.is_harmless(pc) && pc % GRANULE + len <= GRANULE;
+        let (Some(target), Some(code)) = (self.reach.translations.find(pc), self.code) else {
+            return self.reach.translations.is_harmless(pc) && pc % GRANULE + len <= GRANULE;
         };
-        let alias = if self.virtual_tags { target.alias } else { code.colour(VirtAddr(pc.into())).into() };
+        let alias = if self.reach.virtual_tags { target.alias } else { code.colour(VirtAddr(pc.into())).into() };
         pc % GRANULE + len <= GRANULE && self.judge.quiet_fetch(target.page, alias, target.offset | (pc % GRANULE), len)
     }
 
@@ -67,30 +67,29 @@ impl Session {
 
     /// A fetch within one page.
     fn fetch_piece(&mut self, vaddr: u32, size: u32, site: Site) {
-        let (page, offset) = if let Some(target) = self.translations.find(vaddr) {
+        let (page, offset) = if let Some(target) = self.reach.translations.find(vaddr) {
             (target.page, target.offset | (vaddr % GRANULE))
         } else {
-            let modified = self.cpu.modified(vaddr);
             // SAFETY: called from a block's callback.
-            let Some(paddr) = (unsafe { self.cpu.resolve(modified, &self.api, &mut self.reader) }) else {
-                self.untranslated += 1;
+            let Some(paddr) = (unsafe { self.reach.resolve(vaddr) }) else {
+                self.reach.untranslated += 1;
                 return;
             };
             // SAFETY: as above.
-            if !unsafe { self.cpu.is_cached(modified, paddr, &mut self.reader) } {
+            if !unsafe { self.reach.is_cached(vaddr, paddr) } {
                 return self.fetch_past_cache(vaddr, paddr, size, site);
             }
-            (self.remember(vaddr, paddr), self.geometry.page_offset(paddr.0))
+            (self.remember(vaddr, paddr), self.reach.geometry.page_offset(paddr.0))
         };
-        self.judge.fetch(page, self.cache_address(vaddr), offset, size, site);
+        self.judge.fetch(page, self.reach.cache_address(vaddr), offset, size, site);
     }
 
     /// Memory is all that such a fetch sees, as an uncached load does.
     fn fetch_past_cache(&mut self, vaddr: u32, paddr: PhysAddr, size: u32, site: Site) {
-        if self.judge.knows(self.geometry.frame(paddr)) {
+        if self.judge.knows(self.reach.geometry.frame(paddr)) {
             self.judge.bypass(&Event::Uncached { kind: AccessKind::Load, paddr, size, site });
         } else {
-            self.translations.remember_harmless(vaddr);
+            self.reach.translations.remember_harmless(vaddr);
         }
     }
 

@@ -25,6 +25,22 @@ const SAMPLES: u32 = 1024;
 /// What lies on one page: what precedes an instruction there can be seen.
 const PAGE: u32 = 4096;
 
+/// Who called, as far as that is followed.
+pub(super) struct Callers {
+    pub following: Option<Following>,
+    /// Whether calls are followed and nobody can say through which the guest got here.
+    pub unknown: bool,
+    /// Whether calls were to be followed, and this QEMU does not let them be.
+    lost: bool,
+}
+
+impl Callers {
+    /// Nobody has called yet.
+    pub fn new(following: Option<Following>) -> Self {
+        Self { unknown: following.is_some(), following, lost: false }
+    }
+}
+
 /// The following of calls.
 pub struct Following {
     stacks: CallStacks,
@@ -60,20 +76,20 @@ impl Session {
     /// # Safety
     /// Called from QEMU's translation callback with its block.
     pub(super) unsafe fn watch_returns(&mut self, block: *mut Block, first: *mut Insn, pc: u32) {
-        let Some(following) = &self.following else { return };
+        let Some(following) = &self.callers.following else { return };
         let distance = following.calling.returns_after;
         let follows_call = if pc % PAGE < distance {
             following.stacks.returns_to(pc)
         } else {
             // SAFETY: by this function's contract; what precedes is on the same page.
-            let before = unsafe { self.api.bytes_before(first, distance as usize) };
+            let before = unsafe { self.reach.api.bytes_before(first, distance as usize) };
             before
-                .and_then(|bytes| self.cpu.word(bytes, following.calling.length))
-                .is_some_and(|word| self.cpu.flow(word) == Flow::Call)
+                .and_then(|bytes| self.reach.cpu.word(bytes, following.calling.length))
+                .is_some_and(|word| self.reach.cpu.flow(word) == Flow::Call)
         };
         if follows_call {
             // SAFETY: by this function's contract; the callback takes an address as data.
-            unsafe { self.api.on_block(block, registers::arrival_with_environment, Registers::Read, pc as usize) };
+            unsafe { self.reach.api.on_block(block, registers::arrival_with_environment, Registers::Read, pc as usize) };
         }
     }
 
@@ -82,8 +98,8 @@ impl Session {
     /// # Safety
     /// Called from QEMU's translation callback with one of its instructions.
     pub(super) unsafe fn watch_flow(&mut self, insn: *mut Insn, pc: u32, word: u32) {
-        let Some(following) = &mut self.following else { return };
-        let (callback, registers): (ExecCallback, _) = match self.cpu.flow(word) {
+        let Some(following) = &mut self.callers.following else { return };
+        let (callback, registers): (ExecCallback, _) = match self.reach.cpu.flow(word) {
             Flow::Other => return,
             Flow::Call => (registers::call_with_environment, Registers::Read),
             Flow::ExceptionReturn => (plugin::on_exception_return, Registers::Unused),
@@ -93,7 +109,7 @@ impl Session {
             following.stacks.note_return(returns_to);
         }
         // SAFETY: by this function's contract; the callbacks take an address as data, or nothing.
-        unsafe { self.api.on_execution(insn, callback, registers, pc as usize) };
+        unsafe { self.reach.api.on_execution(insn, callback, registers, pc as usize) };
     }
 
     /// A call at `pc` is about to run.
@@ -106,7 +122,7 @@ impl Session {
         unsafe { self.compare_stack_pointers(environment) };
         // SAFETY: as above.
         unsafe { self.see_who_runs(environment) };
-        let Some(following) = &mut self.following else { return };
+        let Some(following) = &mut self.callers.following else { return };
         let returns_to = pc.wrapping_add(following.calling.returns_after);
         // SAFETY: by this function's contract.
         let stack = unsafe { registers::state_word(environment, following.calling.stack_word) };
@@ -123,7 +139,7 @@ impl Session {
     pub unsafe fn arrived(&mut self, pc: u32, environment: Environment) {
         // SAFETY: by this function's contract.
         unsafe { self.see_who_runs(environment) };
-        let Some(following) = &mut self.following else { return };
+        let Some(following) = &mut self.callers.following else { return };
         // SAFETY: by this function's contract.
         let stack = unsafe { registers::state_word(environment, following.calling.stack_word) };
         following.stacks.arrive(pc, stack);
@@ -133,7 +149,7 @@ impl Session {
     /// A return from an exception is about to run.
     #[inline]
     pub fn exception_returns(&mut self) {
-        if let Some(following) = &mut self.following {
+        if let Some(following) = &mut self.callers.following {
             following.stacks.forget_who_runs();
             self.context_changed();
         }
@@ -142,9 +158,9 @@ impl Session {
     /// The address space may have changed.
     pub(super) fn space_changes(&mut self) {
         let turn = self.turn();
-        if let Some(following) = &mut self.following {
+        if let Some(following) = &mut self.callers.following {
             // Each CPU numbers address spaces by itself.
-            following.stacks.enter_space(self.cpu.address_space() ^ turn << 16);
+            following.stacks.enter_space(self.reach.cpu.address_space() ^ turn << 16);
             self.context_changed();
         }
     }
@@ -155,8 +171,8 @@ impl Session {
     /// access then, which could have been interrupted. What calls these callbacks is not always generated code, so the CPU state is where it was at the last call.
     #[inline]
     pub(super) fn learn_context(&mut self) {
-        if self.caller_unknown
-            && let Some(environment) = self.following.as_ref().and_then(|following| following.environment)
+        if self.callers.unknown
+            && let Some(environment) = self.callers.following.as_ref().and_then(|following| following.environment)
         {
             // SAFETY: the CPU state stays where it is as long as the CPU exists.
             unsafe { self.see_who_runs(environment) };
@@ -170,8 +186,8 @@ impl Session {
     /// `environment` is the CPU state.
     #[inline]
     unsafe fn see_who_runs(&mut self, environment: Environment) {
-        if self.caller_unknown
-            && let Some(following) = &mut self.following
+        if self.callers.unknown
+            && let Some(following) = &mut self.callers.following
         {
             // SAFETY: by this function's contract.
             let stack = unsafe { registers::state_word(environment, following.calling.stack_word) };
@@ -185,10 +201,10 @@ impl Session {
     /// User code runs in an address space that was entered.
     #[cold]
     fn learn_program(&mut self) {
-        let Some(following) = &mut self.following else { return };
-        let (reader, judge, geometry) = (&mut self.reader, &self.judge, self.geometry);
-        let program = self.cpu.page_table().and_then(|table| {
-            following.programs.number(table, self.cpu.is_big_endian(), |address, to| {
+        let Some(following) = &mut self.callers.following else { return };
+        let (reader, judge, geometry) = (&mut self.reach.reader, &self.judge, self.reach.geometry);
+        let program = self.reach.cpu.page_table().and_then(|table| {
+            following.programs.number(table, self.reach.cpu.is_big_endian(), |address, to| {
                 // Only memory that the guest has used through its cache is read: reading a device's registers might change it.
                 // SAFETY: called from callbacks on the CPU's thread.
                 judge.knows(geometry.frame(address)) && unsafe { reader.physical_bytes(address.0, to) }
@@ -199,11 +215,11 @@ impl Session {
 
     #[inline]
     fn context_changed(&mut self) {
-        if let Some(following) = &self.following {
+        if let Some(following) = &self.callers.following {
             if let Some(known) = self.judge.known_calls() {
                 self.judge.learn_calls(following.stacks.calls_since(known));
             }
-            self.caller_unknown = !following.stacks.is_known();
+            self.callers.unknown = !following.stacks.is_known();
             self.judge.set_context(following.stacks.now());
         }
     }
@@ -212,32 +228,32 @@ impl Session {
     /// As [`called`](Self::called).
     #[inline]
     unsafe fn compare_stack_pointers(&mut self, environment: Environment) {
-        if let Some(following) = &mut self.following
+        if let Some(following) = &mut self.callers.following
             && following.samples < SAMPLES
         {
             following.samples += 1;
             // SAFETY: by this function's contract.
             let (held, said) = unsafe {
                 let held = registers::state_word(environment, following.calling.stack_word);
-                (held, self.cpu.register(self.cpu.stack_pointer(), &mut self.reader, environment))
+                (held, self.reach.register(self.reach.cpu.stack_pointer(), environment))
             };
             if held != said {
-                self.following = None;
-                self.caller_unknown = false;
+                self.callers.following = None;
+                self.callers.unknown = false;
                 self.judge.set_context(Context::NONE);
-                self.callers_lost = true;
+                self.callers.lost = true;
             }
         }
     }
 
     /// The nearest callers behind a context, at most so many.
     pub(super) fn callers_of(&self, context: Context, most: usize) -> Vec<Site> {
-        self.following.as_ref().map_or_else(Vec::new, |following| following.stacks.callers(context, most))
+        self.callers.following.as_ref().map_or_else(Vec::new, |following| following.stacks.callers(context, most))
     }
 
     /// The call chains that these findings name.
     pub(super) fn chains_of(&self, findings: &[Finding]) -> Vec<Chain> {
-        let Some(following) = &self.following else { return Vec::new() };
+        let Some(following) = &self.callers.following else { return Vec::new() };
         let contexts = findings.iter().flat_map(|finding| [finding.contexts.consumer, finding.contexts.producer]);
         let distinct: std::collections::BTreeSet<Context> = contexts.filter(|context| *context != Context::NONE).collect();
         let chain = |context| Chain {
@@ -250,10 +266,10 @@ impl Session {
 
     /// What the following of calls leaves out.
     pub(super) fn limits_of_following(&self) -> Option<String> {
-        if self.callers_lost {
+        if self.callers.lost {
             return Some("callers are not named: this QEMU keeps its registers elsewhere than those that are supported".into());
         }
-        let full = self.following.as_ref().is_some_and(|following| following.stacks.is_full());
+        let full = self.callers.following.as_ref().is_some_and(|following| following.stacks.is_full());
         full.then(|| "there were more call chains than can be told apart: some findings name no callers".into())
     }
 }

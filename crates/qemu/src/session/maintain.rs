@@ -3,7 +3,7 @@
 //! Guarantees: what an instruction covers is made out once, and judged and recorded as that, in the order of its addresses; an operand
 //! that leads nowhere is counted. Not here: what the words mean (`guest/`), which lines an operation has (`congruent_trace`).
 
-use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use congruent_geometry::{CacheGeometry, VirtAddr};
 use congruent_trace::{IndexForm, On, Operation, Site, Target};
 
 use super::{Instruction, Session};
@@ -23,11 +23,11 @@ impl Session {
             return;
         }
         // SAFETY: as above.
-        if !unsafe { self.cpu.executes(instruction.word, &mut self.reader, environment) } {
+        if !unsafe { self.reach.cpu.executes(instruction.word, &mut self.reach.reader, environment) } {
             return;
         }
-        self.translations.enter(self.cpu.space());
-        match self.cpu.decode(instruction.word) {
+        self.reach.translations.enter(self.reach.cpu.space());
+        match self.reach.cpu.decode(instruction.word) {
             // SAFETY: as above.
             Meaning::Cache(what) => unsafe { self.maintain_as(On::Data(what.op), what.operand, instruction, environment) },
             // SAFETY: as above.
@@ -41,12 +41,12 @@ impl Session {
             Meaning::Prefetch(pointer) => unsafe { self.prefetch(pointer, instruction.site(), environment) },
             Meaning::Translation => {
                 // Remembered translations are void from the next access on.
-                self.translations.forget();
+                self.reach.translations.forget();
                 // SAFETY: as above.
-                unsafe { self.cpu.translations_change(instruction.word, &mut self.reader, environment) };
-                if let Some(register) = self.cpu.configures_others(instruction.word) {
+                unsafe { self.reach.cpu.translations_change(instruction.word, &mut self.reach.reader, environment) };
+                if let Some(register) = self.reach.cpu.configures_others(instruction.word) {
                     // SAFETY: as above.
-                    let value = unsafe { self.cpu.register(register, &mut self.reader, environment) };
+                    let value = unsafe { self.reach.register(register, environment) };
                     self.configure_others(value);
                 }
                 self.space_changes();
@@ -61,10 +61,10 @@ impl Session {
         let Some(geometry) = self.geometry_of(on) else { return };
         // The callback reads registers, so the stack pointer is there.
         self.learn_context();
-        let site = instruction.site();
+        let (site, stack_pointer) = (instruction.site(), self.reach.cpu.stack_pointer());
         // SAFETY: by this function's contract.
-        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
-        let muted = self.mute.is_used() && self.mute.covers(instruction.pc, register(self.cpu.stack_pointer()));
+        let mut register = |number| unsafe { self.reach.register(number, environment) };
+        let muted = self.mute.is_used() && self.mute.covers(instruction.pc, register(stack_pointer));
         let line = geometry.line();
         let stretches = match operand.read(&mut register) {
             Named::Whole => return self.operate(on, Target::Whole, site, muted),
@@ -74,12 +74,12 @@ impl Session {
         };
         for stretch in stretches {
             // SAFETY: by this function's contract.
-            match unsafe { self.led_to(stretch.vaddr) } {
+            match unsafe { self.reach.operand(stretch.vaddr) } {
                 Some(paddr) => {
                     let target = Target::Bytes { vaddr: VirtAddr(stretch.vaddr.into()), paddr, bytes: stretch.bytes };
                     self.judge.operate(Operation { on, target, site }, muted);
                 }
-                None => self.untranslated += stretch.lines(line),
+                None => self.reach.untranslated += stretch.lines(line),
             }
         }
         self.step();
@@ -92,23 +92,10 @@ impl Session {
 
     /// What an index operation covers, in the form that the judge and every recording take apart.
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Target {
-        match self.cpu.index_form() {
-            IndexForm::Resolved => self.cpu.index(geometry, operand).into(),
+        match self.reach.cpu.index_form() {
+            IndexForm::Resolved => self.reach.cpu.index(geometry, operand).into(),
             IndexForm::WayAboveSet | IndexForm::WayOnTop => Target::Index(operand),
         }
-    }
-
-    /// Where an operand of maintenance leads.
-    ///
-    /// # Safety
-    /// As [`execute`](Self::execute).
-    unsafe fn led_to(&mut self, vaddr: u32) -> Option<PhysAddr> {
-        if self.virtual_tags {
-            // The address itself is compared with the tags, whether it is mapped or not, and the judge does not look at where it leads.
-            return Some(PhysAddr(vaddr.into()));
-        }
-        // SAFETY: by this function's contract.
-        unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) }
     }
 
     /// A prefetch of a page that is not mapped does nothing; one that the hardware may also ignore is taken to fill.
@@ -117,7 +104,7 @@ impl Session {
     /// As [`execute`](Self::execute).
     unsafe fn prefetch(&mut self, pointer: Pointer, site: Site, environment: Environment) {
         // SAFETY: by this function's contract.
-        let mut register = |number| unsafe { self.cpu.register(number, &mut self.reader, environment) };
+        let mut register = |number| unsafe { self.reach.register(number, environment) };
         let base = register(pointer.register);
         let vaddr = match pointer.offset {
             Offset::Constant(offset) => base.wrapping_add_signed(offset),
@@ -126,25 +113,24 @@ impl Session {
                 if subtract { base.wrapping_sub(offset) } else { base.wrapping_add(offset) }
             }
         };
-        let (page, offset) = if let Some(target) = self.translations.find(vaddr) {
+        let (page, offset) = if let Some(target) = self.reach.translations.find(vaddr) {
             (target.page, target.offset | (vaddr % GRANULE))
         } else {
-            let modified = self.cpu.modified(vaddr);
             // SAFETY: by this function's contract.
-            let Some(paddr) = (unsafe { self.cpu.resolve(modified, &self.api, &mut self.reader) }) else { return };
+            let Some(paddr) = (unsafe { self.reach.resolve(vaddr) }) else { return };
             // SAFETY: as above.
-            if !unsafe { self.cpu.is_cached(modified, paddr, &mut self.reader) } {
+            if !unsafe { self.reach.is_cached(vaddr, paddr) } {
                 return;
             }
-            (self.remember(vaddr, paddr), self.geometry.page_offset(paddr.0))
+            (self.remember(vaddr, paddr), self.reach.geometry.page_offset(paddr.0))
         };
-        self.judge.prefetch(page, self.cache_address(vaddr), offset, site);
+        self.judge.prefetch(page, self.reach.cache_address(vaddr), offset, site);
     }
 
     /// The cache of this side, if it is judged.
     fn geometry_of(&self, on: On) -> Option<CacheGeometry> {
         match on {
-            On::Data(_) => Some(self.geometry),
+            On::Data(_) => Some(self.reach.geometry),
             On::Code => self.code,
         }
     }

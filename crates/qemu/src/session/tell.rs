@@ -4,10 +4,12 @@
 
 use std::time::{Duration, Instant};
 
-use congruent_wire::{FailureKind, Message};
+use congruent_wire::{FailureKind, Message, Record};
 
 use super::Session;
 use super::follow::Following;
+use super::memory::MemoryCopy;
+use crate::channel::Channel;
 
 /// How many slow steps pass between two looks at the clock.
 const STEPS_PER_LOOK: u32 = 1024;
@@ -15,55 +17,83 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(200);
 /// How much of a recording the end of the process may take.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(5);
 
-impl Session {
-    /// Something slow was done: now and then, tell the program how things stand.
-    pub(super) fn step(&mut self) {
-        if self.judge.findings().len() > self.reported {
-            self.send_new_findings();
-        }
-        self.steps += 1;
-        if self.steps < STEPS_PER_LOOK {
-            return;
-        }
-        self.steps = 0;
-        if self.last_status.elapsed() >= STATUS_INTERVAL {
-            self.last_status = Instant::now();
-            if self.last_flush.elapsed() >= FLUSH_INTERVAL {
-                self.last_flush = Instant::now();
-                self.judge.flush();
-            }
-            self.tell_of_recording();
-            let findings = self.judge.findings().len() as u64;
-            let message = Message::Status { stats: self.stats(), findings };
-            self.send(&message);
-        }
+/// What the program is told, and when.
+pub(super) struct Telling {
+    channel: Option<Channel>,
+    /// What is recorded, if anything.
+    record: Option<Record>,
+    /// The copy of the kernel's memory that the first finding is to bring about.
+    memory_copy: Option<MemoryCopy>,
+    /// So many findings were told.
+    reported: usize,
+    /// Slow steps since the last look at the clock.
+    steps: u32,
+    last_status: Instant,
+    last_flush: Instant,
+}
+
+impl Telling {
+    /// Nothing was told yet, and there is no line to the program.
+    pub fn new(record: Option<Record>, memory_copy: Option<MemoryCopy>) -> Self {
+        let now = Instant::now();
+        Self { channel: None, record, memory_copy, reported: 0, steps: 0, last_status: now, last_flush: now }
     }
 
-    /// Tells the program that the recording has ended early, if it has.
-    fn tell_of_recording(&mut self) {
-        if let (Some(error), Some(record)) = (self.judge.recording_failure(), &self.record) {
-            let reason = format!("the recording `{}` ends early: {error}", record.file.display());
-            self.send(&Message::RecordingFailed { reason });
-        }
-    }
-
-    fn send_new_findings(&mut self) {
-        if let Some(copy) = self.memory_copy.take() {
-            // SAFETY: findings are made in callbacks on the CPU's thread.
-            unsafe { copy.make(&mut self.reader) };
-        }
-        for index in self.reported..self.judge.findings().len() {
-            let finding = self.judge.findings()[index].clone();
-            let chains = self.chains_of(std::slice::from_ref(&finding));
-            self.send(&Message::Finding { finding, chains });
-        }
-        self.reported = self.judge.findings().len();
+    /// Here is the line.
+    pub fn attach(&mut self, channel: Channel) {
+        self.channel = Some(channel);
     }
 
     fn send(&mut self, message: &Message) {
         if let Some(channel) = &mut self.channel {
             channel.send(message);
         }
+    }
+}
+
+impl Session {
+    /// Something slow was done: now and then, tell the program how things stand.
+    pub(super) fn step(&mut self) {
+        if self.judge.findings().len() > self.telling.reported {
+            self.send_new_findings();
+        }
+        self.telling.steps += 1;
+        if self.telling.steps < STEPS_PER_LOOK {
+            return;
+        }
+        self.telling.steps = 0;
+        if self.telling.last_status.elapsed() >= STATUS_INTERVAL {
+            self.telling.last_status = Instant::now();
+            if self.telling.last_flush.elapsed() >= FLUSH_INTERVAL {
+                self.telling.last_flush = Instant::now();
+                self.judge.flush();
+            }
+            self.tell_of_recording();
+            let findings = self.judge.findings().len() as u64;
+            let message = Message::Status { stats: self.stats(), findings };
+            self.telling.send(&message);
+        }
+    }
+
+    /// Tells the program that the recording has ended early, if it has.
+    fn tell_of_recording(&mut self) {
+        if let (Some(error), Some(record)) = (self.judge.recording_failure(), &self.telling.record) {
+            let reason = format!("the recording `{}` ends early: {error}", record.file.display());
+            self.telling.send(&Message::RecordingFailed { reason });
+        }
+    }
+
+    fn send_new_findings(&mut self) {
+        if let Some(copy) = self.telling.memory_copy.take() {
+            // SAFETY: findings are made in callbacks on the CPU's thread.
+            unsafe { copy.make(&mut self.reach.reader) };
+        }
+        for index in self.telling.reported..self.judge.findings().len() {
+            let finding = self.judge.findings()[index].clone();
+            let chains = self.chains_of(std::slice::from_ref(&finding));
+            self.telling.send(&Message::Finding { finding, chains });
+        }
+        self.telling.reported = self.judge.findings().len();
     }
 
     /// Ends the judging; the guest runs on.
@@ -72,12 +102,12 @@ impl Session {
             return;
         }
         self.forget_translations();
-        self.send(&Message::Failure { kind, reason });
+        self.telling.send(&Message::Failure { kind, reason });
     }
 
     /// QEMU is leaving: the whole result.
     pub fn finish(&mut self) {
-        let programs = self.following.as_ref().map_or(&[][..], Following::programs);
+        let programs = self.callers.following.as_ref().map_or(&[][..], Following::programs);
         self.judge.finish(self.stats(), self.limits(), programs);
         self.tell_of_recording();
         let (ledger, ledger_callers) = self.ledger();
@@ -89,7 +119,7 @@ impl Session {
             chains: self.chains_of(self.judge.findings()),
             limits: self.limits(),
         };
-        self.send(&message);
+        self.telling.send(&message);
     }
 
     fn limits(&self) -> Vec<String> {
@@ -98,10 +128,10 @@ impl Session {
         limits.extend(["prefetches that prepare a line for being stored to whole are taken to do nothing".into()]);
         limits.extend(self.limits_of_cpus());
         limits.extend(self.limits_of_following());
-        if self.untranslated > 0 {
+        if self.reach.untranslated > 0 {
             limits.push(format!(
                 "{} operations on addresses that were not mapped at that moment were not judged",
-                self.untranslated
+                self.reach.untranslated
             ));
         }
         limits

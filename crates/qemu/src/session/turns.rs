@@ -80,9 +80,9 @@ impl Session {
             return;
         }
         // SAFETY: by this function's contract.
-        let state = unsafe { self.api.cpu_state(number) };
+        let state = unsafe { self.reach.api.cpu_state(number) };
         if let (Some(known), Some(state), Some(place)) =
-            (self.turns.states.get_mut(number as usize), state, self.api.running_cpu())
+            (self.turns.states.get_mut(number as usize), state, self.reach.api.running_cpu())
         {
             (*known, self.turns.place) = (state, place);
             self.turns.running = state;
@@ -117,14 +117,14 @@ impl Session {
     fn change_turns(&mut self, number: u32, runs: bool) {
         let Some(next) = self.turns.parked.get_mut(number as usize).and_then(Option::take) else { return };
         let left = Parked {
-            translations: std::mem::replace(&mut self.translations, next.translations),
-            cpu: std::mem::replace(&mut self.cpu, next.cpu),
+            translations: std::mem::replace(&mut self.reach.translations, next.translations),
+            cpu: std::mem::replace(&mut self.reach.cpu, next.cpu),
             has_run: std::mem::replace(&mut self.turns.has_run, runs || next.has_run),
-            environment: self.following.as_mut().and_then(|following| following.replace_environment(next.environment)),
+            environment: self.callers.following.as_mut().and_then(|following| following.replace_environment(next.environment)),
         };
         self.turns.parked[self.turns.now as usize] = Some(left);
         self.turns.now = number;
-        self.api.turn_to(number);
+        self.reach.api.turn_to(number);
         self.judge.enter_cpu(number as u16);
         self.exception_returns();
         self.space_changes();
@@ -134,7 +134,7 @@ impl Session {
     pub(super) fn memory_callback(&self) -> MemCallback {
         if self.turns.are_several() {
             plugin::on_memory_in_turn
-        } else if self.cpu.has_spaces() {
+        } else if self.reach.cpu.has_spaces() {
             plugin::on_memory_in_space
         } else {
             plugin::on_memory
@@ -160,7 +160,7 @@ impl Session {
 
     /// Forgets where addresses lead, on every CPU.
     pub(super) fn forget_translations(&mut self) {
-        self.translations.forget();
+        self.reach.translations.forget();
         for parked in self.turns.parked.iter_mut().flatten() {
             parked.translations.forget();
         }
@@ -168,7 +168,7 @@ impl Session {
 
     /// What the models of the CPUs leave out, in sentences.
     pub(super) fn limits_of_cpus(&self) -> Vec<String> {
-        let mut limits = self.cpu.limits();
+        let mut limits = self.reach.cpu.limits();
         let count = self.turns.parked.len();
         let reach = match self.turns.caches {
             _ if !self.turns.are_several() => None,

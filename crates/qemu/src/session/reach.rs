@@ -1,0 +1,157 @@
+//! Where an address leads, on the CPU that runs: remembered, or asked of QEMU and the processor.
+//!
+//! Guarantees: what is remembered is the judge's own page; all of it is forgotten when a frame first gets into the cache, because what
+//! went past the cache to it matters from then on. Not here: when a guest changes where addresses lead (`guest/`).
+
+use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use congruent_shadow::{Config, PageId};
+
+use super::Session;
+use crate::api::{AccessInfo, Api, Reader, Target};
+use crate::cpu::Cpu;
+use crate::registers::Environment;
+use crate::translation::{GRANULE, Translations};
+
+/// What an access reaches.
+pub(super) enum Reached {
+    /// Cacheable memory: the shadow of its frame, and the offset there.
+    Cached(PageId, u32),
+    /// Memory, past the cache.
+    Uncached(PhysAddr),
+    /// Memory that was never in the cache, past it.
+    Harmless,
+    /// A device's registers.
+    Device(u64),
+    /// Nothing that is known.
+    Nothing,
+}
+
+/// What is asked where an address leads.
+pub(super) struct Reach {
+    pub translations: Translations,
+    pub cpu: Box<dyn Cpu>,
+    pub api: Api,
+    pub reader: Reader,
+    pub geometry: CacheGeometry,
+    /// Whether the caches find lines by virtual addresses alone.
+    pub virtual_tags: bool,
+    /// Operations on addresses that led nowhere.
+    pub untranslated: u64,
+    /// Accesses past the cache to frames that were never in it.
+    pub harmless: u64,
+}
+
+impl Reach {
+    /// Nothing is remembered yet.
+    pub fn new(cpu: Box<dyn Cpu>, api: Api, caches: &Config) -> Self {
+        Self {
+            translations: Translations::new(),
+            cpu,
+            api,
+            reader: Reader::new(api),
+            geometry: caches.geometry,
+            virtual_tags: caches.behaviour().virtual_tags,
+            untranslated: 0,
+            harmless: 0,
+        }
+    }
+
+    /// The virtual address that the caches see in place of this one.
+    pub fn cache_address(&self, vaddr: u32) -> VirtAddr {
+        VirtAddr(self.cpu.modified(vaddr).into())
+    }
+
+    /// A general register.
+    ///
+    /// # Safety
+    /// Called from a callback that reads registers, with the environment it received.
+    pub unsafe fn register(&mut self, number: u8, environment: Environment) -> u32 {
+        // SAFETY: by this function's contract.
+        unsafe { self.cpu.register(number, &mut self.reader, environment) }
+    }
+
+    /// The physical address of a virtual one; `None` if it is not mapped.
+    ///
+    /// # Safety
+    /// Called from a callback on the CPU's thread.
+    pub unsafe fn resolve(&mut self, vaddr: u32) -> Option<PhysAddr> {
+        // SAFETY: by this function's contract.
+        unsafe { self.cpu.resolve(self.cpu.modified(vaddr), &self.api, &mut self.reader) }
+    }
+
+    /// Whether accesses through a virtual address, which leads there, go through the cache.
+    ///
+    /// # Safety
+    /// As [`resolve`](Self::resolve).
+    pub unsafe fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr) -> bool {
+        // SAFETY: by this function's contract.
+        unsafe { self.cpu.is_cached(self.cpu.modified(vaddr), paddr, &mut self.reader) }
+    }
+
+    /// Where an operand of maintenance leads, which is a modified address.
+    ///
+    /// # Safety
+    /// As [`resolve`](Self::resolve).
+    pub unsafe fn operand(&mut self, vaddr: u32) -> Option<PhysAddr> {
+        if self.virtual_tags {
+            // The address itself is compared with the tags, whether it is mapped or not, and the judge does not look at where it leads.
+            return Some(PhysAddr(vaddr.into()));
+        }
+        // SAFETY: by this function's contract.
+        unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) }
+    }
+}
+
+impl Session {
+    /// Where an access leads, remembered or asked for.
+    pub(super) fn reach(&mut self, info: AccessInfo, vaddr: u32) -> Reached {
+        if let Some(target) = self.reach.translations.find(vaddr) {
+            return Reached::Cached(target.page, target.offset | (vaddr % GRANULE));
+        }
+        if self.reach.translations.is_harmless(vaddr) {
+            return Reached::Harmless;
+        }
+        // SAFETY: called from the memory callback of this access only, here and below.
+        let paddr = match unsafe { self.reach.api.target(info, self.reach.cpu.reported(vaddr)) } {
+            Some(Target::Memory(paddr)) => PhysAddr(paddr),
+            Some(Target::Device(paddr)) => return Reached::Device(paddr),
+            None => {
+                self.reach.untranslated += 1;
+                return Reached::Nothing;
+            }
+        };
+        // SAFETY: as above.
+        if !unsafe { self.reach.is_cached(vaddr, paddr) } {
+            if self.judge.knows(self.reach.geometry.frame(paddr)) {
+                return Reached::Uncached(paddr);
+            }
+            self.reach.translations.remember_harmless(vaddr);
+            return Reached::Harmless;
+        }
+        Reached::Cached(self.remember(vaddr, paddr), self.reach.geometry.page_offset(paddr.0))
+    }
+
+    /// The shadow of the frame that a cacheable address leads to, which is remembered.
+    pub(super) fn remember(&mut self, vaddr: u32, paddr: PhysAddr) -> PageId {
+        let page = self.page(paddr);
+        let offset = self.reach.geometry.page_offset(paddr.0);
+        let generation = self.judge.alias_generation();
+        let alias = self.judge.alias(page, self.reach.cache_address(vaddr));
+        if self.judge.alias_generation() != generation {
+            // The alias of another page may have been given to this one.
+            self.forget_translations();
+        }
+        self.reach.translations.remember(vaddr, page, alias, offset & !(GRANULE - 1));
+        page
+    }
+
+    /// The shadow of the frame of cacheable memory.
+    fn page(&mut self, paddr: PhysAddr) -> PageId {
+        let frame = self.reach.geometry.frame(paddr);
+        if !self.judge.knows(frame) {
+            // What goes past the cache to it matters from now on.
+            self.forget_translations();
+        }
+        self.judge.page(frame)
+    }
+}
