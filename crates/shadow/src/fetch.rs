@@ -50,11 +50,10 @@ impl Shadow {
             }
             false => self.quiet_fetch(page, self.code.geometry().colour(vaddr), offset, size),
         };
-        !quiet && self.finds(|shadow| shadow.fetch_loud(page, vaddr, offset, size, site))
-    }
-
-    /// A fetch that is not quiet.
-    fn fetch_loud(&mut self, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) {
+        if quiet {
+            return false;
+        }
+        let before = self.findings.hazards();
         let code = if self.aliases.are_virtual() { self.alias(page, vaddr).0 } else { self.code.place_of(vaddr) };
         self.fetches += 1;
         self.vaddr = Some(vaddr);
@@ -68,6 +67,7 @@ impl Shadow {
             }
         });
         self.vaddr = None;
+        self.findings.hazards() != before
     }
 
     /// A fetch of these bytes of a line, or of others of the same line of the instruction cache if they are none.

@@ -202,16 +202,18 @@ impl Shadow {
             AccessKind::Load => self.quiet_load(page, alias, offset, size),
             AccessKind::Store => self.quiet_store(page, alias, offset, size, site),
         };
-        !quiet
-            && self.finds(|shadow| {
-                shadow.accesses += 1;
-                shadow.vaddr = Some(vaddr);
-                shadow.access_slow(kind, page, alias, offset, size, site);
-                shadow.vaddr = None;
-                if kind == AccessKind::Store {
-                    shadow.origins.note_all(page.0, offset, size, site);
-                }
-            })
+        if quiet {
+            return false;
+        }
+        let before = self.findings.hazards();
+        self.accesses += 1;
+        self.vaddr = Some(vaddr);
+        self.access_slow(kind, page, alias, offset, size, site);
+        self.vaddr = None;
+        if kind == AccessKind::Store {
+            self.origins.note_all(page.0, offset, size, site);
+        }
+        self.findings.hazards() != before
     }
 
     /// As [`access`](Self::access), for sources that keep no pages.
@@ -219,13 +221,6 @@ impl Shadow {
     pub fn access_at(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site) -> bool {
         let page = self.page(self.geometry.frame(paddr));
         self.access(kind, page, vaddr, self.geometry.page_offset(paddr.0), size, site)
-    }
-
-    /// Whether hazards are found by doing this.
-    pub(crate) fn finds(&mut self, body: impl FnOnce(&mut Self)) -> bool {
-        let before = self.findings.hazards();
-        body(self);
-        self.findings.hazards() != before
     }
 
     /// Whether an access stays in a line that only this colour holds, and that was accessed in this epoch. Of the line's key,
@@ -239,53 +234,41 @@ impl Shadow {
 
     /// Takes any event. Whether a hazard was found in it.
     pub fn apply(&mut self, event: &Event) -> bool {
+        let before = self.findings.hazards();
         match *event {
-            Event::Access { kind, vaddr, paddr, size, site } => self.access_at(kind, vaddr, paddr, size, site),
+            Event::Access { kind, vaddr, paddr, size, site } => return self.access_at(kind, vaddr, paddr, size, site),
             Event::Uncached { kind, paddr, size, site } => {
                 self.uncached += 1;
-                let found = self.finds(|shadow| shadow.bypass(Path::Uncached, kind, paddr, u64::from(size), site));
+                self.bypass(Path::Uncached, kind, paddr, u64::from(size), site);
                 if kind == AccessKind::Store
                     && let Some(page) = self.frames.find(self.geometry.frame(paddr))
                 {
                     self.origins.note_all(page, self.geometry.page_offset(paddr.0), size, site);
                 }
-                found
             }
             Event::Dma { direction, paddr, len, site } => {
                 let kind = match direction {
                     DmaDirection::Read => AccessKind::Load,
                     DmaDirection::Write => AccessKind::Store,
                 };
-                self.finds(|shadow| shadow.bypass(Path::Dma, kind, paddr, len, site))
+                self.bypass(Path::Dma, kind, paddr, len, site);
             }
             Event::Prefetch { vaddr, paddr, .. } => {
                 let page = self.page(self.geometry.frame(paddr));
                 self.prefetch(page, vaddr, self.geometry.page_offset(paddr.0));
-                false
             }
             Event::Fetch { vaddr, paddr, size, site } if self.code.is_judged() => {
                 let page = self.page(self.geometry.frame(paddr));
-                self.fetch(page, vaddr, self.geometry.page_offset(paddr.0), size, site)
+                return self.fetch(page, vaddr, self.geometry.page_offset(paddr.0), size, site);
             }
-            Event::Maintain { op, scope, site } => {
-                self.maintain(op, scope, site);
-                false
-            }
-            Event::MaintainCode { scope, site } if self.code.is_judged() => {
-                self.maintain_code(scope, site);
-                false
-            }
+            Event::Maintain { op, scope, site } => self.maintain(op, scope, site),
+            Event::MaintainCode { scope, site } if self.code.is_judged() => self.maintain_code(scope, site),
             // Without an instruction cache, that side is not judged.
-            Event::Fetch { .. } | Event::MaintainCode { .. } => false,
-            Event::Space { space } => {
-                self.aliases.enter(space);
-                false
-            }
-            Event::Cpu { cpu } => {
-                self.enter_cpu(cpu);
-                false
-            }
+            Event::Fetch { .. } | Event::MaintainCode { .. } => {}
+            Event::Space { space } => self.aliases.enter(space),
+            Event::Cpu { cpu } => self.enter_cpu(cpu),
         }
+        self.findings.hazards() != before
     }
 
     /// What was found so far, in order of first appearance.
