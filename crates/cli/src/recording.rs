@@ -10,7 +10,7 @@ use std::path::Path;
 use anyhow::{Context as _, anyhow, bail};
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_report::{Callers, Chain, Chains, Outcome};
-use congruent_shadow::{CodeCache, Config, Finding, LedgerLine, Shadow, Stats};
+use congruent_shadow::{Config, Finding, LedgerLine, Shadow, Stats};
 use congruent_trace::file::{CallChains, ChainId, Header, Layout, Recorded, Validity, Visitor, chains, play};
 use congruent_trace::{AccessKind, Context, Event, IndexForm, Site};
 use congruent_wire::MuteRange;
@@ -87,10 +87,8 @@ pub(crate) fn outcome(layout: &Layout<'_>) -> Outcome {
 /// One line, if there cannot be such.
 pub(crate) fn recorded_caches(header: &Header) -> anyhow::Result<Config> {
     let shape = |shape| CacheGeometry::try_from(shape).map_err(|error| anyhow!("the recording's cache: {error}"));
-    let data = Config::new(shape(header.geometry)?).behaving(header.behaviour);
-    let data = data.map_err(|error| anyhow!("the recording's cache: {error}"))?;
-    let Some(code) = header.code else { return Ok(data) };
-    data.with_code(CodeCache::new(shape(code)?)).map_err(|error| anyhow!("the recording's caches: {error}"))
+    let (data, code) = (shape(header.geometry)?, header.code.map(shape).transpose()?);
+    Config::of(data, header.behaviour, code).map_err(|error| anyhow!("the recording's caches: {error}"))
 }
 
 /// Why a recording of this validity cannot be judged with these caches, if it cannot.

@@ -161,6 +161,17 @@ impl Config {
         }
     }
 
+    /// A data cache that behaves so, and with an instruction cache of this shape that is filled from memory, if there is one.
+    ///
+    /// # Errors
+    /// As [`behaving`](Self::behaving) and [`with_code`](Self::with_code).
+    pub const fn of(data: CacheGeometry, behaviour: Behaviour, code: Option<CacheGeometry>) -> Result<Self, ConfigError> {
+        match (Self::new(data).behaving(behaviour), code) {
+            (Ok(config), Some(code)) => config.with_code(CodeCache::new(code)),
+            (config, _) => config,
+        }
+    }
+
     /// The same, with stores that go to memory at once.
     #[must_use]
     pub const fn writing_through(self) -> Self {

@@ -11,7 +11,7 @@ use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 use congruent_geometry::{Behaviour, CacheGeometry, GeometryError};
-use congruent_shadow::{AddressReach, CodeCache, Config as JudgeConfig, ConfigError, Cpus, Finding, LedgerLine, Stats};
+use congruent_shadow::{AddressReach, Config as JudgeConfig, ConfigError, Cpus, Finding, LedgerLine, Stats};
 use congruent_trace::{Context, Site};
 use serde::{Deserialize, Serialize};
 
@@ -94,11 +94,8 @@ impl TryFrom<Caches> for JudgeConfig {
     type Error = CachesError;
 
     fn try_from(caches: Caches) -> Result<Self, CachesError> {
-        let data = caches.data.try_into().map_err(CachesError::Shape)?;
-        let config = Self::new(data).behaving(caches.behaviour).map_err(CachesError::Judge)?;
-        let Some(code) = caches.code else { return Ok(config) };
-        let code = CodeCache::new(code.try_into().map_err(CachesError::Shape)?);
-        config.with_code(code).map_err(CachesError::Judge)
+        let shape = |shape: Geometry| CacheGeometry::try_from(shape).map_err(CachesError::Shape);
+        Self::of(shape(caches.data)?, caches.behaviour, caches.code.map(shape).transpose()?).map_err(CachesError::Judge)
     }
 }
 
