@@ -91,6 +91,9 @@ enum Task {
         /// Only runs whose name contains this.
         #[arg(long, default_value = "")]
         only: String,
+        /// With kernels that are built, even where Debian has one.
+        #[arg(long)]
+        built: bool,
         /// Print the command lines instead.
         #[arg(long)]
         print: bool,
@@ -161,8 +164,7 @@ fn main() -> ExitCode {
 fn perform(task: Task) -> Result<()> {
     match task {
         Task::Guests { qemu, built, guests: only } => {
-            let choice = if built { Choice::Built } else { Choice::Stock };
-            guests::prepare(if only.is_empty() { &Guest::ALL } else { &only }, &[qemu], choice)
+            guests::prepare(if only.is_empty() { &Guest::ALL } else { &only }, &[qemu], choice(built))
         }
         Task::Cache { what: InCache::List } => cache::list(),
         Task::Cache { what: InCache::Prune { days } } => cache::prune(days),
@@ -182,8 +184,8 @@ fn perform(task: Task) -> Result<()> {
             }
             Ok(())
         }
-        Task::E2e { qemu, only, print: true } => e2e::print(qemu, &only),
-        Task::E2e { qemu, only, print: false } => test::guests(qemu, &only),
+        Task::E2e { qemu, only, print: true, .. } => e2e::print(qemu, &only),
+        Task::E2e { qemu, only, built, print: false } => test::guests(qemu, choice(built), &only),
         Task::Embed => embed::perform(),
         Task::Kallsyms => kallsyms::perform().map(drop),
         Task::Browser => browser::perform(),
@@ -194,4 +196,8 @@ fn perform(task: Task) -> Result<()> {
         Task::Soak { seconds, seed } => soak::perform(seconds, seed),
         Task::Bench { qemu, rounds } => bench::perform(qemu, rounds),
     }
+}
+
+const fn choice(built: bool) -> Choice {
+    if built { Choice::Built } else { Choice::Stock }
 }

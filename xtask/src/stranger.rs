@@ -46,7 +46,11 @@ pub fn perform() -> Result<String> {
     let emulator = emulator.join("bin").join(Guest::Mips.machine().system);
     let device = stranger.output(&emulator.to_string_lossy(), &["-M", "malta", "-device", MODULAR, "-nographic"])?;
     let said = String::from_utf8_lossy(&device.stdout).into_owned() + &String::from_utf8_lossy(&device.stderr);
-    ensure!(device.status.success() && said.contains("max_outputs"), "the emulator does not load its own modules: {}", last(&said));
+    ensure!(
+        device.status.success() && said.contains("max_outputs"),
+        "the emulator does not load its own modules: {}",
+        last(&said)
+    );
 
     let line = stranger.xtask(&["e2e", "--only", ROW, "--print"])?;
     let line = String::from_utf8(line.stdout).context("a command line is not text")?;

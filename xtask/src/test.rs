@@ -21,7 +21,7 @@ pub fn everything(qemus: &[Qemu]) -> Result<()> {
     summary.step("guests, emulators, compilers", || {
         embed::fetch()?;
         browser::fetch()?;
-        prepare(&Guest::ALL, qemus)
+        prepare(&Guest::ALL, qemus, Choice::Stock)
     })?;
     without_guests(&mut summary)?;
     summary.step("the library under every interleaving", || {
@@ -48,18 +48,18 @@ pub fn quick() -> Result<()> {
 ///
 /// # Errors
 /// With the first step that fails.
-pub fn guests(qemu: Qemu, only: &str) -> Result<()> {
+pub fn guests(qemu: Qemu, choice: Choice, only: &str) -> Result<()> {
     let mut summary = Summary::new();
     let guests = e2e::guests(only)?;
-    summary.step("guests, emulators, compilers", || prepare(&guests, &[qemu]))?;
+    summary.step("guests, emulators, compilers", || prepare(&guests, &[qemu], choice))?;
     if only.is_empty() {
         return with_guests(&mut summary, &[qemu], only);
     }
     judged(&mut summary, &[qemu], only)
 }
 
-fn prepare(guests: &[Guest], qemus: &[Qemu]) -> Result<String> {
-    guests::prepare(guests, qemus, Choice::Stock)?;
+fn prepare(guests: &[Guest], qemus: &[Qemu], choice: Choice) -> Result<String> {
+    guests::prepare(guests, qemus, choice)?;
     for guest in guests {
         eprintln!("  {}: {}", guest.machine().directory, kernel::told(*guest)?);
     }

@@ -141,9 +141,8 @@ fn told(error: anyhow::Error) -> anyhow::Error {
     let text = format!("{error:#}");
     if text.contains("No space left on device") || text.contains("not enough free space") || text.contains("Disk quota exceeded")
     {
-        let first = text.lines().next().unwrap_or_default().trim_end_matches(':').to_owned();
         return anyhow::anyhow!(
-            "{first}: the disk is full; make room (`cargo xtask cache prune`), or say where there is more with CONGRUENT_CACHE=DIRECTORY; \
+            "{error}: the disk is full; make room (`cargo xtask cache prune`), or say where there is more with CONGRUENT_CACHE=DIRECTORY; \
              what is finished is kept"
         );
     }
