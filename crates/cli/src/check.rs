@@ -65,18 +65,18 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     if let Some(kept) = kept {
         kept.finish(&judged)?;
     }
-    if let Some(memory) = &judged.memory {
-        guest_symbols::add(&mut symbols, &judged.target, memory);
+    if let (Some(arch), Some(memory)) = (judged.target, &judged.memory) {
+        guest_symbols::add(&mut symbols, arch, memory);
     }
-    let costs = operation_costs(&judged.target, options.caches.dcache.as_deref());
+    let costs = operation_costs(judged.target, options.caches.dcache.as_deref());
     let booked = Booked {
         lines: &judged.ledger,
         callers: &judged.ledger_callers,
         costs,
-        unseen: unseen(&judged.target, caches.code.is_some()),
+        unseen: unseen(judged.target, caches.code.is_some()),
     };
     let run = Run {
-        target: &judged.target,
+        target: judged.target,
         geometry: caches.geometry,
         behaviour: caches.behaviour(),
         stats: judged.stats,

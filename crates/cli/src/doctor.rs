@@ -3,21 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use congruent_arch::Arch;
+
 use crate::{CANNOT, plugin};
-
-/// A guest that the plugin knows, and where its QEMU comes from.
-struct Guest {
-    program: &'static str,
-    debian_package: &'static str,
-}
-
-const GUESTS: [Guest; 5] = [
-    Guest { program: "qemu-system-mips", debian_package: "qemu-system-mips" },
-    Guest { program: "qemu-system-mipsel", debian_package: "qemu-system-mips" },
-    Guest { program: "qemu-system-arm", debian_package: "qemu-system-arm" },
-    Guest { program: "qemu-system-sh4", debian_package: "qemu-system-misc" },
-    Guest { program: "qemu-system-hppa", debian_package: "qemu-system-misc" },
-];
 
 /// The oldest QEMU whose plugin interface is sufficient (API 4).
 const OLDEST: (u32, u32) = (10, 0);
@@ -28,13 +16,14 @@ const NO_PLUGIN: &str = "/nonexistent/congruent-doctor.so";
 /// Prints the findings; returns the exit status: 0 if at least one guest can be checked.
 pub(crate) fn doctor() -> u8 {
     let mut usable = false;
-    for guest in &GUESTS {
-        match examine(guest) {
+    for arch in Arch::ALL {
+        let program = format!("qemu-system-{}", arch.facts().name);
+        match examine(&program, arch.facts().debian_package) {
             Ok((path, version)) => {
                 usable = true;
-                line("ok", guest.program, &format!("{version} at {}, loads plugins", path.display()));
+                line("ok", &program, &format!("{version} at {}, loads plugins", path.display()));
             }
-            Err(remedy) => line("no", guest.program, &remedy),
+            Err(remedy) => line("no", &program, &remedy),
         }
     }
     match plugin::find(None) {
@@ -53,8 +42,7 @@ fn line(state: &str, what: &str, text: &str) {
 }
 
 /// The program's path and version, or what is wrong and the remedy.
-fn examine(guest: &Guest) -> Result<(PathBuf, String), String> {
-    let (program, package) = (guest.program, guest.debian_package);
+fn examine(program: &str, package: &str) -> Result<(PathBuf, String), String> {
     let path = on_path(program).ok_or_else(|| format!("not on PATH; install it (Debian, Ubuntu: apt install {package})"))?;
     let said = output(&path, &["--version"])?;
     let version = version(&said).ok_or_else(|| format!("{} does not say its version; reinstall it", path.display()))?;

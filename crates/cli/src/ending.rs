@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use congruent_arch::Arch;
 use congruent_report::{Callers, Chains, Outcome};
 use congruent_shadow::{Finding, LedgerLine, Stats};
 use congruent_wire::FailureKind;
@@ -10,7 +11,7 @@ use congruent_wire::FailureKind;
 #[derive(Default)]
 pub(crate) struct Ended {
     /// The guest's architecture, if the plugin came up.
-    pub(crate) target: Option<String>,
+    pub(crate) target: Option<Arch>,
     /// The plugin's last message, if it came.
     pub(crate) whole: Option<Whole>,
     /// Findings as they came in.
@@ -76,7 +77,8 @@ impl Default for Exit {
 /// A run that was judged, at least in part.
 #[derive(Debug)]
 pub(crate) struct Judged {
-    pub(crate) target: String,
+    /// `None` if the run was stopped before the plugin said it.
+    pub(crate) target: Option<Arch>,
     pub(crate) stats: Stats,
     pub(crate) findings: Vec<Finding>,
     pub(crate) chains: Chains,
@@ -109,7 +111,7 @@ impl Ended {
         });
         let Whole { stats, findings, ledger, ledger_callers, limits } = whole;
         Ok(Judged {
-            target: self.target.unwrap_or_else(|| "unknown".to_owned()),
+            target: self.target,
             stats,
             findings,
             chains: self.chains,
@@ -173,6 +175,8 @@ fn signal_name(signal: i32) -> String {
 
 #[cfg(test)]
 mod tests {
+    use congruent_arch::Endian;
+
     use super::*;
 
     fn whole() -> Option<Whole> {
@@ -180,7 +184,7 @@ mod tests {
     }
 
     fn started() -> Ended {
-        Ended { target: Some("mipsel".to_owned()), whole: whole(), ..Ended::default() }
+        Ended { target: Some(Arch::Mips(Endian::Little)), whole: whole(), ..Ended::default() }
     }
 
     fn outcome(ended: Ended) -> String {

@@ -5,8 +5,8 @@
 
 use std::ops::Range;
 
+use congruent_arch::Arch;
 use congruent_report::{Symbols, kallsyms};
-use congruent_wire::KernelMemory;
 
 /// The guest's memory from where its kernel's linear mapping begins.
 struct Copied<'a> {
@@ -26,9 +26,9 @@ impl kallsyms::Memory for Copied<'_> {
     }
 }
 
-/// Adds what is found in the copied memory of a guest of architecture `target`.
-pub(crate) fn add(symbols: &mut Symbols, target: &str, memory: &[u8]) {
-    let Some(kernel) = KernelMemory::of(target) else { return };
+/// Adds what is found in the copied memory of a guest of this architecture.
+pub(crate) fn add(symbols: &mut Symbols, arch: Arch, memory: &[u8]) {
+    let kernel = arch.facts().kernel_memory;
     if let Some(found) = kallsyms::find(&Copied { linear: kernel.linear, bytes: memory }) {
         // A kernel without code symbols names nothing, which the report says.
         let _ = symbols.add_found(&found);
@@ -55,8 +55,9 @@ mod tests {
     #[test]
     fn memory_without_a_kernel_adds_nothing() {
         let mut symbols = Symbols::default();
-        add(&mut symbols, "mipsel", &[0; 4096]);
-        add(&mut symbols, "of another world", &[0; 4096]);
+        for arch in Arch::ALL {
+            add(&mut symbols, arch, &[0; 4096]);
+        }
         assert!(symbols.is_empty());
     }
 }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write as _};
 
 use anyhow::{Context as _, bail};
+use congruent_arch::Arch;
 use congruent_geometry::{PhysAddr, VirtAddr};
 use congruent_report::{Chains, Identity, Outcome, Report, Run, Symbols};
 use congruent_shadow::{Config, Finding, Stats};
@@ -27,13 +28,13 @@ use crate::reporting::read_symbols;
 /// One line with a remedy, if the recording or an option cannot be used.
 pub(crate) fn necessity(options: &NecessityOptions) -> anyhow::Result<u8> {
     let recording = Recording::read(&options.recording)?;
-    let layout = recording.layout(&options.recording, false)?;
+    let (arch, layout) = recording.layout(&options.recording, false)?;
     let caches = options.caches.config(recorded_caches(&layout.header)?)?;
     let symbols = read_symbols(&options.symbols)?;
-    let functions = Functions::of(&layout, &caches, &symbols, options.callers).chosen(&options.only, &symbols)?;
+    let functions = Functions::of(arch, &layout, &caches, &symbols, options.callers).chosen(&options.only, &symbols)?;
     let without = |muting: Muting| Ok::<_, anyhow::Error>(judge(&layout, caches, &muting, |_, _| {})?.findings);
     // Names are looked up here, between the replays: symbols are not shared among threads.
-    let in_words = |findings: &[Finding]| words(&layout, &caches, &symbols, findings);
+    let in_words = |findings: &[Finding]| words(arch, &caches, &symbols, findings);
     let known: BTreeSet<String> = in_words(&without(Muting::Of(Vec::new()))?).into_iter().collect();
     let style = ProgressStyle::with_template("{bar:40} {pos}/{len} functions, {eta} left").context("the progress bar")?;
     let bar = ProgressBar::new(functions.len() as u64).with_style(style);
@@ -61,9 +62,9 @@ pub(crate) fn necessity(options: &NecessityOptions) -> anyhow::Result<u8> {
 }
 
 /// Findings in words, the most important first.
-fn words(layout: &Layout<'_>, caches: &Config, symbols: &Symbols, findings: &[Finding]) -> Vec<String> {
+fn words(arch: Arch, caches: &Config, symbols: &Symbols, findings: &[Finding]) -> Vec<String> {
     let run = Run {
-        target: &layout.header.target,
+        target: Some(arch),
         geometry: caches.geometry,
         behaviour: caches.behaviour(),
         stats: Stats::default(),
@@ -86,14 +87,17 @@ struct Functions {
 }
 
 impl Functions {
-    fn of(layout: &Layout<'_>, caches: &Config, symbols: &Symbols, callers: usize) -> Self {
+    fn of(arch: Arch, layout: &Layout<'_>, caches: &Config, symbols: &Symbols, callers: usize) -> Self {
         // Damage was refused before; contents that are no events are found by the judging.
         let calls = chains(layout).unwrap_or_default();
         let mut counted = Counted { operations: BTreeMap::new(), callers, calls: &calls, code: caches.code.is_some() };
         let _ = play(layout, &mut counted);
         let mut functions = Self::default();
         for (code, operations) in counted.operations {
-            let name = |pc: &u32| symbols.resolve(u64::from(*pc)).map_or_else(|| format!("{pc:#010x}"), |place| place.function);
+            let name = |site: &u32| {
+                let pc = arch.facts().split.address(Site(*site));
+                symbols.resolve(pc.into()).map_or_else(|| format!("{pc:#010x}"), |place| place.function)
+            };
             let names: Vec<String> = code.iter().map(name).collect();
             if let Some(caller) = names.iter().find(|name| **name != names[0]) {
                 *functions.on_behalf.entry((names[0].clone(), caller.clone())).or_default() += operations;

@@ -8,6 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
+use congruent_arch::Arch;
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_report::{Callers, Chain, Chains, Outcome};
 use congruent_shadow::{Config, Finding, LedgerLine, Shadow, Stats};
@@ -52,18 +53,23 @@ impl Recording {
         Ok(Self { bytes })
     }
 
-    /// What is in it. Damage is an error unless `partial`.
+    /// Of what guest it is, and what is in it. Damage is an error unless `partial`.
     ///
     /// # Errors
     /// One line with the remedy.
-    pub(crate) fn layout(&self, path: &Path, partial: bool) -> anyhow::Result<Layout<'_>> {
+    pub(crate) fn layout(&self, path: &Path, partial: bool) -> anyhow::Result<(Arch, Layout<'_>)> {
         let layout = Layout::of(&self.bytes).map_err(|error| anyhow!("cannot use `{}`: {error}", path.display()))?;
         if let Some(damage) = &layout.damage
             && !partial
         {
             bail!("`{}` is damaged: {damage}; get it again, or use what comes before that with --up-to-damage", path.display());
         }
-        Ok(layout)
+        let target = &layout.header.target;
+        let arch = Arch::of_qemu(target).ok_or_else(|| {
+            let (path, known) = (path.display(), Arch::names());
+            anyhow!("cannot use `{path}`: it is of a guest of architecture `{target}`, and this version knows {known}; take a newer one")
+        })?;
+        Ok((arch, layout))
     }
 }
 

@@ -15,7 +15,7 @@ use crate::reporting::Reporting;
 /// One line with a remedy, if the recording or an option cannot be used.
 pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<u8> {
     let recording = Recording::read(&options.recording)?;
-    let layout = recording.layout(&options.recording, options.up_to_damage)?;
+    let (arch, layout) = recording.layout(&options.recording, options.up_to_damage)?;
     let caches = options.caches.config(recorded_caches(&layout.header)?)?.with_contexts(!options.no_backtraces);
     let caches = match options.reports.ledger {
         true if caches.code.is_some() => {
@@ -34,11 +34,11 @@ pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<u8> {
     let replayed = judge(&layout, caches, &muting, |_, _| {})?;
     let limits = layout.footer.as_ref().map(|footer| footer.limits.clone());
     let none = Chains::default();
-    let costs = operation_costs(&layout.header.target, options.caches.dcache.as_deref());
-    let unseen = unseen(&layout.header.target, caches.code.is_some());
+    let costs = operation_costs(Some(arch), options.caches.dcache.as_deref());
+    let unseen = unseen(Some(arch), caches.code.is_some());
     let booked = Booked { lines: &replayed.ledger, callers: &replayed.callers, costs, unseen };
     let run = Run {
-        target: &layout.header.target,
+        target: Some(arch),
         geometry: caches.geometry,
         behaviour: caches.behaviour(),
         stats: replayed.stats,

@@ -97,6 +97,20 @@ fn replay(path: &Path, options: &[&str]) -> (i32, serde_json::Value, String) {
 }
 
 #[test]
+fn a_recording_of_an_architecture_that_nobody_knows_is_refused_and_not_taken_for_another() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ppc.congruent");
+    let writer = Writer::new(Vec::new(), &Header { target: "ppc".into(), ..header() }).unwrap();
+    let mut file = writer.finish(Footer::default()).unwrap();
+    append_end(&mut file, &finished().unwrap()).unwrap();
+    fs::write(&path, file).unwrap();
+    let (status, report, said) = replay(&path, &[]);
+    assert_eq!((status, report), (2, serde_json::Value::Null));
+    assert!(said.contains("architecture `ppc`, and this version knows mips, mipsel, arm, sh4 and hppa"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+#[test]
 fn a_replay_has_the_numbers_of_the_run_and_the_verdict_of_its_events() {
     let directory = tempfile::tempdir().unwrap();
     let (status, report, _) = replay(&recorded(directory.path(), finished()), &[]);

@@ -7,8 +7,8 @@
 //! It guarantees that the guest runs exactly as without it: an internal error ends the judging, never the guest. It does
 //! not see instruction fetches, the accesses of other processors, or the DMA of engines that `dma/` does not know.
 //!
-//! Where what is: [`api`](self) binds QEMU's functions; `guest/` decodes instructions and `cpu/` reads the
-//! running processor, one file per architecture; `dma/` follows what the guest tells DMA engines to do, one file per engine; `registers`
+//! Where what is: [`api`](self) binds QEMU's functions; `cpu/` reads the running processor, one file per architecture, whose
+//! instructions `congruent-arch` decodes; `dma/` follows what the guest tells DMA engines to do, one file per engine; `registers`
 //! reaches into QEMU's CPU state; `translation` remembers where addresses lead; `stretches` cuts what
 //! maintenance names into pages; `mute` knows whether a muted function is running;
 //! `judge` judges and records; `stacks` keeps the guest's call stacks and `contexts` numbers them; `programs` and
@@ -23,7 +23,6 @@ mod channel;
 mod contexts;
 mod cpu;
 mod dma;
-mod guest;
 mod judge;
 mod mute;
 mod plugin;

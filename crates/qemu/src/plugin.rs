@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::ThreadId;
 
+use congruent_arch::Arch;
 use congruent_trace::Site;
 use congruent_wire::{FailureKind, Message, PROTOCOL};
 
@@ -105,9 +106,16 @@ fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), Refused> {
         .ok_or_else(|| String::from("the plugin is started by `congruent check`; it needs config=FILE"))?;
     let config = read_config(Path::new(config))?;
     let mut channel = Channel::connect(&config)?;
-    channel.send(&Message::Hello { protocol: PROTOCOL, target: info.target(), qemu_api: info.api() });
     // From here on the program is told as well, because it decides the exit status.
-    match start(info, config) {
+    let target = info.target();
+    let started = match Arch::of_qemu(&target) {
+        Some(target) => {
+            channel.send(&Message::Hello { protocol: PROTOCOL, target, qemu_api: info.api() });
+            start(info, target, config)
+        }
+        None => Err(format!("guests of architecture {target} are not supported; {} are", Arch::names())),
+    };
+    match started {
         Ok(mut session) => {
             *LINE.lock().unwrap_or_else(PoisonError::into_inner) = channel.again();
             session.attach(channel);
@@ -124,7 +132,7 @@ fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), Refused> {
     }
 }
 
-fn start(info: &Info, config: congruent_wire::Config) -> Result<Session, String> {
+fn start(info: &Info, arch: Arch, config: congruent_wire::Config) -> Result<Session, String> {
     if info.api() < OLDEST_API {
         return Err(format!("this QEMU offers plugin API {}; install QEMU 10.0 or newer", info.api()));
     }
@@ -133,7 +141,7 @@ fn start(info: &Info, config: congruent_wire::Config) -> Result<Session, String>
     };
     let api = Api::bind(info.api())
         .map_err(|missing| format!("this QEMU lacks {missing}; install QEMU 10.0 or newer, built with plugins"))?;
-    Session::new(api, info.api(), &info.target(), cpus.max(1) as u32, config)
+    Session::new(api, info.api(), arch, cpus.max(1) as u32, config)
 }
 
 /// A block is being translated.

@@ -4,31 +4,32 @@
 
 use std::ops::Range;
 
+use congruent_arch::{Arch, Endian, KernelMemory};
 use congruent_geometry::PhysAddr;
-use congruent_wire::KernelMemory;
 
 use crate::tasks::{Memory, Tasks};
 use crate::translation::GRANULE;
 
 /// The names of the guest's programs.
 pub struct Programs {
-    /// Where the guest has its kernel, if that is known.
-    kernel: Option<KernelMemory>,
+    /// Where the guest has its kernel.
+    kernel: KernelMemory,
+    endian: Endian,
     tasks: Tasks,
     /// By number.
     names: Vec<String>,
 }
 
 impl Programs {
-    /// None yet, of a guest of architecture `target`.
-    pub fn of(target: &str) -> Self {
-        Self { kernel: KernelMemory::of(target), tasks: Tasks::default(), names: Vec::new() }
+    /// None yet, of a guest of this architecture.
+    pub fn of(arch: Arch) -> Self {
+        let facts = arch.facts();
+        Self { kernel: facts.kernel_memory, endian: facts.endian, tasks: Tasks::default(), names: Vec::new() }
     }
 
     /// The number of the program whose translations begin at `table`. `read` reads physical memory within a page, and says whether it could.
-    pub fn number(&mut self, table: PhysAddr, big_endian: bool, read: impl FnMut(PhysAddr, &mut [u8]) -> bool) -> Option<u32> {
-        let kernel = self.kernel?;
-        let mut memory = Linear { kernel, big_endian, read };
+    pub fn number(&mut self, table: PhysAddr, read: impl FnMut(PhysAddr, &mut [u8]) -> bool) -> Option<u32> {
+        let mut memory = Linear { kernel: self.kernel, endian: self.endian, read };
         let name = self.tasks.name(memory.address(table)?, &mut memory)?;
         let known = self.names.iter().position(|known| *known == name);
         let number = known.unwrap_or_else(|| {
@@ -52,7 +53,7 @@ impl Programs {
 /// Physical memory by the addresses of the kernel's linear mapping.
 struct Linear<F> {
     kernel: KernelMemory,
-    big_endian: bool,
+    endian: Endian,
     read: F,
 }
 
@@ -89,7 +90,10 @@ impl<F: FnMut(PhysAddr, &mut [u8]) -> bool> Memory for Linear<F> {
     fn word(&mut self, address: u32) -> Option<u32> {
         let mut bytes = [0; 4];
         let there = self.read(address, &mut bytes);
-        let word = if self.big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) };
+        let word = match self.endian {
+            Endian::Little => u32::from_le_bytes(bytes),
+            Endian::Big => u32::from_be_bytes(bytes),
+        };
         there.then_some(word)
     }
 }
@@ -98,7 +102,7 @@ impl<F: FnMut(PhysAddr, &mut [u8]) -> bool> Memory for Linear<F> {
 mod tests {
     use super::*;
 
-    fn linear(big_endian: bool) -> Linear<impl FnMut(PhysAddr, &mut [u8]) -> bool> {
+    fn linear(endian: Endian) -> Linear<impl FnMut(PhysAddr, &mut [u8]) -> bool> {
         let kernel = KernelMemory { physical: 0x1000_0000, linear: 0xc000_0000, length: 0x10000 };
         // A page of memory that says of each byte where it is, and none after it.
         let read = |at: PhysAddr, to: &mut [u8]| {
@@ -107,22 +111,22 @@ mod tests {
             to.iter_mut().zip(at.0..).for_each(|(byte, at)| *byte = at as u8);
             here
         };
-        Linear { kernel, big_endian, read }
+        Linear { kernel, endian, read }
     }
 
     #[test]
     fn memory_is_read_where_the_kernel_sees_it_and_in_its_byte_order() {
-        assert_eq!(linear(false).word(0xc000_0010), Some(0x1312_1110));
-        assert_eq!(linear(true).word(0xc000_0010), Some(0x1011_1213));
-        assert_eq!(linear(false).word(0xc000_0ffe), Some(0x0100_fffe), "over the end of a page");
-        assert_eq!(linear(false).address(PhysAddr(0x1000_4000)), Some(0xc000_4000));
+        assert_eq!(linear(Endian::Little).word(0xc000_0010), Some(0x1312_1110));
+        assert_eq!(linear(Endian::Big).word(0xc000_0010), Some(0x1011_1213));
+        assert_eq!(linear(Endian::Little).word(0xc000_0ffe), Some(0x0100_fffe), "over the end of a page");
+        assert_eq!(linear(Endian::Little).address(PhysAddr(0x1000_4000)), Some(0xc000_4000));
     }
 
     #[test]
     fn what_lies_outside_is_not_read() {
         for outside in [0xbfff_fffc, 0xc000_1ffe, 0xc000_2000, 0] {
-            assert_eq!(linear(false).word(outside), None, "{outside:#x}");
+            assert_eq!(linear(Endian::Little).word(outside), None, "{outside:#x}");
         }
-        assert_eq!(linear(false).address(PhysAddr(0x0fff_ffff)), None);
+        assert_eq!(linear(Endian::Little).address(PhysAddr(0x0fff_ffff)), None);
     }
 }

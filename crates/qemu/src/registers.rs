@@ -86,18 +86,6 @@ pub unsafe fn state_word(environment: Environment, word: usize) -> u32 {
     unsafe { environment.add(word).read() }
 }
 
-/// General register `number` (0 to 31) of a MIPS guest.
-///
-/// # Safety
-/// `environment` is the pointer that a `*_with_environment` callback received in this very call.
-pub unsafe fn mips_register(environment: Environment, number: u8) -> u32 {
-    if number == 0 {
-        return 0;
-    }
-    // SAFETY: the CPU state begins with 32 words; calibration has compared them with real addresses.
-    unsafe { environment.add(number as usize & 31).read() }
-}
-
 /// Whether reading registers from the CPU state has proved right so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Calibration {
@@ -157,17 +145,6 @@ impl Calibration {
     }
 }
 
-/// The base register and offset of an ordinary MIPS load or store that is fit for calibration.
-pub fn mips_calibration_operand(word: u32) -> Option<(u8, i32)> {
-    // lb, lh, lw, lbu, lhu; sb, sh, sw. The unaligned and conditional ones report other addresses or none.
-    let is_load = matches!(word >> 26, 0x20 | 0x21 | 0x23 | 0x24 | 0x25);
-    let is_store = matches!(word >> 26, 0x28 | 0x29 | 0x2b);
-    let (base, target) = ((word >> 21 & 31) as u8, (word >> 16 & 31) as u8);
-    // A load into its own base has perhaps replaced the base already.
-    let usable = is_store || (is_load && base != target);
-    usable.then(|| (base, i32::from(word as u16 as i16)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,24 +158,5 @@ mod tests {
         }
         assert!(calibration.is_complete());
         assert_eq!(calibration.compare(4, 8), Err(Contradiction { computed: 4, reported: 8 }));
-    }
-
-    #[test]
-    fn loads_into_their_own_base_are_not_used() {
-        // lw $v0,8($a0); lw $a0,8($a0); sw $a0,8($a0); lwl $v0,0($a0)
-        assert_eq!(mips_calibration_operand(0x8c82_0008), Some((4, 8)));
-        assert_eq!(mips_calibration_operand(0x8c84_0008), None);
-        assert_eq!(mips_calibration_operand(0xac84_0008), Some((4, 8)));
-        assert_eq!(mips_calibration_operand(0x8882_0000), None);
-    }
-
-    #[test]
-    fn register_zero_is_zero_whatever_the_state_holds() {
-        let state = [7u32; 32];
-        // SAFETY: the array stands for the CPU state.
-        unsafe {
-            assert_eq!(mips_register(state.as_ptr(), 0), 0);
-            assert_eq!(mips_register(state.as_ptr(), 31), 7);
-        }
     }
 }

@@ -11,6 +11,7 @@ mod turns;
 
 use std::fs::File;
 
+use congruent_arch::{Arch, Meaning};
 use congruent_geometry::CacheGeometry;
 use congruent_shadow::{Config as JudgeConfig, Stats};
 use congruent_trace::file::{Header, Validity};
@@ -21,7 +22,6 @@ use crate::api::{AccessInfo, AccessShape, Api, Block, Insn, Registers};
 use crate::channel::Channel;
 use crate::cpu::{self, ControlStore};
 use crate::dma::Devices;
-use crate::guest::Meaning;
 use crate::judge::Judge;
 use crate::mute::Mute;
 use crate::registers::{self, Environment};
@@ -80,13 +80,14 @@ pub struct Session {
 }
 
 impl Session {
-    /// Prepares a check of a guest of architecture `target` with so many CPUs.
+    /// Prepares a check of a guest of this architecture with so many CPUs.
     ///
     /// # Errors
     /// A sentence that says why this guest cannot be checked in this QEMU, and what to do.
-    pub fn new(api: Api, qemu_api: i32, target: &str, cpus: u32, config: Config) -> Result<Self, String> {
-        let cpu = cpu::of_target(target, &api)?;
-        let turns = Turns::new(&*cpu, &api, cpus, config.cpus, target)?;
+    pub fn new(api: Api, qemu_api: i32, arch: Arch, cpus: u32, config: Config) -> Result<Self, String> {
+        let facts = arch.facts();
+        let cpu = cpu::of_arch(arch, &api)?;
+        let turns = Turns::new(&*cpu, &api, cpus, config.cpus)?;
         let caches = JudgeConfig::try_from(config.caches).map_err(|error| format!("the caches: {error}"))?;
         let caches = caches.with_cpus(config.cpus.of(cpus)).map_err(|error| error.to_string())?;
         if cpus > 1 && config.record.is_some() {
@@ -98,10 +99,10 @@ impl Session {
         if geometry.page() < GRANULE {
             return Err(format!("pages of {} bytes are not supported; the smallest is {GRANULE}", geometry.page()));
         }
-        let following = config.backtraces.then(|| Following::of(&*cpu, target)).flatten();
+        let following = config.backtraces.then(|| Following::of(&*cpu)).flatten();
         let shapes = || vec![0; SHAPES].into_boxed_slice().try_into().map_err(|_| "out of memory");
-        if caches.code.is_some() && !cpu.follows_code_maintenance() {
-            return Err(format!("instruction fetches of {target} guests cannot be judged; leave --icache out"));
+        if caches.code.is_some() && !facts.follows_code_maintenance {
+            return Err(format!("instruction fetches of {} guests cannot be judged; leave --icache out", facts.name));
         }
         let mut caches = caches.with_contexts(following.is_some());
         if config.ledger {
@@ -112,11 +113,11 @@ impl Session {
             let path = record.file.display();
             let header = Header {
                 version: congruent_trace::file::VERSION,
-                target: target.into(),
+                target: facts.name.into(),
                 geometry: geometry.into(),
                 behaviour: caches.behaviour(),
                 code: caches.code.map(|code| code.geometry.into()),
-                index: cpu.index_form(),
+                index: facts.index,
                 muted: record.muted.clone(),
                 qemu_api,
                 valid: Validity::of_run(caches.behaviour(), caches.code.is_some()),
@@ -130,12 +131,12 @@ impl Session {
             shapes: shapes()?,
             judge,
             callers: Callers::new(following),
-            telling: Telling::new(config.record, config.memory.and_then(|file| MemoryCopy::of(target, file))),
+            telling: Telling::new(config.record, config.memory.map(|file| MemoryCopy::of(arch, file))),
             stopped: false,
             code: caches.code.map(|code| code.geometry),
             turns,
             mute: Mute::new(config.mute),
-            devices: Devices::of(target),
+            devices: Devices::of(arch),
         })
     }
 
@@ -174,6 +175,7 @@ impl Session {
         let api = self.reach.api;
         let mut first = true;
         let mut fetched = Fetched::default();
+        let facts = self.reach.cpu.arch().facts();
         // SAFETY: by this function's contract, here and below.
         for insn in unsafe { api.instructions(block) } {
             // SAFETY: as above.
@@ -190,7 +192,7 @@ impl Session {
                     self.watch_returns(block, insn, pc);
                 }
             }
-            let word = self.reach.cpu.word(bytes, length);
+            let word = facts.word(bytes, length);
             if let Some(word) = word {
                 // SAFETY: as above.
                 unsafe { self.watch_flow(insn, pc, word) };

@@ -1,7 +1,7 @@
 //! Where virtual addresses lead: a direct-mapped memory of recent translations, void at each TLB maintenance.
 //!
 //! Asking QEMU for the physical address of every access costs more than judging it. A guest cannot change where an address
-//! leads without an instruction that `guest/` knows (a TLB write, a new address space, a new table base), so what was
+//! leads without an instruction that its decoder knows (a TLB write, a new address space, a new table base), so what was
 //! true at the last access stays true until one of these runs.
 //!
 //! Where the same address means something else in each space (PA-RISC), a translation belongs to its space, and the space of the next

@@ -1,5 +1,6 @@
 //! Addresses as reports write them: `0x80123456`.
 
+use congruent_arch::Arch;
 use congruent_trace::Site;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -7,9 +8,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Address(pub u64);
 
-impl From<Site> for Address {
-    fn from(site: Site) -> Self {
-        Self(site.0.into())
+impl Address {
+    /// Where the code at `site` lies in memory: what symbols and people know it by. Without an architecture, a site is taken for an
+    /// address.
+    pub(crate) fn of(arch: Option<Arch>, site: Site) -> Self {
+        arch.map_or(site.0, |arch| arch.facts().split.address(site)).into()
+    }
+}
+
+impl From<u32> for Address {
+    fn from(address: u32) -> Self {
+        Self(address.into())
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use congruent_arch::Arch;
 use congruent_trace::{Context, Site};
 use serde::{Deserialize, Serialize};
 
@@ -38,46 +39,41 @@ pub struct CallerEntry {
     pub line: Option<String>,
 }
 
-/// Bytes from a call to its delay slot, on architectures that have one.
-fn delay_slot(target: &str) -> Option<u32> {
-    match target {
-        "mips" | "mipsel" => Some(4),
-        "sh4" | "sh4eb" => Some(2),
-        _ => None,
-    }
-}
-
 /// Those of `callers` that led to the access at `site`.
-pub(crate) fn callers_of<'a>(target: &str, site: Site, callers: &'a [Site]) -> impl Iterator<Item = Site> + use<'a> {
-    let mode = Mode::of(target, site);
-    let in_delay_slot = delay_slot(target).and_then(|slot| site.0.checked_sub(slot)).map(Site);
+pub(crate) fn callers_of(arch: Arch, site: Site, callers: &[Site]) -> impl Iterator<Item = Site> + use<'_> {
+    let mode = Mode::of(arch, site);
+    let slot = arch.facts().calls.and_then(|calls| calls.delay_slot());
+    let in_delay_slot = slot.and_then(|slot| site.0.checked_sub(slot)).map(Site);
     let own_call = callers.first().is_some_and(|call| in_delay_slot == Some(*call));
-    let target = target.to_owned();
-    callers.iter().copied().skip(usize::from(own_call)).take_while(move |caller| Mode::of(&target, *caller) == mode)
+    callers.iter().copied().skip(usize::from(own_call)).take_while(move |caller| Mode::of(arch, *caller) == mode)
 }
 
 #[cfg(test)]
 mod tests {
+    use congruent_arch::Endian;
+
     use super::*;
 
+    const MIPS: Arch = Arch::Mips(Endian::Big);
     const CALLERS: [Site; 4] = [Site(0x8000_0100), Site(0x8000_0200), Site(0x0040_0300), Site(0x0040_0400)];
 
-    fn callers(target: &str, site: u32) -> Vec<Site> {
-        callers_of(target, Site(site), &CALLERS).collect()
+    fn callers(arch: Arch, site: u32) -> Vec<Site> {
+        callers_of(arch, Site(site), &CALLERS).collect()
     }
 
     #[test]
     fn calls_of_the_other_mode_are_not_shown() {
-        assert_eq!(callers("mipsel", 0x8000_0010), CALLERS[..2]);
-        assert_eq!(callers("mipsel", 0x0040_0010), []);
+        assert_eq!(callers(MIPS, 0x8000_0010), CALLERS[..2]);
+        assert_eq!(callers(MIPS, 0x0040_0010), []);
     }
 
     #[test]
     fn an_access_in_the_delay_slot_of_a_call_is_not_called_by_it() {
-        assert_eq!(callers("mips", 0x8000_0104), CALLERS[1..2]);
-        assert_eq!(callers("mips", 0x8000_0108), CALLERS[..2]);
-        assert_eq!(callers("mips", 0x8000_0204), CALLERS[..2]);
+        assert_eq!(callers(MIPS, 0x8000_0104), CALLERS[1..2]);
+        assert_eq!(callers(MIPS, 0x8000_0108), CALLERS[..2]);
+        assert_eq!(callers(MIPS, 0x8000_0204), CALLERS[..2]);
         // On a core without delay slots it follows the call.
-        assert_eq!(callers("ppc", 0x8000_0104), CALLERS[..2]);
+        let calls = [Site(0xc000_0100), Site(0xc000_0200)];
+        assert!(callers_of(Arch::Arm, Site(0xc000_0104), &calls).eq(calls));
     }
 }

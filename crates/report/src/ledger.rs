@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use congruent_arch::Arch;
 use congruent_shadow::{LedgerLine, Reach, Side};
 use congruent_trace::Site;
 use maud::{Markup, html};
@@ -36,8 +37,8 @@ pub struct Booked<'a> {
     pub lines: &'a [LedgerLine],
     /// The nearest callers behind the contexts that it names.
     pub callers: &'a Callers,
-    /// What operations cost.
-    pub costs: OperationCosts,
+    /// What operations cost; `None` if no core of this architecture is priced.
+    pub costs: Option<OperationCosts>,
     /// Who may have needed maintenance and was not seen to, such as `instruction fetches`.
     pub unseen: Vec<String>,
 }
@@ -45,9 +46,9 @@ pub struct Booked<'a> {
 /// The ledger of a run. Its fields are fields of the JSON report, the array `ledger` first of all.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Ledger {
-    /// The cost model that cycles are estimated with.
+    /// The cost model that cycles are estimated with; none if no core of this architecture is priced.
     #[serde(rename = "ledger_cost_model")]
-    pub cost_model: String,
+    pub cost_model: Option<String>,
     /// Who may have needed maintenance and was not seen to: what was done for their sake alone counts as redundant.
     #[serde(rename = "ledger_unseen")]
     pub unseen: Vec<String>,
@@ -77,21 +78,25 @@ pub struct LedgerEntry {
     pub mattered: u64,
     /// The share of lines that did not, from 0 to 1.
     pub redundant_share: f64,
-    /// What operating on those cost, estimated.
-    pub wasted_cycles: u64,
+    /// What operating on those cost, estimated; none without a cost model.
+    pub wasted_cycles: Option<u64>,
 }
 
 impl Ledger {
     /// The ledger in words.
-    pub(crate) fn new(booked: &Booked<'_>, target: &str, symbols: &Symbols) -> Self {
-        let name =
-            |site: Site| symbols.resolve(site.0.into()).map_or_else(|| Address::from(site).to_string(), |place| place.function);
+    pub(crate) fn new(booked: &Booked<'_>, arch: Option<Arch>, symbols: &Symbols) -> Self {
+        let address = |site: Site| Address::of(arch, site);
+        let name = |site: Site| {
+            let pc = address(site);
+            symbols.resolve(pc.0).map_or_else(|| pc.to_string(), |place| place.function)
+        };
         let mut entries: BTreeMap<_, LedgerEntry> = BTreeMap::new();
         for line in booked.lines {
             let function = name(line.site);
             let callers = booked.callers.get(&line.context).map_or(&[][..], Vec::as_slice);
-            let caller = callers_of(target, line.site, callers).map(name).find(|caller| *caller != function);
-            let pc = Address::from(line.site);
+            let callers = arch.into_iter().flat_map(|arch| callers_of(arch, line.site, callers));
+            let caller = callers.map(name).find(|caller| *caller != function);
+            let pc = address(line.site);
             let key = (function.clone(), caller.clone(), line.side as u8, line.reach);
             let entry = entries.entry(key).or_insert(LedgerEntry {
                 function,
@@ -103,7 +108,7 @@ impl Ledger {
                 lines: 0,
                 mattered: 0,
                 redundant_share: 0.0,
-                wasted_cycles: 0,
+                wasted_cycles: None,
             });
             entry.pc = entry.pc.min(pc);
             entry.operations += line.operations;
@@ -112,33 +117,39 @@ impl Ledger {
         }
         let mut entries: Vec<LedgerEntry> = entries.into_values().collect();
         for entry in &mut entries {
-            let in_vain = entry.lines - entry.mattered;
-            let OperationCosts { line, index, whole_per_line, .. } = booked.costs;
-            let cost = match entry.reach {
-                Reach::Line => line,
-                Reach::Index => index,
-                Reach::Whole => whole_per_line,
-            };
-            entry.wasted_cycles = in_vain * u64::from(cost);
+            let in_vain = entry.in_vain();
+            let cost = booked.costs.map(|costs| match entry.reach {
+                Reach::Line => costs.line,
+                Reach::Index => costs.index,
+                Reach::Whole => costs.whole_per_line,
+            });
+            entry.wasted_cycles = cost.map(|cost| in_vain * u64::from(cost));
             entry.redundant_share = if entry.lines == 0 { 1.0 } else { in_vain as f64 / entry.lines as f64 };
         }
         // What is equal stays in the order of names.
-        entries.sort_by_key(|entry| std::cmp::Reverse((entry.wasted_cycles, entry.operations)));
-        Self { cost_model: booked.costs.model.to_owned(), unseen: booked.unseen.clone(), entries }
+        entries.sort_by_key(|entry| std::cmp::Reverse((entry.wasted_cycles.unwrap_or(entry.in_vain()), entry.operations)));
+        let cost_model = booked.costs.map(|costs| costs.model.to_owned());
+        Self { cost_model, unseen: booked.unseen.clone(), entries }
     }
 
-    /// What is wasted over all, in cycles.
+    /// What is wasted over all, in cycles; none without a cost model.
     #[must_use]
-    pub fn wasted_cycles(&self) -> u64 {
-        self.entries.iter().map(|entry| entry.wasted_cycles).sum()
+    pub fn wasted_cycles(&self) -> Option<u64> {
+        self.cost_model.as_ref().and_then(|_| wasted(&self.entries))
     }
 
     fn summary(&self) -> String {
-        let wasted = format!(
-            "maintenance, the most wasteful first: {} cycles for lines to which it made no difference, by the costs of {}",
-            thousands(self.wasted_cycles()),
-            self.cost_model
-        );
+        let wasted = match (self.wasted_cycles(), &self.cost_model) {
+            (Some(cycles), Some(model)) => format!(
+                "maintenance, the most wasteful first: {} cycles for lines to which it made no difference, by the costs of {model}",
+                thousands(cycles)
+            ),
+            _ => format!(
+                "maintenance, the most wasteful first: it made no difference to {}, whose cost is not estimated because no core of \
+                 this architecture has a cost model",
+                amount(self.entries.iter().map(LedgerEntry::in_vain).sum(), "line", "lines")
+            ),
+        };
         match self.unseen.split_last() {
             None => wasted,
             Some((last, [])) => format!("{wasted}; among these is what was done for {last}, which were not judged"),
@@ -157,7 +168,7 @@ impl Ledger {
             let _ = writeln!(
                 text,
                 "{:>13}  {:>9} {:>12} {:>12} {:>12}  {}",
-                thousands(entry.wasted_cycles),
+                cycles(entry.wasted_cycles),
                 entry.share(),
                 numbers[0],
                 numbers[1],
@@ -166,9 +177,9 @@ impl Ledger {
             );
         }
         if let Some(rest) = self.entries.get(show..).filter(|rest| !rest.is_empty()) {
-            let wasted = rest.iter().map(|entry| entry.wasted_cycles).sum();
+            let wasted = wasted(rest);
             let entries = amount(rest.len() as u64, "more entry", "more entries");
-            let _ = writeln!(text, "{:>13}  in {entries}, which --show COUNT and --format json tell", thousands(wasted));
+            let _ = writeln!(text, "{:>13}  in {entries}, which --show COUNT and --format json tell", cycles(wasted));
         }
         text
     }
@@ -199,7 +210,7 @@ impl Ledger {
                                     td class="number" { (thousands(entry.lines)) }
                                     td class="number" { (thousands(entry.mattered)) }
                                     td class="number" { (entry.share()) }
-                                    td class="number" { (thousands(entry.wasted_cycles)) }
+                                    td class="number" { (cycles(entry.wasted_cycles)) }
                                 }
                             }
                         }
@@ -210,10 +221,25 @@ impl Ledger {
     }
 }
 
+/// What these entries wasted, in cycles; none if that of one is not estimated.
+fn wasted(entries: &[LedgerEntry]) -> Option<u64> {
+    entries.iter().map(|entry| entry.wasted_cycles).sum()
+}
+
+/// A number of cycles, or a dash where it is not estimated.
+fn cycles(number: Option<u64>) -> String {
+    number.map_or_else(|| "-".to_owned(), thousands)
+}
+
 impl LedgerEntry {
+    /// Lines that were covered and did not matter.
+    fn in_vain(&self) -> u64 {
+        self.lines - self.mattered
+    }
+
     /// The redundant share in per cent. All and nothing are said only where they are meant.
     fn share(&self) -> String {
-        let in_vain = self.lines - self.mattered;
+        let in_vain = self.in_vain();
         let rounded = (self.redundant_share * 1000.0).round() / 10.0;
         match (in_vain, self.mattered) {
             (_, 0) => "all".to_owned(),

@@ -2,6 +2,7 @@
 //!
 //! It holds every finding by site. Fields may be added to the schema; none is renamed or removed without a new schema name.
 
+use congruent_arch::Arch;
 use congruent_geometry::{Behaviour, CacheGeometry, VirtAddr};
 use congruent_shadow::{Effect, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
 use congruent_trace::{Context, Maintenance, Site};
@@ -27,8 +28,8 @@ pub enum Outcome {
 /// Everything that a report is made from, besides names.
 #[derive(Clone, Debug)]
 pub struct Run<'a> {
-    /// The guest's architecture as QEMU names it.
-    pub target: &'a str,
+    /// The guest's architecture; `None` if the run ended before that was known, and then there are no findings.
+    pub target: Option<Arch>,
     /// The modelled cache.
     pub geometry: CacheGeometry,
     /// What it does beside its shape.
@@ -61,6 +62,9 @@ pub enum Verdict {
     Incomplete,
 }
 
+/// The target of a report of a run that ended before its guest's architecture was known.
+const UNKNOWN: &str = "unknown";
+
 /// The whole report. `serde_json` turns it into the schema and back.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Report {
@@ -71,7 +75,7 @@ pub struct Report {
     /// Why the verdict is `incomplete`; absent otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub incomplete_because: Option<String>,
-    /// The guest's architecture as QEMU names it.
+    /// The guest's architecture as QEMU names it, or `unknown`.
     pub target: String,
     /// The modelled cache.
     pub geometry: GeometryEntry,
@@ -301,14 +305,14 @@ impl Report {
             (None, []) => Verdict::Clean,
             (None, _) => Verdict::Findings,
         };
-        let names = Names { target: run.target, virtual_tags: run.behaviour.virtual_tags, chains: run.chains, symbols };
+        let names = Names { arch: run.target, virtual_tags: run.behaviour.virtual_tags, chains: run.chains, symbols };
         let mut findings: Vec<Entry> = run.findings.iter().map(|finding| names.entry(finding)).collect();
         findings.sort_by_cached_key(importance);
         Self {
             schema: SCHEMA.to_owned(),
             verdict,
             incomplete_because,
-            target: run.target.to_owned(),
+            target: run.target.map_or(UNKNOWN, |arch| arch.facts().name).to_owned(),
             geometry: GeometryEntry::of(run.geometry, run.behaviour),
             muted: run.muted.clone(),
             symbols: !symbols.is_empty(),
@@ -340,8 +344,7 @@ impl Report {
 const CACHED_SHARE: u64 = 100;
 
 fn nothing_cached(run: &Run<'_>) -> String {
-    // QEMU resets MIPS Config.K0 to 2 (uncached), and Linux adopts what it finds there unless it is told otherwise.
-    let remedy = if run.target.starts_with("mips") { "; boot Linux with `cca=3` on its command line" } else { "" };
+    let remedy = run.target.and_then(|arch| arch.facts().uncached_remedy).map(|remedy| format!("; {remedy}")).unwrap_or_default();
     let Stats { accesses, uncached, .. } = run.stats;
     let what = if accesses == 0 {
         "no cached access to memory was seen, so nothing could be judged".to_owned()
@@ -352,7 +355,7 @@ fn nothing_cached(run: &Run<'_>) -> String {
 }
 
 struct Names<'a> {
-    target: &'a str,
+    arch: Option<Arch>,
     virtual_tags: bool,
     chains: &'a Chains,
     symbols: &'a Symbols,
@@ -395,15 +398,15 @@ impl Names<'_> {
             return PartyEntry { kind, cached, pc, symbol, line, mode, program, device, cpu, chain: Vec::new() };
         }
         let (pc, symbol, line) = self.name(party.site);
-        let mode = Mode::of(self.target, party.site);
-        let behind = self.chains.get(&context).filter(|_| mode == Mode::User);
+        let mode = self.arch.map(|arch| Mode::of(arch, party.site));
+        let behind = self.chains.get(&context).filter(|_| mode == Some(Mode::User));
         PartyEntry {
             kind,
             cached,
             pc: Some(pc),
             symbol,
             line,
-            mode: Some(mode),
+            mode,
             program: behind.and_then(|chain| chain.program.clone()),
             device: None,
             cpu,
@@ -417,7 +420,7 @@ impl Names<'_> {
             let (pc, symbol, line) = self.name(caller);
             CallerEntry { pc, symbol, line }
         };
-        callers_of(self.target, site, callers).map(named).collect()
+        self.arch.into_iter().flat_map(|arch| callers_of(arch, site, callers)).map(named).collect()
     }
 
     fn past(&self, past: &PastMaintenance) -> PastMaintenanceEntry {
@@ -428,7 +431,7 @@ impl Names<'_> {
 
     /// Where a site is, and what it is called.
     fn name(&self, site: Site) -> (Address, Option<String>, Option<String>) {
-        let pc = Mode::address(self.target, site);
+        let pc = Address::of(self.arch, site);
         match self.symbols.resolve(pc.0) {
             Some(place) => (pc, Some(place.to_string()), place.line),
             None => (pc, None, None),

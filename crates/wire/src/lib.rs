@@ -10,6 +10,7 @@ use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
+use congruent_arch::Arch;
 use congruent_geometry::{Behaviour, CacheGeometry, GeometryError};
 use congruent_shadow::{AddressReach, Config as JudgeConfig, ConfigError, Cpus, Finding, LedgerLine, Stats};
 use congruent_trace::{Context, Site};
@@ -135,36 +136,6 @@ pub struct MuteRange {
     pub end: u64,
 }
 
-/// Where a guest of some architecture has its kernel, by Linux's conventions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct KernelMemory {
-    /// The physical address at which memory begins.
-    pub physical: u64,
-    /// The virtual address under which the kernel has that in its linear mapping.
-    pub linear: u64,
-    /// How many bytes from there on hold the kernel's image, at most.
-    pub length: u64,
-}
-
-impl KernelMemory {
-    /// Of guests of this architecture, which is named as QEMU names it; `None` if it is not known.
-    #[must_use]
-    pub fn of(target: &str) -> Option<Self> {
-        let (physical, linear) = match target {
-            // kseg0 begins with physical address zero.
-            "mips" | "mipsel" => (0, 0x8000_0000),
-            // PAGE_OFFSET of the default split; the boards that are checked have memory from zero on.
-            "arm" => (0, 0xc000_0000),
-            // P1 shows physical memory; that of the R2D board begins here.
-            "sh4" | "sh4eb" => (0x0c00_0000, 0x8c00_0000),
-            // Memory from zero on is mapped at PAGE_OFFSET (arch/parisc/include/asm/page.h, 32 bits).
-            "hppa" => (0, 0x1000_0000),
-            _ => return None,
-        };
-        Some(Self { physical, linear, length: 64 << 20 })
-    }
-}
-
 /// What the plugin needs to know.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Config {
@@ -183,7 +154,7 @@ pub struct Config {
     /// Whether to follow the guest's calls, so that findings can name the callers.
     #[serde(default)]
     pub backtraces: bool,
-    /// The file into which the plugin copies the guest's [`KernelMemory`] at the first finding, so that the program can look for the
+    /// The file into which the plugin copies the guest's [`KernelMemory`](congruent_arch::KernelMemory) at the first finding, so that the program can look for the
     /// kernel's symbols there.
     #[serde(default)]
     pub memory: Option<PathBuf>,
@@ -234,8 +205,9 @@ pub enum Message {
     Hello {
         /// [`PROTOCOL`] of the plugin.
         protocol: u32,
-        /// The guest architecture as QEMU names it: `mipsel`, `arm`, …
-        target: String,
+        /// The guest architecture, by QEMU's name of it: `mipsel`, `arm`, …
+        #[serde(with = "arch")]
+        target: Arch,
         /// The highest plugin API version that this QEMU offers.
         qemu_api: i32,
     },
@@ -309,5 +281,42 @@ impl Message {
             return Ok(None);
         }
         serde_json::from_str(&line).map(Some).map_err(io::Error::from)
+    }
+}
+
+mod arch {
+    //! The one place where the two sides read and write an architecture as QEMU's name of it.
+
+    use congruent_arch::Arch;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes references.
+    pub fn serialize<S: Serializer>(arch: &Arch, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(arch.facts().name)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Arch, D::Error> {
+        let name = String::deserialize(from)?;
+        Arch::of_qemu(&name).ok_or_else(|| D::Error::custom(format_args!("unknown guest architecture {name:?}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_greeting_carries_qemus_name_of_the_architecture_and_no_unknown_one() {
+        for target in Arch::ALL {
+            let mut line = Vec::new();
+            Message::Hello { protocol: PROTOCOL, target, qemu_api: 4 }.write(&mut line).unwrap();
+            let text = String::from_utf8(line.clone()).unwrap();
+            assert!(text.contains(&format!("\"target\":\"{}\"", target.facts().name)), "{text}");
+            let Some(Message::Hello { target: read, .. }) = Message::read(&mut &line[..]).unwrap() else { panic!("{text}") };
+            assert_eq!(read, target);
+        }
+        let line = "{\"message\":\"hello\",\"protocol\":3,\"target\":\"ppc\",\"qemu_api\":4}\n";
+        let error = Message::read(&mut line.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("unknown guest architecture \"ppc\""), "{error}");
     }
 }

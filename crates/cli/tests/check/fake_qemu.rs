@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use congruent_arch::{Arch, Endian};
 use congruent_geometry::{PhysAddr, VirtAddr};
 use congruent_shadow::{Contexts, Effect, Example, Finding, HazardClass, OnCpus, Party, PartyKind, PastMaintenance, Side, Stats};
 use congruent_trace::{Context, Maintenance, Site};
@@ -92,9 +93,9 @@ impl Fake {
     fn step(&mut self, name: &str, argument: &str) {
         match name {
             // What the plugin says.
-            "hello" => self.say(Message::Hello { protocol: PROTOCOL, target: "mipsel".into(), qemu_api: 4 }),
+            "hello" => self.say(Message::Hello { protocol: PROTOCOL, target: Arch::Mips(Endian::Little), qemu_api: 4 }),
             "hello-of-another-version" => {
-                self.say(Message::Hello { protocol: PROTOCOL + 1, target: "mipsel".into(), qemu_api: 4 });
+                self.say(Message::Hello { protocol: PROTOCOL + 1, target: Arch::Mips(Endian::Little), qemu_api: 4 });
             }
             "status" => self.say(Message::Status { stats: STATS, findings: 1 }),
             "finding" => self.say(Message::Finding { finding: finding(1), chains: chains() }),

@@ -1,14 +1,14 @@
 //! An ARMv4–v6 processor: registers as QEMU describes them, translations and attributes from the guest's own tables.
 
+use congruent_arch::Arch;
+use congruent_arch::arm::FACTS;
+use congruent_arch::arm::decode::{self, Condition};
+use congruent_arch::arm::tables::{Control, Mapping};
 use congruent_geometry::{CacheGeometry, PhysAddr};
-use congruent_trace::{IndexForm, Scope};
+use congruent_trace::Scope;
 
-use super::{Calling, Cpu, Unsupported};
+use super::{Cpu, Unsupported};
 use crate::api::{Api, Reader, Register};
-use crate::guest::Meaning;
-use crate::guest::arm::{self, Condition};
-use crate::guest::arm_tables::{Control, Mapping};
-use crate::guest::flow::{self, Flow};
 use crate::registers::Environment;
 
 type Handle = *mut Register;
@@ -42,13 +42,12 @@ impl Arm {
 }
 
 impl Cpu for Arm {
-    fn word(&self, bytes: [u8; 4], length: usize) -> Option<u32> {
-        // Thumb has no maintenance.
-        (length == 4).then(|| u32::from_le_bytes(bytes))
+    fn arch(&self) -> Arch {
+        Arch::Arm
     }
 
-    fn decode(&self, word: u32) -> Meaning {
-        arm::decode(word)
+    fn can_resolve(&self, api: &Api) -> bool {
+        api.can_read_physical()
     }
 
     fn start(&mut self, registers: &[(String, Handle)]) -> Result<(), Unsupported> {
@@ -102,25 +101,9 @@ impl Cpu for Arm {
         handle.and_then(|handle| unsafe { reader.register(handle) }).unwrap_or(0)
     }
 
-    fn stack_pointer(&self) -> u8 {
-        13
-    }
-
-    fn link(&self) -> u8 {
-        14
-    }
-
-    fn index_form(&self) -> IndexForm {
-        arm::INDEX
-    }
-
-    fn calling(&self) -> Option<Calling> {
-        // `CPUARMState` begins with the general registers of the current mode. Linux has modules below its own start.
-        Some(Calling { stack_word: usize::from(self.stack_pointer()), length: 4, returns_after: 4, kernel_start: 0xbf00_0000 })
-    }
-
-    fn flow(&self, word: u32) -> Flow {
-        flow::arm(word)
+    fn stack_word(&self) -> Option<usize> {
+        // `CPUARMState` begins with the general registers of the current mode.
+        Some(FACTS.stack_pointer.into())
     }
 
     fn address_space(&self) -> u32 {
@@ -135,7 +118,7 @@ impl Cpu for Arm {
     }
 
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope {
-        arm::INDEX.scope(geometry, operand)
+        FACTS.index.scope(geometry, operand)
     }
 
     fn modified(&self, vaddr: u32) -> u32 {
@@ -153,7 +136,7 @@ impl Cpu for Arm {
     }
 
     unsafe fn translations_change(&mut self, word: u32, reader: &mut Reader, environment: Environment) {
-        let Some((register, source)) = arm::control_write(word) else { return };
+        let Some((register, source)) = decode::control_write(word) else { return };
         // SAFETY: by the trait's contract.
         let value = unsafe { self.register(source, reader, environment) };
         *self.control.register_mut(register) = value;

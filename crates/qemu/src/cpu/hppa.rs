@@ -12,14 +12,15 @@
 
 use std::collections::HashSet;
 
+use congruent_arch::hppa::STACK_FROM_ABOVE;
+use congruent_arch::hppa::decode::{self, Change, Space, cr};
+use congruent_arch::hppa::tables::{ALIAS_REGISTERS, alias_register, walk};
+use congruent_arch::{Arch, Meaning, Named};
 use congruent_geometry::{CacheGeometry, PhysAddr};
 use congruent_trace::{IndexForm, Scope};
 
 use super::{Cpu, Unsupported};
 use crate::api::{Api, Reader, Register};
-use crate::guest::hppa::{self, Change, Space, cr};
-use crate::guest::hppa_tables::{ALIAS_REGISTERS, alias_register, walk};
-use crate::guest::{Meaning, Named};
 use crate::registers::{Calibration, Environment, state_word};
 
 /// The space of addresses that are not translated. No space register holds it: they have at most 31 bits in use.
@@ -91,7 +92,7 @@ impl Hppa {
         if state(state::STATUS) & TRANSLATES_DATA == 0 {
             return ABSOLUTE;
         }
-        let number = match hppa::space(word) {
+        let number = match decode::space(word) {
             Space::Register(number) => number,
             // SAFETY: as above.
             Space::OfBase { base } => 4 + (unsafe { general(environment, base) } >> 30) as u8,
@@ -111,12 +112,12 @@ impl Hppa {
 }
 
 impl Cpu for Hppa {
-    fn word(&self, bytes: [u8; 4], length: usize) -> Option<u32> {
-        (length == 4).then(|| u32::from_be_bytes(bytes))
+    fn arch(&self) -> Arch {
+        Arch::Hppa
     }
 
-    fn decode(&self, word: u32) -> Meaning {
-        hppa::decode(word)
+    fn can_resolve(&self, api: &Api) -> bool {
+        api.can_translate() && api.can_read_physical()
     }
 
     fn start(&mut self, _registers: &[(String, *mut Register)]) -> Result<(), Unsupported> {
@@ -124,7 +125,7 @@ impl Cpu for Hppa {
     }
 
     fn calibrates(&self, word: u32) -> bool {
-        !self.is_calibrated() && hppa::calibration_operand(word).is_some()
+        !self.is_calibrated() && decode::calibration_operand(word).is_some()
     }
 
     unsafe fn calibrate(
@@ -134,7 +135,7 @@ impl Cpu for Hppa {
         _value: Option<u32>,
         environment: Environment,
     ) -> Result<(), Unsupported> {
-        let Some((number, offset)) = hppa::calibration_operand(word).filter(|_| !self.is_calibrated()) else { return Ok(()) };
+        let Some((number, offset)) = decode::calibration_operand(word).filter(|_| !self.is_calibrated()) else { return Ok(()) };
         // SAFETY: by the trait's contract, here and below.
         let computed = unsafe { general(environment, number) }.wrapping_add_signed(offset);
         // SAFETY: as above.
@@ -157,7 +158,7 @@ impl Cpu for Hppa {
         // SAFETY: as above.
         let general = |number| unsafe { general(environment, number) };
         self.aliases = ALIAS_REGISTERS.map(general);
-        if let Meaning::Cache(cache) = hppa::decode(word)
+        if let Meaning::Cache(cache) = decode::decode(word)
             && let Named::Index(entry) = cache.operand.read(general)
         {
             let again = if self.entry.0 == entry { self.entry.1 + 1 } else { 0 };
@@ -203,18 +204,14 @@ impl Cpu for Hppa {
         if complement { !value } else { value }
     }
 
-    fn stack_pointer(&self) -> u8 {
-        STACK_FROM_ABOVE
-    }
-
-    fn link(&self) -> u8 {
-        2
+    fn stack_word(&self) -> Option<usize> {
+        None
     }
 
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope {
         match IndexForm::WayAboveSet.scope(geometry, operand) {
             Scope::Index { set, way } => Scope::Index { set, way: way.wrapping_add(self.entry.1) & (geometry.ways() - 1) },
-            other => other,
+            other @ (Scope::Line { .. } | Scope::Whole) => other,
         }
     }
 
@@ -242,11 +239,11 @@ impl Cpu for Hppa {
     unsafe fn translations_change(&mut self, word: u32, _reader: &mut Reader, environment: Environment) {
         // SAFETY: by the trait's contract.
         let general = |number| unsafe { general(environment, number) };
-        match hppa::change(word) {
+        match decode::change(word) {
             Some(Change::Tables { control, from }) => self.tables[usize::from(control == cr::USER_TABLES)] = general(from),
             Some(Change::Protection { address, attributes }) => {
                 let page = self.reported(general(address)) >> PAGE_SHIFT;
-                if hppa::is_uncached(general(attributes)) {
+                if decode::is_uncached(general(attributes)) {
                     self.uncached.insert(page);
                 } else {
                     self.uncached.remove(&page);
@@ -255,10 +252,6 @@ impl Cpu for Hppa {
             Some(Change::Whole) => self.whole_translations += 1,
             None => {}
         }
-    }
-
-    fn follows_code_maintenance(&self) -> bool {
-        false
     }
 
     fn limits(&self) -> Vec<String> {
@@ -275,10 +268,8 @@ impl Cpu for Hppa {
     }
 }
 
+/// The general register that the stack pointer is in.
 const STACK: u8 = 30;
-/// The number under which [`Cpu::register`] has the stack pointer's complement: here stacks grow upwards, and who asks takes them to grow
-/// downwards.
-const STACK_FROM_ABOVE: u8 = 32;
 
 #[cfg(test)]
 mod tests {

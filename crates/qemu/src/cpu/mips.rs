@@ -5,22 +5,34 @@
 //! its last access in the same address space stands in.
 //!
 //! Whether memory is cached: Config.K0 for kseg0, never for kseg1, and for mapped pages the attribute of the TLB entry, which is the page
-//! table's where hardware reads it, else the one that the guest wrote (`guest/mips_tlb.rs`).
+//! table's where hardware reads it, else the one that the guest wrote (`congruent_arch::mips::tlb`).
 
 use std::cell::Cell;
 use std::rc::Rc;
 
+use congruent_arch::mips::LITTLE;
+use congruent_arch::mips::decode::{self, ControlRegister, Segment};
+use congruent_arch::mips::tables::{Walked, Walker};
+use congruent_arch::mips::tlb::{Attributes, Cacheability};
+use congruent_arch::{Arch, Endian};
 use congruent_geometry::{CacheGeometry, PhysAddr};
-use congruent_trace::{IndexForm, Scope};
+use congruent_trace::Scope;
 
-use super::{Calling, Cpu, Unsupported};
+use super::{Cpu, Unsupported};
 use crate::api::{Api, Reader, Register};
-use crate::guest::Meaning;
-use crate::guest::flow::{self, Flow};
-use crate::guest::mips::{self, ControlRegister, Endian, Segment};
-use crate::guest::mips_tables::{Walked, Walker};
-use crate::guest::mips_tlb::{Attributes, Cacheability};
-use crate::registers::{Calibration, Environment, mips_calibration_operand, mips_register};
+use crate::registers::{Calibration, Environment};
+
+/// General register `number` (0 to 31).
+///
+/// # Safety
+/// `environment` is the pointer that a `*_with_environment` callback received in this very call.
+unsafe fn general(environment: Environment, number: u8) -> u32 {
+    if number == 0 {
+        return 0;
+    }
+    // SAFETY: the CPU state begins with 32 words; calibration has compared them with real addresses.
+    unsafe { environment.add(number as usize & 31).read() }
+}
 
 /// A guest of `qemu-system-mips` or `qemu-system-mipsel`.
 pub struct Mips {
@@ -54,17 +66,8 @@ impl LastSeen {
 }
 
 impl Mips {
-    /// `qemu-system-mips`.
-    pub fn big_endian() -> Self {
-        Self::new(Endian::Big)
-    }
-
-    /// `qemu-system-mipsel`.
-    pub fn little_endian() -> Self {
-        Self::new(Endian::Little)
-    }
-
-    fn new(endian: Endian) -> Self {
+    /// A processor after reset.
+    pub fn new(endian: Endian) -> Self {
         let last_seen = vec![LastSeen::default(); 1 << (32 - PAGE_SHIFT)].into_boxed_slice();
         Self {
             endian,
@@ -72,7 +75,7 @@ impl Mips {
             address_space: 0,
             walker: Walker::default(),
             kseg0: Cacheability::new(KSEG0_AT_RESET),
-            attributes: Attributes::new(),
+            attributes: Attributes::default(),
             last_seen,
             unknown_attributes: 0,
         }
@@ -132,6 +135,8 @@ impl Mips {
 }
 
 const PAGE_SHIFT: u32 = 12;
+/// The general register that the stack pointer is in.
+const STACK: usize = LITTLE.stack_pointer as usize;
 /// QEMU resets Config.K0 to "uncached".
 const KSEG0_AT_RESET: u32 = 2;
 /// EntryHi.ASID with its extension (MD00090, "EntryHi Register").
@@ -142,16 +147,12 @@ const KSEG0_PHYSICAL: u32 = 0x1fff_ffff;
 const EVERY_ADDRESS_SPACE: u16 = u16::MAX;
 
 impl Cpu for Mips {
-    fn word(&self, bytes: [u8; 4], length: usize) -> Option<u32> {
-        // MIPS16 has no maintenance.
-        (length == 4).then(|| match self.endian {
-            Endian::Little => u32::from_le_bytes(bytes),
-            Endian::Big => u32::from_be_bytes(bytes),
-        })
+    fn arch(&self) -> Arch {
+        Arch::Mips(self.endian)
     }
 
-    fn decode(&self, word: u32) -> Meaning {
-        mips::decode(word, self.endian)
+    fn can_resolve(&self, api: &Api) -> bool {
+        api.can_translate() && api.can_read_physical()
     }
 
     fn start(&mut self, _registers: &[(String, *mut Register)]) -> Result<(), Unsupported> {
@@ -163,7 +164,7 @@ impl Cpu for Mips {
     }
 
     fn calibrates(&self, word: u32) -> bool {
-        !self.calibration.get().is_complete() && mips_calibration_operand(word).is_some()
+        !self.calibration.get().is_complete() && decode::calibration_operand(word).is_some()
     }
 
     unsafe fn calibrate(
@@ -177,9 +178,9 @@ impl Cpu for Mips {
         if calibration.is_complete() {
             return Ok(());
         }
-        let Some((register, offset)) = mips_calibration_operand(word) else { return Ok(()) };
+        let Some((register, offset)) = decode::calibration_operand(word) else { return Ok(()) };
         // SAFETY: by the trait's contract.
-        let computed = unsafe { mips_register(environment, register) }.wrapping_add_signed(offset);
+        let computed = unsafe { general(environment, register) }.wrapping_add_signed(offset);
         calibration.compare(computed, reported).map_err(|contradiction| contradiction.to_string())?;
         self.calibration.set(calibration);
         Ok(())
@@ -191,28 +192,12 @@ impl Cpu for Mips {
 
     unsafe fn register(&self, number: u8, _reader: &mut Reader, environment: Environment) -> u32 {
         // SAFETY: by the trait's contract.
-        unsafe { mips_register(environment, number) }
+        unsafe { general(environment, number) }
     }
 
-    fn stack_pointer(&self) -> u8 {
-        29
-    }
-
-    fn link(&self) -> u8 {
-        31
-    }
-
-    fn index_form(&self) -> IndexForm {
-        mips::INDEX
-    }
-
-    fn calling(&self) -> Option<Calling> {
-        // `CPUMIPSState` begins with the general registers; a call has a delay slot; kseg0 follows useg.
-        Some(Calling { stack_word: usize::from(self.stack_pointer()), length: 4, returns_after: 8, kernel_start: 0x8000_0000 })
-    }
-
-    fn flow(&self, word: u32) -> Flow {
-        flow::mips(word)
+    fn stack_word(&self) -> Option<usize> {
+        // `CPUMIPSState` begins with the general registers.
+        Some(STACK)
     }
 
     fn address_space(&self) -> u32 {
@@ -226,12 +211,8 @@ impl Cpu for Mips {
         (self.walker.is_on() && Segment::of(base) == Segment::Kseg0).then(|| PhysAddr(u64::from(base & KSEG0_PHYSICAL)))
     }
 
-    fn is_big_endian(&self) -> bool {
-        self.endian == Endian::Big
-    }
-
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope {
-        mips::INDEX.scope(geometry, operand)
+        self.arch().facts().index.scope(geometry, operand)
     }
 
     unsafe fn resolve(&mut self, vaddr: u32, api: &Api, reader: &mut Reader) -> Option<PhysAddr> {
@@ -259,15 +240,15 @@ impl Cpu for Mips {
     }
 
     unsafe fn translations_change(&mut self, word: u32, _reader: &mut Reader, environment: Environment) {
-        if mips::writes_entry(word) {
+        if decode::writes_entry(word) {
             return self.entry_is_written();
         }
-        if mips::reads_fault_address(word) {
+        if decode::reads_fault_address(word) {
             return self.attributes.set_entry_hi(None);
         }
-        let Some((register, source)) = mips::control_write(word) else { return };
+        let Some((register, source)) = decode::control_write(word) else { return };
         // SAFETY: by the trait's contract.
-        let value = unsafe { mips_register(environment, source) };
+        let value = unsafe { general(environment, source) };
         match register {
             ControlRegister::EntryHi => {
                 self.address_space = (value & ADDRESS_SPACE) as u16;
@@ -277,10 +258,6 @@ impl Cpu for Mips {
             ControlRegister::Entry(register) => self.attributes.set(register, value),
             ControlRegister::Walker(register) => *self.walker.register_mut(register) = value,
         }
-    }
-
-    fn configures_others(&self, word: u32) -> Option<u8> {
-        mips::config_of_other(word)
     }
 
     fn be_configured(&mut self, value: u32) {
@@ -297,5 +274,20 @@ impl Cpu for Mips {
         }
         limits.extend(self.calibration.get().limit());
         limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn register_zero_is_zero_whatever_the_state_holds() {
+        let state = [7u32; 32];
+        // SAFETY: the array stands for the CPU state.
+        unsafe {
+            assert_eq!(general(state.as_ptr(), 0), 0);
+            assert_eq!(general(state.as_ptr(), 31), 7);
+        }
     }
 }

@@ -1,18 +1,19 @@
 //! The guest's processor as a check needs it while it runs: registers, translations, attributes. One file per architecture.
 //!
-//! `guest/` says what instructions mean, from their bytes alone; this says what their operands hold now.
+//! `congruent_arch` says what instructions mean, from their bytes alone; this says where QEMU's CPU state has what they name.
+
+#![deny(clippy::wildcard_enum_match_arm)]
 
 mod arm;
 mod hppa;
 mod mips;
 mod sh4;
 
+use congruent_arch::{Arch, Flow, Meaning};
 use congruent_geometry::{CacheGeometry, PhysAddr};
 use congruent_trace::{IndexForm, Maintenance, Scope};
 
 use crate::api::{Api, Reader, Register};
-use crate::guest::Meaning;
-use crate::guest::flow::Flow;
 use crate::registers::Environment;
 
 pub use arm::Arm;
@@ -41,31 +42,17 @@ pub enum ControlStore {
     Unsupported(Unsupported),
 }
 
-/// How calls are made, as far as following them needs it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Calling {
-    /// Where the CPU state has the stack pointer, in words from its start.
-    pub stack_word: usize,
-    /// Bytes of a call.
-    pub length: usize,
-    /// Bytes from a call to the instruction that it returns to.
-    pub returns_after: u32,
-    /// Stack pointers from here on are the kernel's.
-    pub kernel_start: u32,
-}
-
 /// A guest processor.
 ///
 /// # Safety
 /// The `unsafe` methods read the state of the running CPU: they are called from a callback on its thread, one that was
 /// registered as reading registers, and with the environment that this callback received.
 pub trait Cpu {
-    /// The instruction word in the first `length` of these bytes of memory; `None` if no instruction of that length is more than
-    /// its loads and stores.
-    fn word(&self, bytes: [u8; 4], length: usize) -> Option<u32>;
+    /// Its architecture.
+    fn arch(&self) -> Arch;
 
-    /// What an instruction word means.
-    fn decode(&self, word: u32) -> Meaning;
+    /// Whether this QEMU gives what [`resolve`](Self::resolve) needs.
+    fn can_resolve(&self, api: &Api) -> bool;
 
     /// Takes the registers that QEMU describes, by name.
     ///
@@ -139,21 +126,8 @@ pub trait Cpu {
     /// See the trait.
     unsafe fn register(&self, number: u8, reader: &mut Reader, environment: Environment) -> u32;
 
-    /// The number of the stack pointer.
-    fn stack_pointer(&self) -> u8;
-
-    /// The number of the register that holds the return address at a function's entry.
-    fn link(&self) -> u8;
-
-    /// How calls are made; `None` if they cannot be followed.
-    fn calling(&self) -> Option<Calling> {
-        None
-    }
-
-    /// Whether an instruction is a call or a return from an exception.
-    fn flow(&self, _word: u32) -> Flow {
-        Flow::Other
-    }
+    /// Where the CPU state has the stack pointer, in words from its start; `None` if the architecture's calls are not followed.
+    fn stack_word(&self) -> Option<usize>;
 
     /// A number that stands for the address space of user code.
     fn address_space(&self) -> u32 {
@@ -165,18 +139,9 @@ pub trait Cpu {
         None
     }
 
-    /// Whether the guest's words begin with their highest byte.
-    fn is_big_endian(&self) -> bool {
-        false
-    }
-
     /// The set and way that the operand of an index operation names.
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope;
 
-    /// How the operands of index operations are coded, if a recording can take them apart for any cache.
-    fn index_form(&self) -> IndexForm {
-        IndexForm::Resolved
-    }
     /// The address that tables and caches see in place of one that a program uses: the *modified* virtual address, which operands of
     /// maintenance are already.
     fn modified(&self, vaddr: u32) -> u32 {
@@ -201,23 +166,8 @@ pub trait Cpu {
     /// See the trait.
     unsafe fn translations_change(&mut self, word: u32, reader: &mut Reader, environment: Environment);
 
-    /// The general register that an instruction configures CPUs with that have not run yet.
-    fn configures_others(&self, _word: u32) -> Option<u8> {
-        None
-    }
-
     /// Another CPU configures this one, which has not run yet.
     fn be_configured(&mut self, _value: u32) {}
-
-    /// Whether maintenance of the instruction cache is understood, without which every change of code would be a false alarm.
-    fn follows_code_maintenance(&self) -> bool {
-        true
-    }
-
-    /// Whether an instruction may be a store to a part of the processor (see [`control_store`](Self::control_store)).
-    fn may_store_control(&self, _word: u32) -> bool {
-        false
-    }
 
     /// Whether a part of the processor lies at this address.
     fn has_control_at(&self, _vaddr: u32) -> bool {
@@ -245,24 +195,79 @@ pub trait Cpu {
     fn limits(&self) -> Vec<String>;
 }
 
-/// The processor of a guest architecture, by QEMU's name of it.
+/// What a processor knows from its architecture alone.
+impl dyn Cpu {
+    /// What an instruction word means.
+    pub fn decode(&self, word: u32) -> Meaning {
+        (self.arch().facts().decode)(word)
+    }
+
+    /// Whether an instruction is a call or a return from an exception.
+    pub fn flow(&self, word: u32) -> Flow {
+        (self.arch().facts().flow)(word)
+    }
+
+    /// The number of the stack pointer.
+    pub fn stack_pointer(&self) -> u8 {
+        self.arch().facts().stack_pointer
+    }
+
+    /// The number of the register that holds the return address at a function's entry.
+    pub fn link(&self) -> u8 {
+        self.arch().facts().link
+    }
+
+    /// How recordings have the operands of index operations.
+    pub fn index_form(&self) -> IndexForm {
+        self.arch().facts().index
+    }
+
+    /// The general register that an instruction configures CPUs with that have not run yet.
+    pub fn configures_others(&self, word: u32) -> Option<u8> {
+        (self.arch().facts().configures_others)(word)
+    }
+
+    /// Whether an instruction may be a store to a part of the processor (see [`Cpu::control_store`]).
+    pub fn may_store_control(&self, word: u32) -> bool {
+        (self.arch().facts().may_store_control)(word)
+    }
+}
+
+/// A processor of a guest architecture, as it is at reset.
+fn at_reset(arch: Arch) -> Box<dyn Cpu> {
+    match arch {
+        Arch::Mips(endian) => Box::new(Mips::new(endian)),
+        Arch::Arm => Box::new(Arm::new()),
+        Arch::Sh4 => Box::new(Sh4::new()),
+        Arch::Hppa => Box::new(Hppa::default()),
+    }
+}
+
+/// The processor of a guest architecture, as it is at reset.
 ///
 /// # Errors
-/// [`Unsupported`] if the architecture is unknown or this QEMU gives no way to translate its addresses.
-pub fn of_target(target: &str, api: &Api) -> Result<Box<dyn Cpu>, Unsupported> {
-    let (cpu, resolves): (Box<dyn Cpu>, bool) = match target {
-        "mips" => (Box::new(Mips::big_endian()), api.can_translate() && api.can_read_physical()),
-        "mipsel" => (Box::new(Mips::little_endian()), api.can_translate() && api.can_read_physical()),
-        "arm" => (Box::new(Arm::new()), api.can_read_physical()),
-        "sh4" => (Box::new(Sh4::new()), api.can_read_physical() && api.can_read_values()),
-        "hppa" => (Box::new(Hppa::default()), api.can_translate() && api.can_read_physical()),
-        other => return Err(format!("guests of architecture {other} are not supported; mips, mipsel, arm, sh4 and hppa are")),
-    };
-    if resolves {
+/// [`Unsupported`] if this QEMU gives no way to translate its addresses.
+pub fn of_arch(arch: Arch, api: &Api) -> Result<Box<dyn Cpu>, Unsupported> {
+    let cpu = at_reset(arch);
+    if cpu.can_resolve(api) {
         Ok(cpu)
     } else {
         Err("this QEMU gives plugins no way to translate addresses; install QEMU 10.1 or newer, or a distribution's build \
              of 10.0"
             .into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_processor_is_of_its_architecture_and_says_where_its_stack_pointer_is_if_calls_are_followed() {
+        for arch in Arch::ALL {
+            let cpu = at_reset(arch);
+            assert_eq!(cpu.arch(), arch);
+            assert_eq!(cpu.stack_word().is_some(), arch.facts().calls.is_some(), "{arch:?}");
+        }
     }
 }

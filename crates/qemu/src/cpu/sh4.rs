@@ -4,15 +4,15 @@
 //! QEMU's own translation is not asked: on this processor it counts as an access and moves the TLB's replacement on, and the guest
 //! must not notice that it is watched.
 
+use congruent_arch::Arch;
+use congruent_arch::sh4::decode::{self, Area, Control, TagStore, ccr, mmu};
+use congruent_arch::sh4::tlb::{self, Entry, Tlb};
+use congruent_arch::sh4::{FACTS, PROCEDURE};
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_trace::{Maintenance, Scope};
 
-use super::{Calling, ControlStore, Cpu, Unsupported};
+use super::{ControlStore, Cpu, Unsupported};
 use crate::api::{Api, Reader, Register};
-use crate::guest::Meaning;
-use crate::guest::flow::{self, Flow};
-use crate::guest::sh4::{self, Area, Control, TagStore, ccr, mmu};
-use crate::guest::sh4_tlb::{self, Entry, Tlb};
 use crate::registers::{Calibration, Environment};
 
 /// A guest of `qemu-system-sh4`.
@@ -42,9 +42,6 @@ mod state {
     pub const STATUS: usize = GENERAL + 24 + 32;
     pub const PROCEDURE: usize = STATUS + 13;
 }
-
-/// The number under which [`Cpu::register`] has PR, the return address: one above the general registers.
-const PROCEDURE: u8 = 16;
 
 /// # Safety
 /// `environment` is the pointer that a `*_with_environment` callback received in this very call.
@@ -78,13 +75,13 @@ impl Sh4 {
     /// # Safety
     /// As [`Cpu::resolve`].
     unsafe fn translate(&self, vaddr: u32, reader: &mut Reader) -> Option<PhysAddr> {
-        let paddr = match sh4::area(vaddr) {
+        let paddr = match decode::area(vaddr) {
             Area::P4 => None,
             Area::Translated if self.translates() => self.tlb.physical(vaddr, self.space()).or_else(|| {
                 // SAFETY: by this function's contract.
-                sh4_tlb::walk(self.table_base, vaddr, |address| unsafe { reader.physical_word(address.into()) })
+                tlb::walk(self.table_base, vaddr, |address| unsafe { reader.physical_word(address.into()) })
             }),
-            _ => Some(sh4::untranslated(vaddr)),
+            Area::Translated | Area::P1 | Area::P2 => Some(decode::untranslated(vaddr)),
         };
         paddr.map(|paddr| PhysAddr(paddr.into()))
     }
@@ -135,12 +132,12 @@ const WRITE_THROUGH: &str =
     "the guest writes through to memory, which is not supported on SH-4; build its kernel with CONFIG_CACHE_WRITEBACK";
 
 impl Cpu for Sh4 {
-    fn word(&self, bytes: [u8; 4], length: usize) -> Option<u32> {
-        (length == 2).then(|| u16::from_le_bytes([bytes[0], bytes[1]]).into())
+    fn arch(&self) -> Arch {
+        Arch::Sh4
     }
 
-    fn decode(&self, word: u32) -> Meaning {
-        sh4::decode(word)
+    fn can_resolve(&self, api: &Api) -> bool {
+        api.can_read_physical() && api.can_read_values()
     }
 
     fn start(&mut self, _registers: &[(String, *mut Register)]) -> Result<(), Unsupported> {
@@ -148,7 +145,7 @@ impl Cpu for Sh4 {
     }
 
     fn calibrates(&self, word: u32) -> bool {
-        !self.calibration.is_complete() && (sh4::calibration_operand(word).is_some() || sh4::saves_procedure(word))
+        !self.calibration.is_complete() && (decode::calibration_operand(word).is_some() || decode::saves_procedure(word))
     }
 
     unsafe fn calibrate(
@@ -161,10 +158,10 @@ impl Cpu for Sh4 {
         if self.calibration.is_complete() {
             return Ok(());
         }
-        let (number, offset, reported) = match (sh4::calibration_operand(word), value) {
+        let (number, offset, reported) = match (decode::calibration_operand(word), value) {
             (Some((number, offset)), _) => (number, offset, reported),
             // What is stored is PR itself.
-            (None, Some(stored)) if sh4::saves_procedure(word) => (PROCEDURE, 0, stored),
+            (None, Some(stored)) if decode::saves_procedure(word) => (PROCEDURE, 0, stored),
             _ => return Ok(()),
         };
         // SAFETY: by the trait's contract.
@@ -181,22 +178,8 @@ impl Cpu for Sh4 {
         unsafe { register(environment, number) }
     }
 
-    fn stack_pointer(&self) -> u8 {
-        15
-    }
-
-    fn link(&self) -> u8 {
-        PROCEDURE
-    }
-
-    fn calling(&self) -> Option<Calling> {
-        // A call has a delay slot; U0 ends where P1 begins.
-        let stack_word = state::GENERAL + usize::from(self.stack_pointer());
-        Some(Calling { stack_word, length: 2, returns_after: 4, kernel_start: 0x8000_0000 })
-    }
-
-    fn flow(&self, word: u32) -> Flow {
-        flow::sh4(word)
+    fn stack_word(&self) -> Option<usize> {
+        Some(state::GENERAL + usize::from(FACTS.stack_pointer))
     }
 
     fn address_space(&self) -> u32 {
@@ -205,11 +188,11 @@ impl Cpu for Sh4 {
 
     fn page_table(&self) -> Option<PhysAddr> {
         // Linux has its tables in P1.
-        (sh4::area(self.table_base) == Area::P1).then(|| PhysAddr(sh4::untranslated(self.table_base).into()))
+        (decode::area(self.table_base) == Area::P1).then(|| PhysAddr(decode::untranslated(self.table_base).into()))
     }
 
     fn index(&self, geometry: &CacheGeometry, operand: u32) -> Scope {
-        sh4::index(geometry, operand)
+        decode::index(geometry, operand)
     }
 
     unsafe fn resolve(&mut self, vaddr: u32, _api: &Api, reader: &mut Reader) -> Option<PhysAddr> {
@@ -218,7 +201,7 @@ impl Cpu for Sh4 {
     }
 
     unsafe fn is_cached(&mut self, vaddr: u32, _paddr: PhysAddr, _reader: &mut Reader) -> bool {
-        let cached = match sh4::area(vaddr) {
+        let cached = match decode::area(vaddr) {
             Area::P1 => true,
             Area::P2 | Area::P4 => false,
             Area::Translated if self.translates() => self.tlb.entry(vaddr, self.space()).is_none_or(Entry::is_cached),
@@ -236,26 +219,18 @@ impl Cpu for Sh4 {
         }
     }
 
-    fn follows_code_maintenance(&self) -> bool {
-        false
-    }
-
-    fn may_store_control(&self, word: u32) -> bool {
-        sh4::stores_long(word)
-    }
-
     fn control_load(&mut self, vaddr: u32) {
-        if sh4::control(vaddr) == Some(Control::Cache) {
+        if decode::control(vaddr) == Some(Control::Cache) {
             self.cache_echo = self.cache;
         }
     }
 
     fn has_control_at(&self, vaddr: u32) -> bool {
-        sh4::control(vaddr).is_some()
+        decode::control(vaddr).is_some()
     }
 
     unsafe fn control_store(&mut self, geometry: &CacheGeometry, vaddr: u32, value: u32, reader: &mut Reader) -> ControlStore {
-        let Some(control) = sh4::control(vaddr) else { return ControlStore::Nothing };
+        let Some(control) = decode::control(vaddr) else { return ControlStore::Nothing };
         match control {
             Control::EntryHigh => {
                 (self.entry_high, self.page_named) = (value, true);
@@ -285,7 +260,7 @@ impl Cpu for Sh4 {
                 ControlStore::Translation
             }
             Control::Cache => self.control_cache(value),
-            Control::OperandTags => match sh4::tag_store(geometry, vaddr, value) {
+            Control::OperandTags => match decode::tag_store(geometry, vaddr, value) {
                 TagStore::Nothing => ControlStore::Nothing,
                 TagStore::Entry(scope) => ControlStore::Cache { op: Maintenance::WriteBackInvalidate, scope },
                 // SAFETY: by the trait's contract.

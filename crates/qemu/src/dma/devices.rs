@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use congruent_arch::{Arch, DmaEngine, Endian};
 use congruent_geometry::PhysAddr;
 use congruent_trace::{AccessKind, Event};
 
@@ -23,14 +24,20 @@ pub struct Devices {
 }
 
 impl Devices {
-    /// The devices of the boards of a guest architecture, by QEMU's name of it.
-    pub fn of(target: &str) -> Self {
-        let engines: Vec<Box<dyn Engine>> = match target {
-            "mips" | "mipsel" => vec![Box::new(Piix::default())],
-            "arm" => vec![Box::new(Bcm2835::default())],
-            _ => Vec::new(),
+    /// The devices of the boards of a guest architecture.
+    pub fn of(arch: Arch) -> Self {
+        let follow = |engine: &DmaEngine| -> Box<dyn Engine> {
+            match engine {
+                DmaEngine::PiixIde => Box::new(Piix::default()),
+                DmaEngine::Bcm2835 => Box::new(Bcm2835::default()),
+            }
         };
-        Self { engines, is_big_endian: target == "mips", known: HashSet::new(), others: BTreeSet::new() }
+        Self {
+            engines: arch.facts().dma.iter().map(follow).collect(),
+            is_big_endian: arch.facts().endian == Endian::Big,
+            known: HashSet::new(),
+            others: BTreeSet::new(),
+        }
     }
 
     /// Takes note of an access of `size` bytes to a device's register, and passes on what the device therefore does to memory. `name`
@@ -102,7 +109,7 @@ mod tests {
 
     #[test]
     fn devices_that_are_not_followed_are_named_once_and_in_order() {
-        let mut devices = Devices::of("arm");
+        let mut devices = Devices::of(Arch::Arm);
         for (paddr, name) in
             [(0x2020_1000, "pl011"), (0x2000_b880, "mailbox"), (0x2020_1000, "asked again"), (0x2020_2000, "anon0009ab40")]
         {
@@ -115,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_big_endian_guest_sees_registers_turned_round() {
-        let mut devices = Devices::of("mips");
+        let mut devices = Devices::of(Arch::Mips(Endian::Big));
         let mut events = Vec::new();
         let table = |address: u64| {
             [(0x5000, 0x0010_0000u32), (0x5004, 1 << 31 | 512)].iter().find(|(at, _)| *at == address).map(|(_, word)| *word)

@@ -5,14 +5,14 @@
 //! first. When user code is first seen in an address space again, the name of its program is looked up (`programs`). Guarantees: switched
 //! off, no instruction has a callback for it. What the stacks promise is said in `stacks`.
 
+use congruent_arch::{Calls, Flow};
 use congruent_shadow::Finding;
 use congruent_trace::{Context, Site};
 use congruent_wire::Chain;
 
 use super::Session;
 use crate::api::{Block, ExecCallback, Insn, Registers};
-use crate::cpu::{Calling, Cpu};
-use crate::guest::flow::Flow;
+use crate::cpu::Cpu;
 use crate::plugin;
 use crate::programs::Programs;
 use crate::registers::{self, Environment};
@@ -44,7 +44,9 @@ impl Callers {
 /// The following of calls.
 pub struct Following {
     stacks: CallStacks,
-    calling: Calling,
+    calls: Calls,
+    /// Where the CPU state has the stack pointer, in words from its start.
+    stack_word: usize,
     programs: Programs,
     /// The CPU state, once it was seen.
     environment: Option<Environment>,
@@ -53,10 +55,10 @@ pub struct Following {
 
 impl Following {
     /// Of this processor's calls; `None` if they cannot be followed.
-    pub fn of(cpu: &dyn Cpu, target: &str) -> Option<Self> {
-        let calling = cpu.calling()?;
-        let (stacks, programs) = (CallStacks::new(calling.kernel_start), Programs::of(target));
-        Some(Self { stacks, calling, programs, environment: None, samples: 0 })
+    pub fn of(cpu: &dyn Cpu) -> Option<Self> {
+        let (calls, stack_word) = (cpu.arch().facts().calls?, cpu.stack_word()?);
+        let (stacks, programs) = (CallStacks::new(calls.kernel_stacks), Programs::of(cpu.arch()));
+        Some(Self { stacks, calls, stack_word, programs, environment: None, samples: 0 })
     }
 
     /// The programs' names, by number.
@@ -77,14 +79,14 @@ impl Session {
     /// Called from QEMU's translation callback with its block.
     pub(super) unsafe fn watch_returns(&mut self, block: *mut Block, first: *mut Insn, pc: u32) {
         let Some(following) = &self.callers.following else { return };
-        let distance = following.calling.returns_after;
+        let distance = following.calls.returns_after;
         let follows_call = if pc % PAGE < distance {
             following.stacks.returns_to(pc)
         } else {
             // SAFETY: by this function's contract; what precedes is on the same page.
             let before = unsafe { self.reach.api.bytes_before(first, distance as usize) };
             before
-                .and_then(|bytes| self.reach.cpu.word(bytes, following.calling.length))
+                .and_then(|bytes| self.reach.cpu.arch().facts().word(bytes, following.calls.length))
                 .is_some_and(|word| self.reach.cpu.flow(word) == Flow::Call)
         };
         if follows_call {
@@ -104,8 +106,8 @@ impl Session {
             Flow::Call => (registers::call_with_environment, Registers::Read),
             Flow::ExceptionReturn => (plugin::on_exception_return, Registers::Unused),
         };
-        let returns_to = pc.wrapping_add(following.calling.returns_after);
-        if returns_to % PAGE < following.calling.returns_after {
+        let returns_to = pc.wrapping_add(following.calls.returns_after);
+        if returns_to % PAGE < following.calls.returns_after {
             following.stacks.note_return(returns_to);
         }
         // SAFETY: by this function's contract; the callbacks take an address as data, or nothing.
@@ -123,9 +125,9 @@ impl Session {
         // SAFETY: as above.
         unsafe { self.see_who_runs(environment) };
         let Some(following) = &mut self.callers.following else { return };
-        let returns_to = pc.wrapping_add(following.calling.returns_after);
+        let returns_to = pc.wrapping_add(following.calls.returns_after);
         // SAFETY: by this function's contract.
-        let stack = unsafe { registers::state_word(environment, following.calling.stack_word) };
+        let stack = unsafe { registers::state_word(environment, following.stack_word) };
         following.environment = Some(environment);
         following.stacks.call(Site(pc), returns_to, stack);
         self.context_changed();
@@ -141,7 +143,7 @@ impl Session {
         unsafe { self.see_who_runs(environment) };
         let Some(following) = &mut self.callers.following else { return };
         // SAFETY: by this function's contract.
-        let stack = unsafe { registers::state_word(environment, following.calling.stack_word) };
+        let stack = unsafe { registers::state_word(environment, following.stack_word) };
         following.stacks.arrive(pc, stack);
         self.context_changed();
     }
@@ -190,7 +192,7 @@ impl Session {
             && let Some(following) = &mut self.callers.following
         {
             // SAFETY: by this function's contract.
-            let stack = unsafe { registers::state_word(environment, following.calling.stack_word) };
+            let stack = unsafe { registers::state_word(environment, following.stack_word) };
             following.stacks.see(stack);
             if following.stacks.wants_program() {
                 self.learn_program();
@@ -204,7 +206,7 @@ impl Session {
         let Some(following) = &mut self.callers.following else { return };
         let (reader, judge, geometry) = (&mut self.reach.reader, &self.judge, self.reach.geometry);
         let program = self.reach.cpu.page_table().and_then(|table| {
-            following.programs.number(table, self.reach.cpu.is_big_endian(), |address, to| {
+            following.programs.number(table, |address, to| {
                 // Only memory that the guest has used through its cache is read: reading a device's registers might change it.
                 // SAFETY: called from callbacks on the CPU's thread.
                 judge.knows(geometry.frame(address)) && unsafe { reader.physical_bytes(address.0, to) }
@@ -234,7 +236,7 @@ impl Session {
             following.samples += 1;
             // SAFETY: by this function's contract.
             let (held, said) = unsafe {
-                let held = registers::state_word(environment, following.calling.stack_word);
+                let held = registers::state_word(environment, following.stack_word);
                 (held, self.reach.register(self.reach.cpu.stack_pointer(), environment))
             };
             if held != said {

@@ -1,13 +1,13 @@
 //! Instructions that are more than loads and stores: cache maintenance, prefetches, changes of translations.
 //!
 //! Guarantees: what an instruction covers is made out once, and judged and recorded as that, in the order of its addresses; an operand
-//! that leads nowhere is counted. Not here: what the words mean (`guest/`), which lines an operation has (`congruent_trace`).
+//! that leads nowhere is counted. Not here: what the words mean (`congruent_arch`), which lines an operation has (`congruent_trace`).
 
+use congruent_arch::{Meaning, Named, Offset, Operand, Pointer};
 use congruent_geometry::{CacheGeometry, VirtAddr};
 use congruent_trace::{IndexForm, On, Operation, Site, Target};
 
 use super::{Instruction, Session};
-use crate::guest::{Meaning, Named, Offset, Operand, Pointer};
 use crate::registers::Environment;
 use crate::stretches::Stretches;
 use crate::translation::GRANULE;

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 
-use congruent_wire::KernelMemory;
+use congruent_arch::{Arch, KernelMemory};
 
 use crate::api::Reader;
 
@@ -21,9 +21,9 @@ pub struct MemoryCopy {
 }
 
 impl MemoryCopy {
-    /// Of the kernel of a guest of architecture `target`; `None` if nobody knows where it lies.
-    pub fn of(target: &str, file: PathBuf) -> Option<Self> {
-        KernelMemory::of(target).map(|kernel| Self { kernel, file })
+    /// Of the kernel of a guest of this architecture.
+    pub fn of(arch: Arch, file: PathBuf) -> Self {
+        Self { kernel: arch.facts().kernel_memory, file }
     }
 
     /// Makes it, as far as there is memory.

@@ -1,7 +1,7 @@
 //! Where an address leads, on the CPU that runs: remembered, or asked of QEMU and the processor.
 //!
 //! Guarantees: what is remembered is the judge's own page; all of it is forgotten when a frame first gets into the cache, because what
-//! went past the cache to it matters from then on. Not here: when a guest changes where addresses lead (`guest/`).
+//! went past the cache to it matters from then on. Not here: when a guest changes where addresses lead (`congruent_arch`).
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_shadow::{Config, PageId};

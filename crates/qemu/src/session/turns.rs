@@ -41,7 +41,7 @@ impl Turns {
     ///
     /// # Errors
     /// A sentence, if several such CPUs are not judged.
-    pub fn new(first: &dyn Cpu, api: &Api, count: u32, caches: CpuCaches, target: &str) -> Result<Self, String> {
+    pub fn new(first: &dyn Cpu, api: &Api, count: u32, caches: CpuCaches) -> Result<Self, String> {
         if count > 1 && !api.knows_running_cpu() {
             return Err(
                 "this QEMU does not tell which CPU runs; install a distribution's build, or start the guest with -smp 1".into()
@@ -51,6 +51,7 @@ impl Turns {
             (0, _) => Ok(None),
             (_, Some(cpu)) => Ok(Some(Parked { translations: Translations::new(), cpu, environment: None, has_run: false })),
             (_, None) => {
+                let target = first.arch().facts().name;
                 Err(format!("the guest has {count} CPUs, and {target} guests are judged with one; start it with -smp 1"))
             }
         };

@@ -1,5 +1,6 @@
 //! The run that the tests of this folder report on: one finding of each class, with names for the kernel's code.
 
+use congruent_arch::{Arch, Endian};
 use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr, preset};
 use congruent_report::{Chain, Chains, Outcome, Report, Run, Symbols};
 use congruent_shadow::{Contexts, Effect, Example, Finding, HazardClass, OnCpus, Party, PartyKind, PastMaintenance, Side, Stats};
@@ -45,7 +46,7 @@ pub fn report(findings: &[Finding], outcome: Outcome, muted: &[&str], symbols: &
     let stats = Stats { muted: if muted.is_empty() { 0 } else { 812 }, ..STATS };
     Report::new(
         &Run {
-            target: "mipsel",
+            target: Some(Arch::Mips(Endian::Little)),
             geometry: p5600(),
             behaviour: Behaviour::USUAL,
             stats,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use congruent_arch::{Arch, Endian};
 use congruent_geometry::Behaviour;
 use congruent_report::{Chains, Outcome, Report, Run, SCHEMA, Symbols, TextOptions, Verdict};
 use congruent_shadow::{HazardClass, PartyKind, Stats};
@@ -54,7 +55,7 @@ fn an_incomplete_report_without_findings_is_not_clean() {
 fn a_run_without_cached_accesses_proves_nothing() {
     let stats = Stats { accesses: 0, ..STATS };
     let run = Run {
-        target: "mips",
+        target: Some(Arch::Mips(Endian::Big)),
         geometry: p5600(),
         behaviour: Behaviour::USUAL,
         stats,

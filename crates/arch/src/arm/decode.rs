@@ -1,13 +1,15 @@
-//! ARMv4 to ARMv6: the cache operations of coprocessor 15, and the writes to it that change translations.
+//! ARMv4 to ARMv6: the cache operations of coprocessor 15, the writes to it that change translations, calls and returns from
+//! exceptions.
 //!
 //! Sources: *ARM Architecture Reference Manual* (DDI 0100I), B6.6 "Register 7: cache management functions" and appendix "Block
 //! transfer operations"; *ARM1136 Technical Reference Manual* (DDI 0211), 3.3.17; *ARM926EJ-S Technical Reference Manual*
-//! (DDI 0198), 2.3.10 for test-and-clean.
+//! (DDI 0198), 2.3.10 for test-and-clean. Calls and returns: DDI 0100I, A4.1.5 "B, BL", A4.1.7 and A4.1.8 "BLX", A2.6 and A4.1.22 for returns from
+//! exceptions, A4.1.59 "RFE".
 
-use congruent_trace::{IndexForm, Maintenance};
+use congruent_trace::Maintenance;
 
-use super::arm_tables::ControlRegister;
-use super::{CacheInstruction, Meaning, Offset, Operand, Pointer};
+use super::tables::ControlRegister;
+use crate::{CacheInstruction, Flow, Meaning, Offset, Operand, Pointer};
 
 /// The condition under which an instruction does anything, from its four top bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -142,14 +144,36 @@ fn cache(crm: u32, op2: u32, reads: bool, register: u8) -> Meaning {
     }
 }
 
-/// How operands of set/way operations name set and way.
-pub const INDEX: IndexForm = IndexForm::WayOnTop;
+/// A word of ARM, not Thumb. A call whose condition does not hold goes on where it would have returned to, which is the same to a
+/// call stack.
+pub fn flow(word: u32) -> Flow {
+    const UNCONDITIONAL: u32 = 15;
+    if word >> 28 == UNCONDITIONAL {
+        return match word {
+            // BLX label; RFE.
+            _ if word >> 25 == 0b111_1101 => Flow::Call,
+            _ if word & 0xfe50_ffff == 0xf810_0a00 => Flow::ExceptionReturn,
+            _ => Flow::Other,
+        };
+    }
+    let target_is_pc = word >> 12 & 15 == 15;
+    // BL; BLX register.
+    let calls = word & 0x0f00_0000 == 0x0b00_0000 || word & 0x0ff0_00f0 == 0x0120_0030;
+    // Data processing into the program counter that sets the flags, except the four that only compare (8 to 11); with a shift
+    // by register, bit 7 is clear.
+    let arithmetic =
+        word & 0x0c10_0000 == 0x0010_0000 && target_is_pc && word >> 23 & 3 != 2 && (word & 1 << 25 != 0 || word & 0x90 != 0x90);
+    // LDM with the program counter and the saved status.
+    let load_multiple = word & 0x0e50_8000 == 0x0850_8000;
+    match (calls, arithmetic || load_multiple) {
+        (true, _) => Flow::Call,
+        (_, true) => Flow::ExceptionReturn,
+        _ => Flow::Other,
+    }
+}
 
 #[cfg(test)]
 mod tests {
-    use congruent_geometry::CacheGeometry;
-    use congruent_trace::Scope;
-
     use super::*;
     use Maintenance::*;
 
@@ -260,10 +284,28 @@ mod tests {
     }
 
     #[test]
-    fn set_and_way_are_where_the_manual_puts_them() {
-        let cache = CacheGeometry::new(32 << 10, 4, 32).unwrap();
-        assert_eq!(INDEX.scope(&cache, 3 << 30 | 5 << 5), Scope::Index { set: 5, way: 3 });
-        let direct = CacheGeometry::new(16 << 10, 1, 32).unwrap();
-        assert_eq!(INDEX.scope(&direct, 511 << 5), Scope::Index { set: 511, way: 0 });
+    fn calls_and_returns_are_told_from_the_words_that_an_assembler_makes() {
+        for (word, expected, text) in [
+            (0xeb00_0010, Flow::Call, "bl"),
+            (0x1b00_0010, Flow::Call, "blne"),
+            (0xfa00_0010, Flow::Call, "blx label"),
+            (0xfb00_0010, Flow::Call, "blx label, odd halfword"),
+            (0xe12f_ff33, Flow::Call, "blx r3"),
+            (0xe12f_ff1e, Flow::Other, "bx lr"),
+            (0xea00_0010, Flow::Other, "b"),
+            (0xe1b0_f00e, Flow::ExceptionReturn, "movs pc, lr"),
+            (0xe25e_f004, Flow::ExceptionReturn, "subs pc, lr, #4"),
+            (0xe1a0_f00e, Flow::Other, "mov pc, lr"),
+            (0xe15e_0004, Flow::Other, "cmp lr, r4"),
+            (0xe15f_f004, Flow::Other, "cmpp"),
+            (0xe8fd_ffff, Flow::ExceptionReturn, "ldm sp!, {r0-pc}^"),
+            (0xe8bd_8010, Flow::Other, "pop {r4, pc}"),
+            (0xe8dd_7fff, Flow::Other, "ldm sp, {r0-lr}^"),
+            (0xf8bd_0a00, Flow::ExceptionReturn, "rfeia sp!"),
+            (0xf10c_0080, Flow::Other, "cpsid i"),
+            (0xe59f_f018, Flow::Other, "ldr pc, [pc, #24]"),
+        ] {
+            assert_eq!(flow(word), expected, "{text}");
+        }
     }
 }

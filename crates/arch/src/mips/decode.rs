@@ -1,22 +1,14 @@
-//! MIPS32: `cache`, `synci`, the instructions that change translations, and loads of partial words.
+//! MIPS32: `cache`, `synci`, the instructions that change translations, loads of partial words, calls and returns from exceptions.
 //!
-//! Sources: *MIPS32 Architecture for Programmers Volume II-A* (MD00086), CACHE, CACHEE, SYNCI, LWL, LWR, TLBWI, MTC0; the
+//! Sources: *MIPS32 Architecture for Programmers Volume II-A* (MD00086), CACHE, CACHEE, SYNCI, LWL, LWR, TLBWI, MTC0, JAL, JALR,
+//! BGEZAL, ERET; the
 //! coding of index operands in the same volume, "CACHE", figure of "Usage of Address Fields to Select Index and Way".
 
-use congruent_trace::{IndexForm, Maintenance};
+use congruent_trace::Maintenance;
 
-use super::mips_tables::WalkerRegister;
-use super::mips_tlb::EntryRegister;
-use super::{CacheInstruction, Meaning, Offset, Operand, PartialWord, Pointer};
-
-/// Which half of the word order the guest runs in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Endian {
-    /// `mipsel`.
-    Little,
-    /// `mips`.
-    Big,
-}
+use super::tables::WalkerRegister;
+use super::tlb::EntryRegister;
+use crate::{CacheInstruction, Endian, Flow, Meaning, Offset, Operand, PartialWord, Pointer};
 
 /// What a 32-bit instruction word means.
 pub fn decode(word: u32, endian: Endian) -> Meaning {
@@ -130,6 +122,17 @@ pub fn config_of_other(word: u32) -> Option<u8> {
     (word & 0xffe0_f837 == 0x4180_8000).then_some((word >> 16 & 31) as u8)
 }
 
+/// The base register and offset of an ordinary load or store that is fit for calibration.
+pub fn calibration_operand(word: u32) -> Option<(u8, i32)> {
+    // lb, lh, lw, lbu, lhu; sb, sh, sw. The unaligned and conditional ones report other addresses or none.
+    let is_load = matches!(word >> 26, 0x20 | 0x21 | 0x23 | 0x24 | 0x25);
+    let is_store = matches!(word >> 26, 0x28 | 0x29 | 0x2b);
+    let (base, target) = ((word >> 21 & 31) as u8, (word >> 16 & 31) as u8);
+    // A load into its own base has perhaps replaced the base already.
+    let usable = is_store || (is_load && base != target);
+    usable.then(|| (base, i32::from(word as u16 as i16)))
+}
+
 const TLBWI: u32 = 0x4200_0002;
 const TLBWR: u32 = 0x4200_0006;
 
@@ -162,9 +165,6 @@ fn cop0(word: u32) -> Meaning {
     }
 }
 
-/// How operands of index operations name set and way.
-pub const INDEX: IndexForm = IndexForm::WayAboveSet;
-
 /// What decides whether memory at an address is cached (MD00090, "Virtual Address Space").
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Segment {
@@ -187,11 +187,22 @@ impl Segment {
     }
 }
 
+/// A word of MIPS32, up to release 5.
+pub fn flow(word: u32) -> Flow {
+    const ERET: u32 = 0x4200_0018;
+    let (opcode, rt, rd, function) = (word >> 26, word >> 16 & 31, word >> 11 & 31, word & 0x3f);
+    match opcode {
+        // JALR, unless it keeps no return address; JAL and JALX; BLTZAL, BGEZAL and their likely forms.
+        0x00 if function == 9 && rd != 0 => Flow::Call,
+        0x03 | 0x1d => Flow::Call,
+        0x01 if matches!(rt, 0x10..=0x13) => Flow::Call,
+        _ if word == ERET => Flow::ExceptionReturn,
+        _ => Flow::Other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use congruent_geometry::CacheGeometry;
-    use congruent_trace::Scope;
-
     use super::*;
     use Maintenance::*;
 
@@ -264,9 +275,9 @@ mod tests {
     #[test]
     fn partial_loads_take_the_bytes_the_manual_says() {
         // lwl $v0,0($a0) and lwr $v0,0($a0)
-        let bytes = |word, endian, address| match decode(word, endian) {
-            Meaning::PartialWord(partial) => partial.bytes(address),
-            other => panic!("{other:?}"),
+        let bytes = |word, endian, address| {
+            let Meaning::PartialWord(partial) = decode(word, endian) else { panic!("{word:#x}") };
+            partial.bytes(address)
         };
         for (address, lwl_little, lwr_little) in
             [(0, (0, 1), (0, 4)), (1, (0, 2), (1, 3)), (2, (0, 3), (2, 2)), (3, (0, 4), (3, 1))]
@@ -276,17 +287,6 @@ mod tests {
             assert_eq!(bytes(0x8882_0000, Endian::Big, address), lwr_little);
             assert_eq!(bytes(0x9882_0000, Endian::Big, address), lwl_little);
         }
-    }
-
-    #[test]
-    fn a_sweep_as_linux_does_it_reaches_every_set_and_way_once() {
-        let cache = CacheGeometry::new(32 << 10, 4, 32).unwrap();
-        let mut seen = std::collections::HashSet::new();
-        for address in (0x8000_0000u32..0x8000_8000).step_by(32) {
-            let Scope::Index { set, way } = INDEX.scope(&cache, address) else { unreachable!() };
-            assert!(seen.insert((set, way)));
-        }
-        assert_eq!(seen.len() as u32, cache.sets() * cache.ways());
     }
 
     #[test]
@@ -302,5 +302,35 @@ mod tests {
         ] {
             assert_eq!(Segment::of(address), segment);
         }
+    }
+
+    #[test]
+    fn calls_and_returns_are_told_from_the_words_that_an_assembler_makes() {
+        for (word, expected, text) in [
+            (0x0c04_0000, Flow::Call, "jal"),
+            (0x7404_0000, Flow::Call, "jalx"),
+            (0x0320_f809, Flow::Call, "jalr $t9"),
+            (0x0320_f809 | 0x400, Flow::Call, "jalr.hb $t9"),
+            (0x0320_0009, Flow::Other, "jalr $zero, $t9"),
+            (0x0411_0001, Flow::Call, "bal"),
+            (0x0490_0001, Flow::Call, "bltzal $a0"),
+            (0x0481_0001, Flow::Other, "bgez $a0"),
+            (0x049f_0000, Flow::Other, "synci 0($a0)"),
+            (0x03e0_0008, Flow::Other, "jr $ra"),
+            (0x0804_0000, Flow::Other, "j"),
+            (0x4200_0018, Flow::ExceptionReturn, "eret"),
+            (0x4200_0008, Flow::Other, "tlbp"),
+        ] {
+            assert_eq!(flow(word), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn loads_into_their_own_base_are_not_used() {
+        // lw $v0,8($a0); lw $a0,8($a0); sw $a0,8($a0); lwl $v0,0($a0)
+        assert_eq!(calibration_operand(0x8c82_0008), Some((4, 8)));
+        assert_eq!(calibration_operand(0x8c84_0008), None);
+        assert_eq!(calibration_operand(0xac84_0008), Some((4, 8)));
+        assert_eq!(calibration_operand(0x8882_0000), None);
     }
 }

@@ -9,7 +9,7 @@
 use congruent_geometry::CacheGeometry;
 use congruent_trace::{Maintenance, Scope};
 
-use super::{CacheInstruction, Meaning, Offset, Operand, Pointer};
+use crate::{CacheInstruction, Flow, Meaning, Offset, Operand, Pointer};
 
 /// What a 16-bit instruction means.
 pub fn decode(word: u32) -> Meaning {
@@ -181,6 +181,18 @@ pub fn untranslated(vaddr: u32) -> u32 {
     vaddr & 0x1fff_ffff
 }
 
+/// A word of SH-4, of 16 bits.
+pub fn flow(word: u32) -> Flow {
+    const RTE: u32 = 0x002b;
+    // BSR label; BSRF Rn, JSR @Rn.
+    let calls = word >> 12 == 0xb || matches!(word & 0xf0ff, 0x0003 | 0x400b);
+    match word {
+        _ if calls => Flow::Call,
+        RTE => Flow::ExceptionReturn,
+        _ => Flow::Other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +281,26 @@ mod tests {
             (0xe000_0000, Area::P4),
         ] {
             assert_eq!(area(vaddr), expected, "{vaddr:#010x}");
+        }
+    }
+
+    #[test]
+    fn calls_and_returns_are_told_from_the_words_that_an_assembler_makes() {
+        for (word, expected, text) in [
+            (0xb000, Flow::Call, "bsr"),
+            (0xbfff, Flow::Call, "bsr, backwards"),
+            (0x0103, Flow::Call, "bsrf r1"),
+            (0x400b, Flow::Call, "jsr @r0"),
+            (0x4f0b, Flow::Call, "jsr @r15"),
+            (0x402b, Flow::Other, "jmp @r0"),
+            (0x0123, Flow::Other, "braf r1"),
+            (0xa000, Flow::Other, "bra"),
+            (0x000b, Flow::Other, "rts"),
+            (0x002b, Flow::ExceptionReturn, "rte"),
+            (0x0009, Flow::Other, "nop"),
+            (0x0183, Flow::Other, "pref @r1"),
+        ] {
+            assert_eq!(flow(word), expected, "{text}");
         }
     }
 }

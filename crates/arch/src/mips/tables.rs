@@ -5,7 +5,7 @@
 //!
 //! Not modelled: directory entries that are leaves (huge pages), tables outside kseg0.
 
-use super::mips_tlb::{Cacheability, EntryLo};
+use super::tlb::{Cacheability, EntryLo};
 
 /// The registers that steer the walker.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

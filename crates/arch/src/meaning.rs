@@ -1,17 +1,6 @@
-//! What guest instructions mean to caches, decoded from their bytes: one file per architecture, pure functions.
+//! What guest instructions mean to caches: the words that every decoder speaks.
 //!
 //! QEMU executes cache maintenance as nothing at all, so its meaning has to come from the instruction itself.
-
-pub mod arm;
-pub mod arm_tables;
-pub mod flow;
-pub mod hppa;
-pub mod hppa_tables;
-pub mod mips;
-pub mod mips_tables;
-pub mod mips_tlb;
-pub mod sh4;
-pub mod sh4_tlb;
 
 use congruent_trace::Maintenance;
 
@@ -152,4 +141,15 @@ impl PartialWord {
         let within = address & 3;
         if self.up_to_address { (0, within + 1) } else { (within, 4 - within) }
     }
+}
+
+/// What an instruction does to the order in which code runs, as far as call stacks are concerned.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    /// Nothing of interest.
+    Other,
+    /// A call. Where it returns to follows from its address.
+    Call,
+    /// A return from an exception, to whatever ran before.
+    ExceptionReturn,
 }

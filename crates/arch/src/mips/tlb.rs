@@ -90,13 +90,15 @@ pub struct Attributes {
     frames: Box<[[u8; 2]]>,
 }
 
-impl Attributes {
+impl Default for Attributes {
     /// Nothing has been said yet.
-    pub fn new() -> Self {
+    fn default() -> Self {
         let frames = vec![[0; 2]; 1 << 20].into_boxed_slice();
         Self { halves: [EntryLo(0); 2], page_mask: 0, entry_hi: None, newest: [EntryLo(0); 2], newest_mask: 0, frames }
     }
+}
 
+impl Attributes {
     /// EntryHi is written, or (`None`) the guest asks where a TLB exception was: EntryHi is the hardware's.
     pub fn set_entry_hi(&mut self, value: Option<u32>) {
         self.entry_hi = value;
@@ -173,7 +175,7 @@ mod tests {
     }
 
     fn written(even: u32, odd: u32, page_mask: u32) -> Attributes {
-        let mut attributes = Attributes::new();
+        let mut attributes = Attributes::default();
         attributes.set(EntryRegister::Even, even);
         attributes.set(EntryRegister::Odd, odd);
         attributes.set(EntryRegister::PageMask, page_mask);
@@ -226,7 +228,7 @@ mod tests {
 
     #[test]
     fn an_entry_for_a_page_that_the_guest_named_is_of_that_page_alone() {
-        let mut attributes = Attributes::new();
+        let mut attributes = Attributes::default();
         attributes.set(EntryRegister::Even, half(0x100, UNCACHED) | 1);
         attributes.set(EntryRegister::Odd, 1);
         attributes.set_entry_hi(Some(0xc000_0000));
@@ -243,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_long_page_is_known_in_all_its_parts() {
-        let mut attributes = Attributes::new();
+        let mut attributes = Attributes::default();
         attributes.set(EntryRegister::Even, half(0x100, CACHED));
         attributes.set(EntryRegister::Odd, half(0x104, CACHED));
         attributes.set(EntryRegister::PageMask, 0x6000);

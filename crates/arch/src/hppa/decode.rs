@@ -4,11 +4,11 @@
 //! Control"; *PA-RISC 2.0 Architecture*, chapter 6. Bits are numbered here from the least significant one.
 //!
 //! Every operand has a space: an address alone does not say what it means ([`space`]). Not modelled: that the operations which name an
-//! entry of a cache rather than an address (`fdce`, `fice`) do what each processor likes; [`crate::cpu`] says how they are taken.
+//! entry of a cache rather than an address (`fdce`, `fice`) do what each processor likes; the plugin's processor says how they are taken.
 
 use congruent_trace::Maintenance;
 
-use super::{CacheInstruction, Meaning, Offset, Operand, Pointer};
+use crate::{CacheInstruction, Meaning, Offset, Operand, Pointer};
 
 const LOADS_AND_STORES: u32 = 3;
 const SYSTEM: u32 = 0;
