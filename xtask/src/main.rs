@@ -4,6 +4,7 @@ mod apt;
 mod bench;
 mod browser;
 mod cache;
+mod decoders;
 mod demo;
 mod e2e;
 mod embed;
@@ -18,6 +19,7 @@ mod summary;
 mod test;
 mod work;
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
@@ -102,11 +104,21 @@ enum Task {
     Embed,
     /// Find the symbols of the stock kernels in their images, and compare them with what the kernels say.
     Kallsyms,
+    /// Hold the instruction decoders against the disassemblers of binutils.
+    Decoders {
+        /// The directory that has them, if not one of PATH.
+        #[arg(long)]
+        tools: Option<PathBuf>,
+        /// The seed of the random words.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Open the HTML report in Chromium, which is installed if there is none and this runs as root.
     Browser,
     /// One guest under the judge as a user without rights, in a home with a space, beside the modules of another QEMU.
     Stranger,
-    /// Everything that must hold: format, lints, tests, bare-metal builds, the HTML report in a browser, and the stock kernels
+    /// Everything that must hold: format, lints, tests, bare-metal builds, decoders beside disassemblers, the HTML report in
+    /// a browser, and the stock kernels
     /// under the judge.
     Test {
         /// Under which emulators.
@@ -188,6 +200,7 @@ fn perform(task: Task) -> Result<()> {
         Task::E2e { qemu, only, built, print: false } => test::guests(qemu, choice(built), &only),
         Task::Embed => embed::perform(),
         Task::Kallsyms => kallsyms::perform().map(drop),
+        Task::Decoders { tools, seed } => decoders::perform(tools.as_deref(), seed),
         Task::Browser => browser::perform(),
         Task::Stranger => stranger::perform().map(|how| println!("{how}")),
         Task::Test { quick: true, .. } => test::quick(),

@@ -158,7 +158,7 @@ pub fn flow(word: u32) -> Flow {
     }
     let target_is_pc = word >> 12 & 15 == 15;
     // BL; BLX register.
-    let calls = word & 0x0f00_0000 == 0x0b00_0000 || word & 0x0ff0_00f0 == 0x0120_0030;
+    let calls = word & 0x0f00_0000 == 0x0b00_0000 || word & 0x0fff_fff0 == 0x012f_ff30;
     // Data processing into the program counter that sets the flags, except the four that only compare (8 to 11); with a shift
     // by register, bit 7 is clear.
     let arithmetic =
@@ -292,6 +292,7 @@ mod tests {
             (0xfb00_0010, Flow::Call, "blx label, odd halfword"),
             (0xe12f_ff33, Flow::Call, "blx r3"),
             (0xe12f_ff1e, Flow::Other, "bx lr"),
+            (0xe120_f033, Flow::Other, "msr of nothing"),
             (0xea00_0010, Flow::Other, "b"),
             (0xe1b0_f00e, Flow::ExceptionReturn, "movs pc, lr"),
             (0xe25e_f004, Flow::ExceptionReturn, "subs pc, lr, #4"),

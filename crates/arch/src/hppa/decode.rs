@@ -11,6 +11,8 @@ use congruent_trace::Maintenance;
 use crate::{CacheInstruction, Meaning, Offset, Operand, Pointer};
 
 const LOADS_AND_STORES: u32 = 3;
+/// With a long displacement; PA-RISC 2.0.
+const LOAD_DOUBLEWORD: u32 = 0x14;
 const SYSTEM: u32 = 0;
 const MEMORY_MANAGEMENT: u32 = 1;
 
@@ -40,7 +42,7 @@ pub fn decode(word: u32) -> Meaning {
         SYSTEM if word & 0x1fff == 0x1840 && matches!(base(word), cr::KERNEL_TABLES | cr::USER_TABLES) => Meaning::Translation,
         // What QEMU executes for the firmware's calls that change block translations (diag).
         5 if word & 0x03ff_ffff == 0x100 => Meaning::Translation,
-        LOADS_AND_STORES | 0x10..=0x12 => prefetch(word).map_or(Meaning::Other, Meaning::Prefetch),
+        LOADS_AND_STORES | 0x10..=0x12 | LOAD_DOUBLEWORD => prefetch(word).map_or(Meaning::Other, Meaning::Prefetch),
         _ => Meaning::Other,
     }
 }
@@ -105,6 +107,9 @@ fn load(word: u32) -> Option<(u8, Offset)> {
             Some((base(word), Offset::Register { register: second(word), shift, subtract: false }))
         }
         0x10..=0x12 => Some((base(word), Offset::Constant(low_sign(word & 0x3fff, 14)))),
+        // Of the low four bits, the lowest is the sign, the highest says whether the base is modified, and the second that a
+        // floating-point register is loaded.
+        LOAD_DOUBLEWORD if word & 0b1010 == 0 => Some((base(word), Offset::Constant(low_sign(word & 0x3ff1, 14)))),
         _ => None,
     }
 }
@@ -291,6 +296,7 @@ mod tests {
         let pointer = |offset| Meaning::Prefetch(Pointer { register: 26, offset });
         assert_eq!(decode(0x0f40_1080), pointer(Offset::Constant(0))); // ldw 0(r26),r0
         assert_eq!(decode(0x4b40_0080), pointer(Offset::Constant(64))); // ldw 64(r26),r0, long
+        assert_eq!(decode(0x5340_0010), pointer(Offset::Constant(8))); // ldd 8(r26),r0, long: for a store to come
         let index = Offset::Register { register: 5, shift: 0, subtract: false };
         assert_eq!(decode(0x0f45_0080), pointer(index)); // ldw r5(r26),r0
     }

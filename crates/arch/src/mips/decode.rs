@@ -1,8 +1,8 @@
 //! MIPS32: `cache`, `synci`, the instructions that change translations, loads of partial words, calls and returns from exceptions.
 //!
-//! Sources: *MIPS32 Architecture for Programmers Volume II-A* (MD00086), CACHE, CACHEE, SYNCI, LWL, LWR, TLBWI, MTC0, JAL, JALR,
-//! BGEZAL, ERET; the
-//! coding of index operands in the same volume, "CACHE", figure of "Usage of Address Fields to Select Index and Way".
+//! Sources: *MIPS32 Architecture for Programmers Volume II-A* (MD00086), CACHE, CACHEE, SYNCI, LWL, LWR, TLBWI, MTC0, LWLE, JAL, JALR,
+//! BGEZAL, ERET, ERETNC, DERET; the coding of index operands in the same volume, "CACHE", figure of "Usage of Address Fields to Select
+//! Index and Way".
 
 use congruent_trace::Maintenance;
 
@@ -29,14 +29,16 @@ pub fn decode(word: u32, endian: Endian) -> Meaning {
         0x1f if matches!(word & 0x3f, 0x23 | 0x35) => prefetch(word, base, (word as i32) << 16 >> 23),
         // COP0
         0x10 => cop0(word),
-        // LWL takes the most significant bytes, LWR the least significant ones.
-        opcode @ (0x22 | 0x26) => Meaning::PartialWord(PartialWord {
-            register: base,
-            offset,
-            up_to_address: (opcode == 0x22) == (endian == Endian::Little),
-        }),
+        // LWL takes the most significant bytes, LWR the least significant ones; SPECIAL3: LWLE and LWRE (EVA).
+        opcode @ (0x22 | 0x26) => partial(base, offset, opcode == 0x22, endian),
+        0x1f if matches!(word & 0x3f, 0x19 | 0x1a) => partial(base, (word as i32) << 16 >> 23, word & 0x3f == 0x19, endian),
         _ => Meaning::Other,
     }
+}
+
+/// A load of the most significant bytes of a word (`left`), or of the least significant ones.
+fn partial(register: u8, offset: i32, left: bool, endian: Endian) -> Meaning {
+    Meaning::PartialWord(PartialWord { register, offset, up_to_address: left == (endian == Endian::Little) })
 }
 
 /// The `pref` instruction: hints below 24 fetch a line in some manner; 25 pushes one out ("nudge") and moves no data that
@@ -190,13 +192,16 @@ impl Segment {
 /// A word of MIPS32, up to release 5.
 pub fn flow(word: u32) -> Flow {
     const ERET: u32 = 0x4200_0018;
+    const DERET: u32 = 0x4200_001f;
+    /// Release 5: it leaves the link of `ll` and `sc` alone.
+    const ERETNC: u32 = 0x4200_0058;
     let (opcode, rt, rd, function) = (word >> 26, word >> 16 & 31, word >> 11 & 31, word & 0x3f);
     match opcode {
         // JALR, unless it keeps no return address; JAL and JALX; BLTZAL, BGEZAL and their likely forms.
         0x00 if function == 9 && rd != 0 => Flow::Call,
         0x03 | 0x1d => Flow::Call,
         0x01 if matches!(rt, 0x10..=0x13) => Flow::Call,
-        _ if word == ERET => Flow::ExceptionReturn,
+        _ if matches!(word, ERET | DERET | ERETNC) => Flow::ExceptionReturn,
         _ => Flow::Other,
     }
 }
@@ -286,6 +291,9 @@ mod tests {
             assert_eq!(bytes(0x9882_0000, Endian::Little, address), lwr_little);
             assert_eq!(bytes(0x8882_0000, Endian::Big, address), lwr_little);
             assert_eq!(bytes(0x9882_0000, Endian::Big, address), lwl_little);
+            // lwle $v0,0($a0) and lwre $v0,0($a0)
+            assert_eq!(bytes(0x7c82_0019, Endian::Little, address), lwl_little);
+            assert_eq!(bytes(0x7c82_001a, Endian::Little, address), lwr_little);
         }
     }
 
@@ -319,6 +327,8 @@ mod tests {
             (0x03e0_0008, Flow::Other, "jr $ra"),
             (0x0804_0000, Flow::Other, "j"),
             (0x4200_0018, Flow::ExceptionReturn, "eret"),
+            (0x4200_0058, Flow::ExceptionReturn, "eretnc"),
+            (0x4200_001f, Flow::ExceptionReturn, "deret"),
             (0x4200_0008, Flow::Other, "tlbp"),
         ] {
             assert_eq!(flow(word), expected, "{text}");
