@@ -21,29 +21,66 @@ use crate::channel::{Channel, read_config};
 use crate::registers::Environment;
 use crate::session::{Fetched, Instruction, Session};
 
-struct Global(UnsafeCell<*mut Session>);
+/// The one value that callbacks share. Whoever uses it takes it away for as long, so that a callback within a callback finds nothing.
+struct Global<T>(UnsafeCell<*mut T>);
 
 // SAFETY: see the module's invariant: there is never more than one callback at a time.
-unsafe impl Sync for Global {}
+unsafe impl<T> Sync for Global<T> {}
 
-static SESSION: Global = Global(UnsafeCell::new(std::ptr::null_mut()));
+impl<T> Global<T> {
+    const fn nothing() -> Self {
+        Self(UnsafeCell::new(std::ptr::null_mut()))
+    }
+
+    /// Puts a value here, which is never freed.
+    ///
+    /// # Safety
+    /// No callback runs, and none has been registered yet.
+    unsafe fn install(&self, value: T) {
+        // SAFETY: by this function's contract nothing else looks at the pointer.
+        unsafe { *self.0.get() = Box::into_raw(Box::new(value)) };
+    }
+
+    /// Runs `body` on the value; `None` if there is none yet, or if a callback is using it already.
+    fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> Option<R> {
+        /// Gives the value back, however `body` ends.
+        struct Taken<'a, T>(&'a Global<T>, *mut T);
+        impl<T> Drop for Taken<'_, T> {
+            fn drop(&mut self) {
+                // SAFETY: the module's invariant; whoever was called in between has found null and left it there.
+                unsafe { *self.0.0.get() = self.1 };
+            }
+        }
+        // SAFETY: the module's invariant: no other thread looks at the pointer now.
+        let taken = Taken(self, unsafe { self.0.get().replace(std::ptr::null_mut()) });
+        // SAFETY: the pointer came from a box that is never freed, and is here alone: the global is null until it is given back.
+        unsafe { taken.1.as_mut() }.map(body)
+    }
+
+    /// As [`with`](Self::with), and false in place of `None`; without writing anything, because this is the path of nearly every access.
+    ///
+    /// # Safety
+    /// `body` does not panic and calls nothing of QEMU's: no callback can run within it.
+    #[inline(always)]
+    unsafe fn quietly(&self, body: impl FnOnce(&mut T) -> bool) -> bool {
+        // SAFETY: the module's invariant, and this function's contract: the reference is the only one while it lives. While another
+        // callback uses the value, the pointer is null.
+        unsafe { (*self.0.get()).as_mut() }.is_some_and(body)
+    }
+}
+
+static SESSION: Global<Session> = Global::nothing();
 
 /// A line to the program for threads that may not use the session.
 static LINE: Mutex<Option<Channel>> = Mutex::new(None);
 
-/// The session, once installed.
-#[inline]
-fn session<'a>() -> Option<&'a mut Session> {
-    // SAFETY: the module's invariant: no other reference is live while a callback runs, and the session is never freed.
-    unsafe { (*SESSION.0.get()).as_mut() }
-}
-
 /// Runs `body` on the session. A panic ends the judging, not the guest.
 fn guarded(body: impl FnOnce(&mut Session)) {
-    let Some(session) = session() else { return };
-    if catch_unwind(AssertUnwindSafe(|| body(session))).is_err() {
-        broken(session);
-    }
+    SESSION.with(|session| {
+        if catch_unwind(AssertUnwindSafe(|| body(session))).is_err() {
+            broken(session);
+        }
+    });
 }
 
 /// As [`guarded`], for the CPU whose turn it is.
@@ -120,8 +157,8 @@ fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), Refused> {
             *LINE.lock().unwrap_or_else(PoisonError::into_inner) = channel.again();
             session.attach(channel);
             let api = *session.api();
-            // SAFETY: no callback is registered yet, so nothing else looks at the global.
-            unsafe { *SESSION.0.get() = Box::into_raw(Box::new(session)) };
+            // SAFETY: no callback is registered yet.
+            unsafe { SESSION.install(session) };
             api.register(id);
             Ok(())
         }
@@ -194,7 +231,8 @@ pub unsafe fn exit() {
 /// Called by QEMU as a memory callback registered with an [`Instruction`] as data.
 pub unsafe extern "C" fn on_memory(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
     let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::from_data(data as usize).site());
-    if !session().is_some_and(|session| session.quiet_access(info, vaddr, site)) {
+    // SAFETY: it cannot panic, and calls nothing of QEMU's.
+    if !unsafe { SESSION.quietly(|session| session.quiet_access(info, vaddr, site)) } {
         any_access(info, vaddr, site);
     }
 }
@@ -203,13 +241,23 @@ pub unsafe extern "C" fn on_memory(_vcpu: c_uint, info: u32, vaddr: u64, data: *
 ///
 /// # Safety
 /// As [`on_memory`].
-pub unsafe extern "C" fn on_memory_in_turn(vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
-    if let Some(session) = session() {
-        // SAFETY: by this function's contract.
-        unsafe { session.take_turn() };
+pub unsafe extern "C" fn on_memory_in_turn(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
+    let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::from_data(data as usize).site());
+    // SAFETY: by this function's contract; none of it can panic, or calls anything of QEMU's.
+    if !unsafe { SESSION.quietly(|session| session.has_turn() && session.quiet_access(info, vaddr, site)) } {
+        any_access_in_turn(info, vaddr, site);
     }
-    // SAFETY: by this function's contract.
-    unsafe { on_memory(vcpu, info, vaddr, data) };
+}
+
+/// The rest of [`on_memory_in_turn`].
+#[cold]
+#[inline(never)]
+fn any_access_in_turn(info: AccessInfo, vaddr: u32, site: Site) {
+    in_turn(|session| {
+        if !session.quiet_access(info, vaddr, site) {
+            session.access(info, vaddr, site);
+        }
+    });
 }
 
 /// As [`on_memory`], on guests where an address belongs to a space.
@@ -218,10 +266,13 @@ pub unsafe extern "C" fn on_memory_in_turn(vcpu: c_uint, info: u32, vaddr: u64, 
 /// As [`on_memory`].
 pub unsafe extern "C" fn on_memory_in_space(_vcpu: c_uint, info: u32, reported: u64, data: *mut c_void) {
     let (info, vaddr, site) = (AccessInfo(info), reported as u32, Instruction::from_data(data as usize).site());
-    let quiet = session().is_some_and(|session| {
-        session.enter(reported);
-        session.quiet_access(info, vaddr, site)
-    });
+    // SAFETY: neither can panic, or calls anything of QEMU's.
+    let quiet = unsafe {
+        SESSION.quietly(|session| {
+            session.enter(reported);
+            session.quiet_access(info, vaddr, site)
+        })
+    };
     if !quiet {
         any_access(info, vaddr, site);
     }
@@ -240,7 +291,8 @@ fn any_access(info: AccessInfo, vaddr: u32, site: Site) {
 /// Called by QEMU as a block callback registered with a [`Fetched`] as data.
 pub unsafe extern "C" fn on_fetch(_vcpu: c_uint, data: *mut c_void) {
     let fetched = Fetched::from_data(data as usize);
-    if !session().is_some_and(|session| session.quiet_fetch(fetched)) {
+    // SAFETY: it cannot panic, and calls nothing of QEMU's.
+    if !unsafe { SESSION.quietly(|session| session.quiet_fetch(fetched)) } {
         any_fetch(fetched);
     }
 }
@@ -249,13 +301,23 @@ pub unsafe extern "C" fn on_fetch(_vcpu: c_uint, data: *mut c_void) {
 ///
 /// # Safety
 /// As [`on_fetch`].
-pub unsafe extern "C" fn on_fetch_in_turn(vcpu: c_uint, data: *mut c_void) {
-    if let Some(session) = session() {
-        // SAFETY: by this function's contract.
-        unsafe { session.take_turn() };
+pub unsafe extern "C" fn on_fetch_in_turn(_vcpu: c_uint, data: *mut c_void) {
+    let fetched = Fetched::from_data(data as usize);
+    // SAFETY: by this function's contract; none of it can panic, or calls anything of QEMU's.
+    if !unsafe { SESSION.quietly(|session| session.has_turn() && session.quiet_fetch(fetched)) } {
+        any_fetch_in_turn(fetched);
     }
-    // SAFETY: by this function's contract.
-    unsafe { on_fetch(vcpu, data) };
+}
+
+/// The rest of [`on_fetch_in_turn`].
+#[cold]
+#[inline(never)]
+fn any_fetch_in_turn(fetched: Fetched) {
+    in_turn(|session| {
+        if !session.quiet_fetch(fetched) {
+            session.fetch(fetched);
+        }
+    });
 }
 
 /// The rest of [`on_fetch`].
@@ -327,4 +389,28 @@ pub unsafe extern "C" fn on_execution_with_environment(_vcpu: c_uint, data: *mut
 pub unsafe extern "C" fn on_block_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
     // SAFETY: by this function's contract.
     in_turn(|session| unsafe { session.block(data as usize as u32, environment) });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callback_within_a_callback_finds_nothing_and_the_value_is_there_again_afterwards() {
+        static VALUE: Global<u32> = Global::nothing();
+        // SAFETY: it neither panics nor calls anything.
+        let quietly = || unsafe { VALUE.quietly(|value| *value > 0) };
+        assert_eq!((VALUE.with(|_| ()), quietly()), (None, false), "before it is installed");
+        // SAFETY: this test is alone with it.
+        unsafe { VALUE.install(7) };
+        let within = VALUE.with(|value| {
+            *value += 1;
+            (VALUE.with(|_| ()), quietly())
+        });
+        assert_eq!(within, Some((None, false)));
+        assert_eq!((VALUE.with(|value| *value), quietly()), (Some(8), true));
+        let panics = catch_unwind(|| VALUE.with(|_| panic!("a defect")));
+        assert!(panics.is_err());
+        assert_eq!((VALUE.with(|value| *value), quietly()), (Some(8), true));
+    }
 }

@@ -97,14 +97,21 @@ impl Session {
     /// Called from a callback on the thread that runs the CPUs.
     #[inline]
     pub unsafe fn take_turn(&mut self) {
-        if self.turns.place.is_null() {
-            return;
+        // SAFETY: by this function's contract.
+        if !unsafe { self.has_turn() } {
+            // SAFETY: as above; the variable is this thread's, and lives as long as it.
+            self.take_turn_of(unsafe { self.turns.place.read() });
         }
-        // SAFETY: by this function's contract; the variable is this thread's, and lives as long as it.
-        let running = unsafe { self.turns.place.read() };
-        if running != self.turns.running {
-            self.take_turn_of(running);
-        }
+    }
+
+    /// Whether it is still the turn of the CPU whose turn it was last.
+    ///
+    /// # Safety
+    /// As [`take_turn`](Self::take_turn).
+    #[inline]
+    pub unsafe fn has_turn(&self) -> bool {
+        // SAFETY: as there.
+        self.turns.place.is_null() || unsafe { self.turns.place.read() } == self.turns.running
     }
 
     #[cold]
