@@ -38,8 +38,8 @@ fn asked(copied: &Path, packages: &[&str]) -> BTreeMap<String, usize> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["check", "--offline", "--keep-going", "--message-format=json"]).current_dir(copied);
     cargo.args(packages.iter().flat_map(|package| ["--package", package]));
-    // What others have written is compiled already, or will be for others.
-    cargo.env("CARGO_TARGET_DIR", copied.ancestors().nth(2).unwrap()).env_remove("RUSTFLAGS");
+    // Its own, because cargo takes two workspaces of one layout for the same.
+    cargo.env("CARGO_TARGET_DIR", copied.join("target")).env_remove("RUSTFLAGS");
     let output = cargo.output().expect("cargo runs");
     let mut places = BTreeMap::new();
     for line in String::from_utf8_lossy(&output.stdout).lines() {
