@@ -17,7 +17,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use congruent_arch::Endian;
 use congruent_machine::Random;
 
@@ -85,7 +85,7 @@ fn is_address_remark(text: &str) -> bool {
     text.contains('@') && !text.contains("\t@ ")
 }
 
-/// Compares every decoder. Tools are taken from `tools`, or else from `PATH`.
+/// Compares every decoder. Tools are taken from `tools`, or else from where the guests' compilers are.
 ///
 /// # Errors
 /// If a tool is missing; if a decoder and a disassembler contradict each other, with the first words of which they do.
@@ -137,7 +137,7 @@ fn compare<S: Subject>(tools: Option<&Path>, seed: u64) -> Result<Option<String>
 
 /// Tells `each` what the disassembler makes of each word, in their order.
 fn disassemble<S: Subject>(tools: Option<&Path>, words: &[u32], mut each: impl FnMut(u32, &str)) -> Result<()> {
-    let program = tool(tools, &format!("{}-objdump", S::TOOLS), &format!("binutils-{}", S::TOOLS))?;
+    let program = tool(tools, S::TOOLS, &format!("{}-objdump", S::TOOLS))?;
     let directory = place::root().join("target/decoders");
     let file = directory.join(S::NAME.replace(' ', "-"));
     let bytes: Vec<u8> = words.iter().flat_map(|&word| bytes(word, S::WORD)).collect();
@@ -178,14 +178,16 @@ fn bytes(word: u32, (endian, length): (Endian, usize)) -> impl Iterator<Item = u
     bytes.into_iter().take(length)
 }
 
-/// A tool, in the directory that was given or the first of `PATH` that has it.
-fn tool(given: Option<&Path>, name: &str, package: &str) -> Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let directories: Vec<PathBuf> = given.map_or_else(|| std::env::split_paths(&path).collect(), |given| vec![given.to_owned()]);
-    match directories.iter().map(|directory| directory.join(name)).find(|file| file.is_file()) {
-        Some(file) => Ok(file),
-        None => bail!("{name} is missing: install Debian's {package}, or say with --tools which directory has it"),
-    }
+/// A tool of a target, in the directory that was given, or with the compiler that the guests are built by.
+fn tool(given: Option<&Path>, target: &str, name: &str) -> Result<PathBuf> {
+    let directory = given.map_or_else(|| place::guests().join(format!("cross-{target}/bin")), Path::to_owned);
+    let file = directory.join(name);
+    ensure!(
+        file.is_file(),
+        "{} is missing: run `cargo xtask guests`, or say with --tools which directory has it",
+        file.display()
+    );
+    Ok(file)
 }
 
 /// Half of the numbers are `bits` alone; of the other half, `group` has a say.
@@ -211,7 +213,7 @@ mod tests {
     #[test]
     fn a_tool_that_is_missing_is_named_with_the_remedy() {
         let error = perform(Some(Path::new("/nonexistent")), 1).unwrap_err();
-        let says = "mipsel-linux-gnu-objdump is missing: install Debian's binutils-mipsel-linux-gnu, or say with --tools which directory has it";
+        let says = "/nonexistent/mipsel-linux-gnu-objdump is missing: run `cargo xtask guests`, or say with --tools which directory has it";
         assert_eq!(error.to_string(), says);
     }
 
