@@ -106,7 +106,7 @@ enum Task {
     Kallsyms,
     /// Hold the instruction decoders against the disassemblers of binutils.
     Decoders {
-        /// The directory that has them, if not one of PATH.
+        /// The directory that has them, if not that of the compilers of guests.
         #[arg(long)]
         tools: Option<PathBuf>,
         /// The seed of the random words.
