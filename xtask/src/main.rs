@@ -17,6 +17,7 @@ mod soak;
 mod stranger;
 mod summary;
 mod test;
+mod tidy;
 mod work;
 
 use std::path::PathBuf;
@@ -113,6 +114,8 @@ enum Task {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Hold what is true of the house by custom: named files exist, the map of crates is right, decisions are in order.
+    Tidy,
     /// Open the HTML report in Chromium, which is installed if there is none and this runs as root.
     Browser,
     /// One guest under the judge as a user without rights, in a home with a space, beside the modules of another QEMU.
@@ -201,6 +204,7 @@ fn perform(task: Task) -> Result<()> {
         Task::Embed => embed::perform(),
         Task::Kallsyms => kallsyms::perform().map(drop),
         Task::Decoders { tools, seed } => decoders::perform(tools.as_deref(), seed),
+        Task::Tidy => tidy::perform().map(|what| println!("{what} in order")),
         Task::Browser => browser::perform(),
         Task::Stranger => stranger::perform().map(|how| println!("{how}")),
         Task::Test { quick: true, .. } => test::quick(),

@@ -9,7 +9,7 @@ use crate::guests::emulator::Qemu;
 use crate::guests::kernel::{self, Choice};
 use crate::guests::machine::Guest;
 use crate::summary::Summary;
-use crate::{browser, decoders, demo, e2e, embed, guests, kallsyms, place, run, stranger};
+use crate::{browser, decoders, demo, e2e, embed, guests, kallsyms, place, run, stranger, tidy};
 
 /// All of it: what needs no guest, then the stock kernels under each emulator.
 ///
@@ -69,6 +69,7 @@ fn prepare(guests: &[Guest], qemus: &[Qemu], choice: Choice) -> Result<String> {
 
 fn without_guests(summary: &mut Summary) -> Result<()> {
     summary.step("format", || run::visibly(&mut cargo(&["fmt", "--all", "--check"])).map(|()| String::new()))?;
+    summary.step("the house in order", tidy::perform)?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
     summary.step("lints", || run::visibly(&mut cargo(&clippy)).map(|()| String::new()))?;
     summary.step("tests", || tests(&mut cargo(&["test", "--workspace"])))

@@ -1,0 +1,46 @@
+//! Lines that fit, and files that can be held in the head.
+
+use super::File;
+
+/// Columns of a line of Rust; rustfmt holds code to fewer and leaves comments and texts alone.
+const COLUMNS: usize = 150;
+
+/// Lines of a file of code.
+const LINES: usize = 550;
+
+/// Files of code that are longer, each with the reason.
+const LONG: [(&str, &str); 1] = [("crates/qemu/src/api.rs", "one table of foreign functions")];
+
+/// Lines and files that are too long.
+pub fn too_long(files: &[File]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for file in files.iter().filter(|file| file.is_rust()) {
+        for (number, line) in file.text.lines().enumerate() {
+            let comment = line.trim_start().starts_with("//");
+            if comment && line.chars().count() > COLUMNS {
+                wrong.push(format!("{}:{}: a comment of more than {COLUMNS} columns", file.path, number + 1));
+            }
+        }
+        let (count, known) = (file.text.lines().count(), LONG.iter().any(|(path, _)| *path == file.path));
+        if file.path.contains("/src/") && (count > LINES) != known {
+            let what = if known { "is not long any more: take it out of the list" } else { "is long: divide it" };
+            wrong.push(format!("{}: {count} lines, {what}", file.path));
+        }
+    }
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file;
+    use super::*;
+
+    #[test]
+    fn long_comments_and_long_files_are_told() {
+        let long = format!("// {}\nlet x = \"{}\";\n", "x".repeat(COLUMNS), "x".repeat(COLUMNS));
+        assert_eq!(too_long(&[file("crates/a/src/a.rs", &long)]).len(), 1);
+        let many = "x\n".repeat(LINES + 1);
+        assert_eq!(too_long(&[file("crates/a/src/a.rs", &many), file("crates/a/tests/a.rs", &many)]).len(), 1);
+        assert_eq!(too_long(&[file("crates/qemu/src/api.rs", "x\n")]).len(), 1);
+    }
+}
