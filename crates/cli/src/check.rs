@@ -14,6 +14,7 @@ use crate::command_line;
 use crate::ending::Judged;
 use crate::guest_symbols;
 use crate::ledger::{operation_costs, unseen};
+use crate::output::Writable;
 use crate::plugin;
 use crate::recording;
 use crate::reporting::Reporting;
@@ -45,7 +46,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     {
         bail!("--record: {reason}");
     }
-    let kept = options.record.as_deref().map(Kept::open).transpose()?;
+    let kept = options.record.as_deref().map(|path| Kept::open(path, &reporting)).transpose()?;
     let record = kept.as_ref().map(|kept| Record { file: kept.path.clone(), muted: options.mute.clone() });
     let ended = session::run(Plan {
         qemu,
@@ -61,8 +62,9 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         timeout: options.timeout,
         report_on_stdout,
     })?;
+    let began = ended.target.is_some();
     let judged = ended.judge(options.timeout, options.until.as_deref()).map_err(|line| anyhow!(line))?;
-    if let Some(kept) = kept {
+    if let Some(kept) = kept.filter(|_| began) {
         kept.finish(&judged)?;
     }
     if let (Some(arch), Some(memory)) = (judged.target, &judged.memory) {
@@ -85,6 +87,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         ledger: options.reports.ledger.then_some(booked),
         limits: judged.limits,
         muted: options.mute.clone(),
+        lives: judged.lives,
         outcome: judged.outcome,
     };
     let report = Report::new(&run, &symbols);
@@ -104,21 +107,21 @@ pub(crate) fn mute(sites: &[String], symbols: &Symbols) -> anyhow::Result<Vec<Mu
     Ok(ranges)
 }
 
-/// The file that a run is recorded in.
+/// The file that a run is recorded in. It is there only once the plugin has begun it.
 struct Kept {
     path: PathBuf,
-    /// Made by us, so that it can go if nothing comes to be in it.
-    fresh: bool,
 }
 
 impl Kept {
     /// Finds out before the guest starts whether the file can be written; what is in it stays until the plugin replaces it.
-    fn open(path: &Path) -> anyhow::Result<Self> {
+    fn open(path: &Path, reports: &Reporting) -> anyhow::Result<Self> {
         let hint =
             || format!("cannot write the recording `{}`; give --record a file in a directory you may write to", path.display());
-        let fresh = !path.exists();
-        OpenOptions::new().append(true).create(true).open(path).with_context(hint)?;
-        Ok(Self { path: path.canonicalize().with_context(hint)?, fresh })
+        let file = Writable::try_find(path).with_context(hint)?;
+        if reports.go_to(&file) {
+            bail!("--record and -o name the same file, `{}`; give each one of its own", path.display());
+        }
+        Ok(Self { path: file.whole_path().with_context(hint)? })
     }
 
     /// Adds how the run ended, unless the recorder has not come to its end.
@@ -128,8 +131,12 @@ impl Kept {
             return Ok(());
         }
         let incomplete_because = match &judged.outcome {
-            Outcome::Finished => None,
             Outcome::Incomplete(reason) => Some(reason.clone()),
+            Outcome::Finished if judged.lives > 1 => {
+                eprintln!("congruent: the machine was reset; the recording `{}` ends with its first life", self.path.display());
+                Some("the machine was reset, and the recording ends there".to_owned())
+            }
+            Outcome::Finished => None,
         };
         let appended = OpenOptions::new().append(true).open(&self.path);
         appended
@@ -158,22 +165,19 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
-    fn drop(&mut self) {
-        if self.fresh && fs::metadata(&self.path).is_ok_and(|file| file.len() == 0) {
-            // Nothing can be done about a file that does not want to go, and it is empty.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
 fn until(text: &str) -> anyhow::Result<regex::bytes::Regex> {
     if text.is_empty() {
         bail!("--until: an empty expression matches everything; leave it out, or give text that the console prints");
     }
-    RegexBuilder::new(text).build().map_err(|error| {
+    let regex = RegexBuilder::new(text).build().map_err(|error| {
         let error = error.to_string();
         let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
         anyhow!("--until: `{text}` is not a regular expression: {reason}; write `\\` before characters that are meant literally")
-    })
+    })?;
+    if regex.is_match(b"") {
+        bail!(
+            "--until: `{text}` matches nothing at all, so it would match before the console prints anything; give text that it prints"
+        );
+    }
+    Ok(regex)
 }

@@ -1,4 +1,4 @@
-//! The guest's console on its way through: watching for the text at which the check ends.
+//! The guest's console on its way through: watching for the text at which the check ends, and for a kernel's panic.
 
 use anstream::adapter::StripBytes;
 use regex::bytes::Regex;
@@ -6,44 +6,71 @@ use regex::bytes::Regex;
 /// An unfinished line longer than this loses its beginning.
 const LONGEST_LINE: usize = 1024;
 
-/// Looks for a regular expression in a console's output.
+/// How the first line of a panic begins in Linux (`kernel/panic.c`), after what the console puts before it: a level, the time, the task or CPU
+/// (`printk.time`, `CONFIG_PRINTK_CALLER`). Text that only quotes it has something else there.
+const PANIC: &str = r"^(?:<\d+>)?(?:\[[^\]]*\] ?)*(Kernel panic - not syncing.*)$";
+
+/// What was seen on the console.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Seen {
+    /// The text to stop at.
+    Until,
+    /// The first line of a panic.
+    Panic(String),
+}
+
+/// Looks for things in a console's output, each once.
 ///
-/// It sees text without terminal escapes and carriage returns, line by line, and an unfinished line after every byte, because
-/// prompts end without a newline. So the answer does not depend on how the output is cut into pieces; `$` is the end of what is
-/// printed so far.
+/// It sees text without terminal escapes and carriage returns, line by line. The text to stop at is looked for in an unfinished line after
+/// every byte, because prompts end without a newline. So the answer does not depend on how the output is cut into pieces; `$` is the end of
+/// what is printed so far.
 pub(crate) struct Watch {
-    wanted: Regex,
+    until: Option<Regex>,
+    panic: Option<Regex>,
     escapes: StripBytes,
     line: Vec<u8>,
-    seen: bool,
 }
 
 impl Watch {
-    pub(crate) fn new(wanted: Regex) -> Self {
-        Self { wanted, escapes: StripBytes::new(), line: Vec::new(), seen: false }
+    /// Looks for this text, if there is one to stop at, and for a panic.
+    pub(crate) fn new(until: Option<Regex>) -> Self {
+        Self { until, panic: Regex::new(PANIC).ok(), escapes: StripBytes::new(), line: Vec::new() }
     }
 
-    /// Takes the next piece of output. Returns true once, when the text has been seen.
-    pub(crate) fn feed(&mut self, output: &[u8]) -> bool {
-        if self.seen {
-            return false;
-        }
+    /// Takes the next piece of output, and says what was seen in it.
+    pub(crate) fn feed(&mut self, output: &[u8]) -> Vec<Seen> {
+        let mut seen = Vec::new();
         for &byte in self.escapes.strip_next(output).flatten() {
             match byte {
                 b'\r' => continue,
-                b'\n' => self.line.clear(),
+                b'\n' => {
+                    seen.extend(look_for_panic(&mut self.panic, &self.line));
+                    self.line.clear();
+                }
                 _ => self.line.push(byte),
             }
             if self.line.len() > LONGEST_LINE {
                 self.line.drain(..LONGEST_LINE / 2);
             }
-            if !self.line.is_empty() && self.wanted.is_match(&self.line) {
-                self.seen = true;
-                return true;
+            if !self.line.is_empty() && self.until.as_ref().is_some_and(|until| until.is_match(&self.line)) {
+                self.until = None;
+                seen.push(Seen::Until);
             }
         }
-        false
+        seen
     }
+
+    /// The console is closed: what was seen in its unfinished line.
+    pub(crate) fn finish(mut self) -> Option<Seen> {
+        look_for_panic(&mut self.panic, &self.line)
+    }
+}
+
+fn look_for_panic(panic: &mut Option<Regex>, line: &[u8]) -> Option<Seen> {
+    let found = panic.as_ref()?.captures(line)?.get(1)?.as_bytes();
+    let seen = Seen::Panic(String::from_utf8_lossy(found.trim_ascii_end()).into_owned());
+    *panic = None;
+    Some(seen)
 }
 
 #[cfg(test)]
@@ -51,8 +78,34 @@ mod tests {
     use super::*;
 
     fn seen(regex: &str, pieces: &[&str]) -> bool {
-        let mut watch = Watch::new(Regex::new(regex).unwrap());
-        pieces.iter().filter(|piece| watch.feed(piece.as_bytes())).count() == 1
+        let mut watch = Watch::new(Some(Regex::new(regex).unwrap()));
+        pieces.iter().filter(|piece| watch.feed(piece.as_bytes()).contains(&Seen::Until)).count() == 1
+    }
+
+    fn panic_in(text: &str) -> Option<String> {
+        let mut watch = Watch::new(None);
+        let mut seen: Vec<Seen> = text.as_bytes().chunks(3).flat_map(|piece| watch.feed(piece)).collect();
+        seen.extend(watch.finish());
+        match &seen[..] {
+            [] => None,
+            [Seen::Panic(line)] => Some(line.clone()),
+            more => panic!("{more:?}"),
+        }
+    }
+
+    #[test]
+    fn the_first_line_of_a_panic_is_seen() {
+        let line = "Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)";
+        for before in ["", "[    1.234567] ", "<0>[    1.234567] ", "[    1.234567][    T1] ", "[    1.2]"] {
+            let text = format!("boot\r\n{before}{line}\r\n---[ end {line} ]---\r\n{line} twice\n");
+            assert_eq!(panic_in(&text).as_deref(), Some(line), "{before:?}");
+            assert_eq!(panic_in(&format!("{before}{line}")).as_deref(), Some(line), "{before:?} without an end");
+        }
+        for quoted in
+            [format!("dmesg: {line}\n"), format!("---[ end {line} ]---\n"), "Kernel panic\n".to_owned(), "[ x\n".to_owned()]
+        {
+            assert_eq!(panic_in(&quoted), None, "{quoted:?}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ const LONGEST_SOCKET_PATH: usize = 108;
 
 /// The socket, its directory, and the configuration in it.
 pub(crate) struct JudgeLink {
-    _directory: TempDir,
+    directory: TempDir,
     socket: PathBuf,
     config: PathBuf,
     memory: PathBuf,
@@ -49,7 +49,12 @@ impl JudgeLink {
         let content = serde_json::to_vec(&content).context("cannot put the plugin's configuration into words")?;
         fs::write(&config, content).with_context(|| format!("cannot write `{}`", config.display()))?;
         thread::spawn(move || listen(&listener, &events));
-        Ok(Self { _directory: directory, socket, config, memory })
+        Ok(Self { directory, socket, config, memory })
+    }
+
+    /// The private directory.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// The file that the plugin is to read.

@@ -16,6 +16,7 @@ mod guest_symbols;
 mod judge_link;
 mod keyboard;
 mod ledger;
+mod monitor;
 mod necessity;
 mod output;
 mod plugin;

@@ -73,6 +73,7 @@ fn words(arch: Arch, caches: &Config, symbols: &Symbols, findings: &[Finding]) -
         ledger: None,
         limits: Vec::new(),
         muted: Vec::new(),
+        lives: 1,
         outcome: Outcome::Finished,
     };
     Report::new(&run, symbols).findings.iter().map(|entry| Identity::of(entry).to_string()).collect()

@@ -1,10 +1,12 @@
 //! Where reports go: which form to which file, opened before the guest starts, so that no run is lost to a mistyped path.
 
+use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use congruent_report::{Report, TextOptions};
 
 use crate::sources::SourceTree;
@@ -121,39 +123,59 @@ fn pair(
     if targets.iter().filter(|target| target.file.is_none()).count() > 1 {
         return Err("only one report can go to standard output; give the others a file with -o".to_owned());
     }
-    for (i, target) in targets.iter().enumerate() {
-        if let Some(file) = &target.file
-            && targets[..i].iter().any(|other| other.file.as_ref() == Some(file))
-        {
-            return Err(format!("two reports would go to `{}`; give each a file of its own", file.display()));
-        }
-    }
     Ok(targets)
 }
 
-/// Reports whose files are open for writing. Dropped without [`write`](Self::write), it leaves no empty files behind.
+/// Reports whose files can be written. Until they are, none of them is there that was not before, so that a run which is cut off, by whatever
+/// signal, leaves no empty ones behind.
 pub(crate) struct Outputs(Vec<Open>);
 
 struct Open {
     format: Format,
-    file: Option<OpenFile>,
+    file: Option<Writable>,
 }
 
-struct OpenFile {
+/// A file that can be written.
+pub(crate) struct Writable {
     path: PathBuf,
-    file: File,
-    /// Made by us, and nothing written yet.
-    fresh: bool,
+    /// What is at that path already: a file whose content is to stay until there is a new one, a pipe, a device.
+    there: Option<File>,
+    /// What tells it from other files, if it is one.
+    identity: Option<Identity>,
+}
+
+/// What tells files apart, whatever they are called.
+#[derive(PartialEq, Eq)]
+enum Identity {
+    /// Device and number of one that is there.
+    Known(u64, u64),
+    /// The directory, by its real name, and the name of one that is not.
+    Wanted(PathBuf, OsString),
 }
 
 impl Outputs {
-    /// Opens the files; an older report in them stays until the new one is written.
+    /// Finds out whether the files can be written; an older report in them stays until the new one is.
+    ///
+    /// # Errors
+    /// One line, if one cannot, or if two reports would go to one file, whatever it is called.
     pub(crate) fn open(targets: &[Target]) -> anyhow::Result<Self> {
-        let open = |target: &Target| {
-            let file = target.file.as_deref().map(open_file).transpose()?;
-            Ok(Open { format: target.format, file })
-        };
-        targets.iter().map(open).collect::<anyhow::Result<_>>().map(Self)
+        let mut outputs: Vec<Open> = Vec::new();
+        for Target { format, file } in targets {
+            let file = file.as_deref().map(Writable::find).transpose()?;
+            if let Some(new) = &file
+                && let Some(old) = outputs.iter().filter_map(|output| output.file.as_ref()).find(|old| old.is_same_as(new))
+            {
+                let (old, new) = (old.path.display(), new.path.display());
+                bail!("`{old}` and `{new}` are the same file, and two reports would go to it; give each a file of its own");
+            }
+            outputs.push(Open { format: *format, file });
+        }
+        Ok(Self(outputs))
+    }
+
+    /// Whether a report goes to this file.
+    pub(crate) fn go_to(&self, file: &Writable) -> bool {
+        self.0.iter().filter_map(|output| output.file.as_ref()).any(|report| report.is_same_as(file))
     }
 
     /// Whether a report goes to standard output.
@@ -182,9 +204,8 @@ impl Outputs {
                     Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
                     result => result.context("cannot write the report to standard output")?,
                 },
-                Some(open) => {
-                    open.fresh = false;
-                    open.replace(&text).with_context(|| format!("cannot write the report to `{}`", open.path.display()))?;
+                Some(file) => {
+                    file.write(&text).with_context(|| format!("cannot write the report to `{}`", file.path.display()))?;
                 }
             }
         }
@@ -192,35 +213,64 @@ impl Outputs {
     }
 }
 
-fn open_file(path: &Path) -> anyhow::Result<OpenFile> {
-    let hint = || format!("cannot write the report to `{}`; give -o a file in a directory you may write to", path.display());
-    match OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(file) => Ok(OpenFile { path: path.to_owned(), file, fresh: true }),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let file = OpenOptions::new().write(true).open(path).with_context(hint)?;
-            Ok(OpenFile { path: path.to_owned(), file, fresh: false })
-        }
-        Err(error) => Err(error).with_context(hint),
+impl Writable {
+    /// Finds out whether a file can be written.
+    fn find(path: &Path) -> anyhow::Result<Self> {
+        Self::try_find(path).with_context(|| {
+            format!("cannot write the report to `{}`; give -o a file in a directory you may write to", path.display())
+        })
     }
-}
 
-impl OpenFile {
-    fn replace(&mut self, text: &str) -> io::Result<()> {
+    /// As [`Outputs::open`], for one file.
+    ///
+    /// # Errors
+    /// Why it cannot be written.
+    pub(crate) fn try_find(path: &Path) -> io::Result<Self> {
+        match OpenOptions::new().write(true).create_new(true).open(path) {
+            Ok(_) => {
+                std::fs::remove_file(path)?;
+                let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                let name = path.file_name().unwrap_or_default().to_owned();
+                let identity = Some(Identity::Wanted(directory.canonicalize()?, name));
+                Ok(Self { path: path.to_owned(), there: None, identity })
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let file = OpenOptions::new().write(true).open(path)?;
+                let known = file.metadata()?;
+                let identity = known.is_file().then(|| Identity::Known(known.dev(), known.ino()));
+                Ok(Self { path: path.to_owned(), there: Some(file), identity })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Its path from the root on, though perhaps nothing is there yet.
+    ///
+    /// # Errors
+    /// If its directory has gone.
+    pub(crate) fn whole_path(&self) -> io::Result<PathBuf> {
+        match &self.identity {
+            Some(Identity::Wanted(directory, name)) => Ok(directory.join(name)),
+            _ => self.path.canonicalize(),
+        }
+    }
+
+    /// Whether both are one file. Pipes and devices take what they are given.
+    fn is_same_as(&self, other: &Self) -> bool {
+        self.identity.is_some() && self.identity == other.identity
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        let file = match &mut self.there {
+            Some(file) => file,
+            there @ None => there.insert(File::create(&self.path)?),
+        };
         // Pipes and devices cannot be truncated and need not be.
-        if self.file.metadata()?.is_file() {
-            self.file.set_len(0)?;
+        if file.metadata()?.is_file() {
+            file.set_len(0)?;
         }
-        self.file.write_all(text.as_bytes())?;
-        self.file.flush()
-    }
-}
-
-impl Drop for OpenFile {
-    fn drop(&mut self) {
-        if self.fresh {
-            // Nothing can be done about a file that does not want to go, and it is empty.
-            let _ = std::fs::remove_file(&self.path);
-        }
+        file.write_all(text.as_bytes())?;
+        file.flush()
     }
 }
 
@@ -245,14 +295,41 @@ mod tests {
         assert_eq!(paired(&[(1, Json), (2, Text)], &[(3, "a")]), Ok(vec![(Json, None), (Text, file("a"))]));
     }
 
+    fn opened(files: &[&Path]) -> anyhow::Result<Outputs> {
+        let target = |file: &&Path| Target { format: Text, file: Some(file.to_path_buf()) };
+        Outputs::open(&files.iter().map(target).collect::<Vec<_>>())
+    }
+
     #[test]
-    fn files_without_a_format_and_shared_destinations_are_refused() {
+    fn one_file_under_two_names_is_refused_and_a_device_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        std::fs::create_dir(at("d")).unwrap();
+        std::os::unix::fs::symlink(at("d"), at("e")).unwrap();
+        for exists in [false, true] {
+            if exists {
+                std::fs::write(at("d/old"), "old").unwrap();
+                std::fs::hard_link(at("d/old"), at("d/same")).unwrap();
+            }
+            for (a, b) in [("d/old", "d/old"), ("d/old", "d/./old"), ("d/old", "e/old"), ("d/old", "d/../e/old")] {
+                let error = opened(&[&at(a), &at(b)]).err().unwrap().to_string();
+                assert!(error.contains("are the same file"), "{error}");
+            }
+            opened(&[&at("d/old"), &at("d/new")]).unwrap();
+            assert!(!at("d/new").exists(), "nothing is there before it is written");
+        }
+        assert!(opened(&[&at("d/old"), &at("d/same")]).is_err());
+        opened(&[Path::new("/dev/null"), Path::new("/dev/null")]).unwrap();
+        assert_eq!(std::fs::read(at("d/old")).unwrap(), b"old");
+    }
+
+    #[test]
+    fn files_without_a_format_and_a_shared_standard_output_are_refused() {
         for (formats, files, says) in [
             (&[(2, Json)][..], &[(1, "a")][..], "`-o a` has no --format"),
             (&[(1, Json)], &[(2, "a"), (3, "b")], "`-o b` has no --format"),
             (&[], &[(1, "a"), (2, "b")], "`-o b` has no --format"),
             (&[(1, Json), (2, Text)], &[], "only one report"),
-            (&[(1, Json), (3, Text)], &[(2, "a"), (4, "a")], "two reports would go to `a`"),
         ] {
             let error = paired(formats, files).unwrap_err();
             assert!(error.contains(says), "{error}");

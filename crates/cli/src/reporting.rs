@@ -11,7 +11,7 @@ use std::time::SystemTime;
 use anyhow::{Context as _, anyhow};
 use congruent_report::{Date, Entry, Report, Suppressions, Symbols, Verdict};
 
-use crate::output::{Outputs, Targets};
+use crate::output::{Outputs, Targets, Writable};
 use crate::sources::SourceTree;
 
 /// The options that say how findings are named and reported, the same for every command that judges.
@@ -89,6 +89,11 @@ impl Reporting {
     /// Whether a report goes to standard output, which the guest's console then leaves to it.
     pub(crate) fn use_stdout(&self) -> bool {
         self.outputs.use_stdout()
+    }
+
+    /// Whether a report goes to this file.
+    pub(crate) fn go_to(&self, file: &Writable) -> bool {
+        self.outputs.go_to(file)
     }
 
     /// Marks what is suppressed or known, writes the reports and says with which status to exit.

@@ -83,6 +83,12 @@ impl Screen {
         }
     }
 
+    /// Says something on a line of its own, on standard error.
+    pub(crate) fn remark(&mut self, line: &str) {
+        self.finish();
+        let _ = writeln!(io::stderr(), "{line}");
+    }
+
     /// Ends the console: what follows begins on a line of its own.
     pub(crate) fn finish(&mut self) {
         self.hide_status();
@@ -107,6 +113,8 @@ pub(crate) struct Status {
     pub(crate) findings: u64,
     /// Since QEMU was started.
     pub(crate) elapsed: Duration,
+    /// Whether the guest stands still, because QEMU's monitor stopped it.
+    pub(crate) paused: bool,
     /// Whether QEMU has been asked to leave.
     pub(crate) stopping: bool,
 }
@@ -122,6 +130,9 @@ impl Status {
             seconds / 60,
             seconds % 60
         );
+        if self.paused {
+            line.push_str(", the guest is stopped");
+        }
         if self.stopping {
             line.push_str(", stopping the guest");
         }
@@ -138,7 +149,7 @@ mod tests {
     #[test]
     fn the_status_fits_one_line() {
         let stats = Stats { accesses: 970_123_456, ..Stats::default() };
-        let status = Status { stats, findings: 1, elapsed: Duration::from_secs(83), stopping: true };
+        let status = Status { stats, findings: 1, elapsed: Duration::from_secs(83), paused: false, stopping: true };
         assert_eq!(status.line(100), "congruent: 970.1 million accesses, 1 finding, 1:23, stopping the guest");
         assert_eq!(status.line(20).len(), 19);
     }

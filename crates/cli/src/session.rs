@@ -5,8 +5,9 @@
 
 use std::ffi::OsString;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,14 +21,18 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::command_line::plugin_option;
-use crate::console::Watch;
-use crate::ending::{Ended, Exit, Stop, Whole};
+use crate::console::{Seen, Watch};
+use crate::ending::{Allowed, Ended, Exit, Stop, Whole};
 use crate::judge_link::JudgeLink;
 use crate::keyboard::Input;
+use crate::monitor::{Monitor, Notice};
 use crate::screen::{Screen, Status, Stream};
 
 /// How long QEMU has to leave after it was asked to, before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How long the plugin has to report before anybody wonders.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often the status line is brought up to date.
 const TICK: Duration = Duration::from_millis(250);
@@ -68,8 +73,12 @@ pub(crate) enum Event {
     JudgeUnclear(String),
     /// The plugin has said its last.
     JudgeGone,
-    /// The console has printed the text to stop at.
-    UntilSeen,
+    /// QEMU's monitor says something.
+    Monitor(Notice),
+    /// QEMU's monitor has said its last.
+    MonitorGone,
+    /// Something was seen on the console.
+    Console(Seen),
     /// One of QEMU's outputs is closed; the last line on it that was not blank.
     OutputClosed(Option<String>),
     /// QEMU has ended and waits to be collected.
@@ -103,22 +112,26 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
         events.clone(),
     )?;
     let input = Input::take().context("cannot prepare the terminal for the guest's keys; redirect standard input")?;
-    let mut qemu = start(&plan.qemu, plugin_option(&plan.plugin, link.config()), &input)?;
+    let monitor = Monitor::open(link.directory(), events.clone())?;
+    let added = plugin_option(&plan.plugin, link.config()).into_iter().chain(monitor.option());
+    let allowed = allowed(&plan.qemu);
+    let mut qemu = start(&plan.qemu, added, &input)?;
     if let (Input::Keys(keyboard), Some(stdin)) = (&input, qemu.stdin.take()) {
         keyboard.feed(stdin).context("cannot read the terminal")?;
     }
     let screen = Arc::new(Mutex::new(Screen::new(plan.report_on_stdout)));
-    let watch = plan.until.is_some();
+    let until = plan.until.is_some().then_some(false);
     let stdout = qemu.stdout.take().ok_or_else(|| anyhow!("QEMU has no standard output"))?;
     let stderr = qemu.stderr.take().ok_or_else(|| anyhow!("QEMU has no standard error"))?;
-    pass_on(Stream::Console, stdout, plan.until.map(Watch::new), screen.clone(), events.clone());
+    pass_on(Stream::Console, stdout, Some(Watch::new(plan.until)), screen.clone(), events.clone());
     pass_on(Stream::Errors, stderr, None, screen.clone(), events.clone());
     let group = Pid::from_child(&qemu);
     announce_end(group, events);
 
     let now = Instant::now();
     let mut session = Session {
-        ended: Ended { until: watch.then_some(false), ..Ended::default() },
+        ended: Ended { until, allowed, ..Ended::default() },
+        monitor,
         group,
         started: now,
         timeout: plan.timeout.map(|timeout| now + timeout),
@@ -126,10 +139,15 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
         outputs_open: 2,
         judge_connected: false,
         judge_gone: false,
+        monitor_gone: false,
+        resets_unfollowed: false,
+        config: link.config().to_owned(),
+        patience: Some(now + PATIENCE),
         findings: 0,
     };
     session.run_until_qemu_ends(&incoming, &screen);
     link.close();
+    session.monitor.close();
     session.collect_the_rest(&incoming);
     session.kill();
     session.ended.memory = link.memory();
@@ -143,11 +161,11 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
 }
 
 /// Starts QEMU in a process group of its own: Ctrl-C is for us, and what we send reaches QEMU through wrappers, too.
-fn start(command: &[OsString], plugin: [OsString; 2], input: &Input) -> anyhow::Result<Child> {
+fn start(command: &[OsString], added: impl IntoIterator<Item = OsString>, input: &Input) -> anyhow::Result<Child> {
     let [program, arguments @ ..] = command else { bail!("no QEMU command") };
     Command::new(program)
         .args(arguments)
-        .args(plugin)
+        .args(added)
         .stdin(input.stdio())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -161,6 +179,29 @@ fn start(command: &[OsString], plugin: [OsString; 2], input: &Input) -> anyhow::
             };
             anyhow!("cannot start `{}`: {error}; {remedy}", program.display())
         })
+}
+
+/// What a command says about how its guest may end. Words are looked into, because a shell's script is one word.
+fn allowed(command: &[OsString]) -> Allowed {
+    let says = |text: &str| command.iter().any(|word| word.to_string_lossy().contains(text));
+    Allowed { reset: says("-no-reboot") || says("reboot=shutdown"), semihosting: says("-semihosting") }
+}
+
+/// Whether a QEMU runs in this process group whose command line does not name this file (proc(5)).
+fn runs_without(group: Pid, config: &Path) -> bool {
+    let unaware = |process: std::fs::DirEntry| {
+        let read = |name: &str| std::fs::read(process.path().join(name)).ok();
+        let stat = String::from_utf8_lossy(&read("stat")?).into_owned();
+        // The name, which may hold anything, stands in parentheses; state, parent and group follow.
+        let (head, tail) = stat.rsplit_once(')')?;
+        let is_qemu = head.split_once('(')?.1.starts_with("qemu-system-");
+        let is_ours = tail.split_whitespace().nth(2)?.parse() == Ok(group.as_raw_nonzero().get());
+        let words = read("cmdline")?;
+        let config = config.as_os_str().as_bytes();
+        let is_told = words.windows(config.len()).any(|part| part == config);
+        (is_qemu && is_ours && !words.is_empty() && !is_told).then_some(())
+    };
+    std::fs::read_dir("/proc").into_iter().flatten().flatten().any(|process| unaware(process).is_some())
 }
 
 /// Passes one of QEMU's outputs on as it comes. Writing happens here, so that a reader who stops reading stops the guest, but
@@ -179,9 +220,12 @@ fn pass_on(
             let piece = &piece[..count];
             lock(&screen).pass(stream, piece);
             lines.feed(piece);
-            if watch.as_mut().is_some_and(|watch| watch.feed(piece)) {
-                let _ = events.send(Event::UntilSeen);
+            for seen in watch.as_mut().map(|watch| watch.feed(piece)).into_iter().flatten() {
+                let _ = events.send(Event::Console(seen));
             }
+        }
+        if let Some(seen) = watch.and_then(Watch::finish) {
+            let _ = events.send(Event::Console(seen));
         }
         let last = (stream == Stream::Errors).then(|| lines.text()).flatten();
         let _ = events.send(Event::OutputClosed(last));
@@ -231,6 +275,7 @@ fn announce_end(qemu: Pid, events: Sender<Event>) {
 
 struct Session {
     ended: Ended,
+    monitor: Monitor,
     group: Pid,
     started: Instant,
     timeout: Option<Instant>,
@@ -239,6 +284,13 @@ struct Session {
     outputs_open: u32,
     judge_connected: bool,
     judge_gone: bool,
+    monitor_gone: bool,
+    /// Whether the plugin cannot see resets, and the command wants none to end the run.
+    resets_unfollowed: bool,
+    /// The plugin's configuration, which QEMU's command line names.
+    config: PathBuf,
+    /// When to wonder where the plugin is.
+    patience: Option<Instant>,
     findings: u64,
 }
 
@@ -254,16 +306,21 @@ impl Session {
                 self.kill();
                 self.kill_at = Some(now + GRACE);
             }
+            if self.patience.is_some_and(|at| at <= now) {
+                self.patience = None;
+                self.wonder(screen);
+            }
             // A screen that is being written to, perhaps to a reader that does not read, needs no status line.
             if let Ok(mut screen) = screen.try_lock() {
                 screen.show_status(&Status {
                     stats: self.ended.stats,
                     findings: self.findings,
                     elapsed: self.started.elapsed(),
+                    paused: self.ended.paused,
                     stopping: self.ended.stop.is_some(),
                 });
             }
-            let next = [self.timeout, self.kill_at].into_iter().flatten().fold(now + TICK, Instant::min);
+            let next = [self.timeout, self.kill_at, self.patience].into_iter().flatten().fold(now + TICK, Instant::min);
             match incoming.recv_timeout(next.saturating_duration_since(now)) {
                 Ok(Event::QemuEnded) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(event) => self.take(event),
@@ -275,7 +332,7 @@ impl Session {
     /// After QEMU has ended: reads what it had sent before. If the command was a wrapper, QEMU itself may still be leaving.
     fn collect_the_rest(&mut self, incoming: &Receiver<Event>) {
         let until = Instant::now() + GRACE;
-        while !(self.judge_gone && self.outputs_open == 0) {
+        while !(self.judge_gone && self.monitor_gone && self.outputs_open == 0) {
             match incoming.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Event::Signal(_)) if self.ended.stop.is_some() => return,
                 Ok(event) => self.take(event),
@@ -294,10 +351,13 @@ impl Session {
                 self.fail(kind, reason);
             }
             Event::JudgeGone => self.judge_gone = true,
-            Event::UntilSeen => {
+            Event::Monitor(notice) => self.notice(notice),
+            Event::MonitorGone => self.monitor_gone = true,
+            Event::Console(Seen::Until) => {
                 self.ended.until = Some(true);
                 self.stop(Stop::Until);
             }
+            Event::Console(Seen::Panic(line)) => self.ended.panic = Some(line),
             Event::OutputClosed(last_line) => {
                 self.outputs_open -= 1;
                 self.ended.last_words = last_line.or(self.ended.last_words.take());
@@ -314,8 +374,11 @@ impl Session {
 
     fn hear(&mut self, message: Message) {
         match message {
-            Message::Hello { protocol, target, .. } => {
+            Message::Hello { protocol, target, follows_resets, .. } => {
                 self.judge_connected = true;
+                self.patience = None;
+                self.resets_unfollowed = !follows_resets && !self.ended.allowed.reset;
+                self.keep_resets_out();
                 if protocol == PROTOCOL {
                     self.ended.target = Some(target);
                 } else {
@@ -326,6 +389,7 @@ impl Session {
                     self.fail(FailureKind::Environment, reason);
                 }
             }
+            Message::Restarted => self.ended.restarts += 1,
             Message::Status { stats, findings } => {
                 self.ended.stats = stats;
                 self.findings = findings;
@@ -342,6 +406,46 @@ impl Session {
                 let ledger_callers = ledger_callers.into_iter().map(|chain| (chain.context, chain.callers)).collect();
                 self.ended.whole = Some(Whole { stats, findings, ledger, ledger_callers, limits });
             }
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        match notice {
+            Notice::Heard => {
+                self.ended.heard = true;
+                self.keep_resets_out();
+            }
+            Notice::Ended(cause) => self.ended.cause = Some(cause),
+            // With -no-shutdown a guest that has ended may be sent on.
+            Notice::Reset => self.ended.cause = None,
+            Notice::Resumed => (self.ended.cause, self.ended.paused) = (None, false),
+            Notice::Paused => self.ended.paused = true,
+        }
+    }
+
+    /// Has the run end at the first reset, if the plugin would not see it.
+    fn keep_resets_out(&self) {
+        if self.resets_unfollowed && self.ended.heard {
+            self.monitor.end_at_reset();
+        }
+    }
+
+    /// The plugin is late: says so, and ends the run if a QEMU was started without it.
+    fn wonder(&mut self, screen: &Mutex<Screen>) {
+        if self.judge_connected || self.ended.stop.is_some() {
+            return;
+        }
+        if runs_without(self.group, &self.config) {
+            let reason = "QEMU runs without the plugin, because the command does not pass its arguments on; have it do so, as in \
+                          sh -c 'qemu-system-… \"$@\"' sh";
+            self.fail(FailureKind::Environment, reason.to_owned());
+        } else if let Ok(mut screen) = screen.try_lock() {
+            screen.remark(&format!(
+                "congruent: the plugin has not reported after {} seconds; does the command pass its arguments on (\"$@\")?",
+                PATIENCE.as_secs()
+            ));
+        } else {
+            self.patience = Some(Instant::now() + TICK);
         }
     }
 

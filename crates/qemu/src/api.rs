@@ -120,6 +120,9 @@ pub type MemCallback = unsafe extern "C" fn(vcpu: c_uint, info: u32, vaddr: u64,
 /// Called before a guest instruction, or at the start of a block.
 pub type ExecCallback = unsafe extern "C" fn(vcpu: c_uint, data: *mut c_void);
 
+/// Called while the machine is reset.
+pub type ResetCallback = unsafe extern "C" fn(data: *mut c_void);
+
 const MEM_RW: c_int = 3;
 
 /// Whether a callback needs the guest's registers stored to memory first.
@@ -213,6 +216,8 @@ api! {
         qemu_get_cpu: fn(c_int) -> *mut c_void;
         cpu_get_phys_page_debug: fn(*mut c_void, u64) -> u64;
         cpu_physical_memory_rw: fn(u64, *mut c_void, u64, bool);
+        qemu_register_reset: fn(ResetCallback, *mut c_void);
+        qemu_register_reset_nosnapshotload: fn(ResetCallback, *mut c_void);
     }
 }
 
@@ -282,6 +287,29 @@ impl Api {
             (self.qemu_plugin_register_vcpu_tb_trans_cb)(id, translate, none);
             (self.qemu_plugin_register_vcpu_init_cb)(id, init, none);
             (self.qemu_plugin_register_atexit_cb)(id, exit, none);
+        }
+    }
+
+    /// Whether [`on_reset`](Self::on_reset) works in this QEMU.
+    pub fn knows_resets(&self) -> bool {
+        self.qemu_register_reset.is_some() && self.qemu_register_reset_nosnapshotload.is_some()
+    }
+
+    /// Has `reset` called when the machine is reset, and `any` after that, and also, alone, when a snapshot takes its place. No CPU
+    /// runs meanwhile, and the thread is QEMU's main one (QEMU 10.0 to 11.1: `hw/core/reset.c`, `system/runstate.c`: `main_loop_should_exit`
+    /// pauses all CPUs around `qemu_system_reset`, `load_snapshot` works on a stopped machine; handlers run in the order of their registration).
+    ///
+    /// # Safety
+    /// Called while the plugin is installed; both accept a null pointer as data.
+    pub unsafe fn on_reset(&self, reset: ResetCallback, any: ResetCallback) {
+        if let (Some(register), Some(register_but_for_snapshots)) =
+            (self.qemu_register_reset, self.qemu_register_reset_nosnapshotload)
+        {
+            // SAFETY: by this function's contract.
+            unsafe {
+                register_but_for_snapshots(reset, std::ptr::null_mut());
+                register(any, std::ptr::null_mut());
+            }
         }
     }
 

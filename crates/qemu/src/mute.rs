@@ -31,6 +31,11 @@ impl Mute {
         Self { ranges, running: Vec::new() }
     }
 
+    /// No muted function is running: the machine was reset.
+    pub fn forget(&mut self) {
+        self.running.clear();
+    }
+
     /// Whether anything is muted at all.
     pub fn is_used(&self) -> bool {
         !self.ranges.is_empty()

@@ -1,7 +1,7 @@
 //! The shell that QEMU calls: installation, callbacks, and the boundary that no panic crosses.
 //!
 //! Invariant on which the one global rests: QEMU runs all callbacks one after another (translation, execution and memory callbacks on
-//! the one thread of all CPUs, the exit callback after that thread has stopped), and none of the functions the plugin calls back
+//! the one thread of all CPUs, the callbacks of resets while that thread is paused, the exit callback after it has stopped), and none of the functions the plugin calls back
 //! into QEMU runs a callback. If the CPUs of a guest have threads of their own, QEMU is ended before the second one runs anything: each
 //! thread reports its CPU first.
 
@@ -143,12 +143,14 @@ fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), Refused> {
         .ok_or_else(|| String::from("the plugin is started by `congruent check`; it needs config=FILE"))?;
     let config = read_config(Path::new(config))?;
     let mut channel = Channel::connect(&config)?;
+    let bound = Api::bind(info.api());
+    let follows_resets = bound.as_ref().is_ok_and(Api::knows_resets);
     // From here on the program is told as well, because it decides the exit status.
     let target = info.target();
     let started = match Arch::of_qemu(&target) {
         Some(target) => {
-            channel.send(&Message::Hello { protocol: PROTOCOL, target, qemu_api: info.api() });
-            start(info, target, config)
+            channel.send(&Message::Hello { protocol: PROTOCOL, target, qemu_api: info.api(), follows_resets });
+            start(info, bound, target, config)
         }
         None => Err(format!("guests of architecture {target} are not supported; {} are", Arch::names())),
     };
@@ -160,6 +162,8 @@ fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), Refused> {
             // SAFETY: no callback is registered yet.
             unsafe { SESSION.install(session) };
             api.register(id);
+            // SAFETY: the plugin is being installed.
+            unsafe { api.on_reset(on_reset, after_any_reset) };
             Ok(())
         }
         Err(reason) => {
@@ -169,15 +173,14 @@ fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), Refused> {
     }
 }
 
-fn start(info: &Info, arch: Arch, config: congruent_wire::Config) -> Result<Session, String> {
+fn start(info: &Info, bound: Result<Api, &'static str>, arch: Arch, config: congruent_wire::Config) -> Result<Session, String> {
     if info.api() < OLDEST_API {
         return Err(format!("this QEMU offers plugin API {}; install QEMU 10.0 or newer", info.api()));
     }
     let Some(cpus) = info.max_vcpus() else {
         return Err("this is user-mode emulation; use qemu-system-… and a kernel".into());
     };
-    let api = Api::bind(info.api())
-        .map_err(|missing| format!("this QEMU lacks {missing}; install QEMU 10.0 or newer, built with plugins"))?;
+    let api = bound.map_err(|missing| format!("this QEMU lacks {missing}; install QEMU 10.0 or newer, built with plugins"))?;
     Session::new(api, info.api(), arch, cpus.max(1) as u32, config)
 }
 
@@ -215,6 +218,22 @@ fn refuse_threads() -> ! {
     }
     // SAFETY: it ends the process at once, without callbacks of other threads.
     unsafe { _exit(1) }
+}
+
+/// The machine is being reset; [`after_any_reset`] follows.
+///
+/// # Safety
+/// To be registered with QEMU only, see [`Api::on_reset`].
+unsafe extern "C" fn on_reset(_data: *mut c_void) {
+    guarded(Session::machine_is_reset);
+}
+
+/// The machine has been reset, or a snapshot is about to be loaded.
+///
+/// # Safety
+/// As [`on_reset`].
+unsafe extern "C" fn after_any_reset(_data: *mut c_void) {
+    guarded(Session::machine_starts);
 }
 
 /// QEMU is leaving.

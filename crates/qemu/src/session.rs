@@ -3,6 +3,7 @@
 mod code;
 mod follow;
 mod ledger;
+mod lives;
 mod maintain;
 mod memory;
 mod reach;
@@ -27,6 +28,7 @@ use crate::mute::Mute;
 use crate::registers::{self, Environment};
 use crate::translation::GRANULE;
 use follow::{Callers, Following};
+use lives::Lives;
 use memory::MemoryCopy;
 use reach::{Reach, Reached};
 use tell::Telling;
@@ -70,6 +72,10 @@ pub struct Session {
     callers: Callers,
     telling: Telling,
     stopped: bool,
+    /// The guest's architecture, and what each of its lives is judged with.
+    target: String,
+    caches: JudgeConfig,
+    lives: Lives,
     /// The instruction cache, if fetches are judged.
     code: Option<CacheGeometry>,
     turns: Turns,
@@ -133,6 +139,9 @@ impl Session {
             callers: Callers::new(following),
             telling: Telling::new(config.record, config.memory.map(|file| MemoryCopy::of(arch, file))),
             stopped: false,
+            target: target.into(),
+            caches,
+            lives: Lives::default(),
             code: caches.code.map(|code| code.geometry),
             turns,
             mute: Mute::new(config.mute),

@@ -180,6 +180,16 @@ impl CallStacks {
         }
     }
 
+    /// Nobody has called anything: the machine was reset. Contexts stay what they are.
+    pub fn forget_all(&mut self) {
+        self.others.clear();
+        self.frames.clear();
+        self.programs.clear();
+        self.root = Context::NONE;
+        self.space_is_new = true;
+        self.now = UNKNOWN;
+    }
+
     /// Takes note of where a call returns to, when the call is first seen.
     pub fn note_return(&mut self, returns_to: u32) {
         self.at_page_start.insert(returns_to);
@@ -323,6 +333,21 @@ mod tests {
         calls.enter_space(2);
         calls.see(STACK - 16);
         assert_eq!(callers(&calls), [0x8000_0010]);
+    }
+
+    #[test]
+    fn after_a_reset_nobody_has_called_and_old_contexts_are_still_known() {
+        let mut calls = stacks();
+        calls.set_program(Some(3));
+        calls.call(Site(0x10), 0x18, STACK);
+        let before = calls.now();
+        calls.forget_all();
+        assert!(!calls.is_known());
+        calls.see(STACK - 16);
+        assert!(callers(&calls).is_empty());
+        calls.see(USER - 16);
+        assert!(calls.wants_program());
+        assert_eq!(calls.callers(before, 16), [Site(0x10)]);
     }
 
     /// Threads as they really are: each with the list of its calls.

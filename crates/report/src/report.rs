@@ -46,6 +46,8 @@ pub struct Run<'a> {
     pub limits: Vec<String>,
     /// The sites given to `--mute`, as the user wrote them.
     pub muted: Vec<String>,
+    /// How often the machine started: once, and once more for each reset.
+    pub lives: u32,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -83,7 +85,10 @@ pub struct Report {
     pub muted: Vec<String>,
     /// Whether symbols were given.
     pub symbols: bool,
-    /// What was seen, in numbers.
+    /// How often the machine started, each time with empty caches; absent if once.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub lives: u32,
+    /// What was seen, in numbers, in all lives.
     pub stats: StatsEntry,
     /// Every finding, the most important first.
     pub findings: Vec<Entry>,
@@ -286,6 +291,15 @@ pub struct PastMaintenanceEntry {
     pub cpu: Option<u16>,
 }
 
+fn one() -> u32 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes references.
+fn is_one(lives: &u32) -> bool {
+    *lives == 1
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes references.
 fn is_data(side: &Side) -> bool {
     *side == Side::Data
@@ -316,6 +330,7 @@ impl Report {
             geometry: GeometryEntry::of(run.geometry, run.behaviour),
             muted: run.muted.clone(),
             symbols: !symbols.is_empty(),
+            lives: run.lives,
             stats: run.stats.into(),
             findings,
             ledger: run.ledger.as_ref().map(|booked| Ledger::new(booked, run.target, symbols)),

@@ -106,6 +106,10 @@ impl Report {
                 amount(stats.frames, "frame touched", "frames touched"),
             ),
         );
+        if let resets @ 1.. = self.lives.saturating_sub(1) {
+            let resets = amount(resets.into(), "time", "times");
+            page.field("lives", &format!("{}: the machine was reset {resets}, and judged anew with empty caches", self.lives));
+        }
         if !self.muted.is_empty() {
             let muted = amount(stats.maintenance_muted, "operation", "operations");
             page.field("muted", &format!("{} ({muted} made to do nothing)", self.muted.join(", ")));

@@ -193,6 +193,22 @@ pub struct Finding {
     pub contexts: Contexts,
 }
 
+/// What makes two hazards one finding: class, consumer and producer.
+pub(crate) type Key = (HazardClass, (PartyKind, Site), Option<(PartyKind, Site)>);
+
+impl Finding {
+    pub(crate) fn key(&self) -> Key {
+        let party = |party: &Party| (party.kind, party.site);
+        (self.class, party(&self.consumer), self.producer.as_ref().map(party))
+    }
+
+    /// Whether both are the same finding, though perhaps of different runs: they share class, consumer and producer.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
 #[cfg(feature = "serde")]
 mod maintenance_name {
     //! [`Maintenance`] under the names of the JSON report.

@@ -3,14 +3,9 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use congruent_trace::Site;
-
 #[cfg(test)]
-use crate::finding::Example;
-use crate::finding::{Finding, HazardClass, PartyKind, PastMaintenance};
-
-/// What makes two hazards one finding.
-type Key = (HazardClass, (PartyKind, Site), Option<(PartyKind, Site)>);
+use crate::finding::{Example, HazardClass};
+use crate::finding::{Finding, Key, PastMaintenance};
 
 /// The findings so far.
 #[derive(Clone, Default, Debug)]
@@ -27,10 +22,9 @@ impl Findings {
     /// Books a hazard, as the finding that it would be if it were the first of its kind. Only then its history is asked for.
     pub fn record(&mut self, hazard: Finding, history: impl FnOnce() -> Vec<PastMaintenance>) {
         self.hazards += 1;
-        let Finding { class, consumer, producer, .. } = hazard;
         #[cfg(test)]
-        self.log.push((class, hazard.example));
-        let key = (class, (consumer.kind, consumer.site), producer.map(|producer| (producer.kind, producer.site)));
+        self.log.push((hazard.class, hazard.example));
+        let key = hazard.key();
         let list = &mut self.list;
         let place = *self.places.entry(key).or_insert_with(|| {
             list.push(Finding { count: 0, maintenance_between: history(), ..hazard });

@@ -17,7 +17,7 @@ use congruent_trace::{Context, Site};
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol; both sides must have the same.
-pub const PROTOCOL: u32 = 3;
+pub const PROTOCOL: u32 = 4;
 
 /// A cache geometry in numbers: bytes, except `ways`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -210,7 +210,12 @@ pub enum Message {
         target: Arch,
         /// The highest plugin API version that this QEMU offers.
         qemu_api: i32,
+        /// Whether the plugin sees the machine being reset.
+        #[serde(default)]
+        follows_resets: bool,
     },
+    /// The machine was reset after the guest had run: the judge has begun anew, with empty caches.
+    Restarted,
     /// Progress, a few times a second.
     Status {
         /// The judge's counters so far.

@@ -1,8 +1,10 @@
-//! A QEMU that does what its arguments say, step by step, and speaks the plugin's protocol on the socket of the configuration.
+//! A QEMU that does what its arguments say, step by step, and speaks the plugin's protocol on the socket of the configuration, and QEMU's
+//! own on that of its monitor.
 //!
-//! The steps are listed in [`step`]. After the last one it exits with status 0.
+//! The steps are listed in [`step`]. After the last one it exits with status 0. As in a real one, the plugin's last message follows the
+//! reason why the guest ended: where no step says one, the guest shut down, or SIGTERM ended it.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -63,29 +65,59 @@ struct Fake {
     config_file: PathBuf,
     config: Config,
     link: UnixStream,
+    monitor: Option<BufReader<UnixStream>>,
+    ended: bool,
     terminated: Arc<AtomicBool>,
 }
 
 pub fn run(mut words: Vec<String>) {
-    let plugin = words.iter().position(|word| word == "-plugin").expect("congruent adds -plugin");
-    let options = words.split_off(plugin).remove(1);
+    let terminated = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGTERM, terminated.clone()).unwrap();
+    let Some(plugin) = words.iter().position(|word| word == "-plugin") else {
+        // The command did not pass its arguments on.
+        assert_eq!(words.remove(0), "run-unjudged");
+        return wait_for(&terminated);
+    };
+    let options = words.split_off(plugin);
+    let [_, plugin, readconfig, monitor] = &options[..] else { panic!("{options:?}") };
+    assert_eq!(readconfig, "-readconfig");
     // Commas are doubled within values.
-    let options = options.replace(",,", "\0");
+    let plugin = plugin.replace(",,", "\0");
     let value = |key: &str| {
-        let found = options.split(',').find_map(|option| option.strip_prefix(key));
-        PathBuf::from(found.unwrap_or_else(|| panic!("no {key} in {options}")).replace('\0', ","))
+        let found = plugin.split(',').find_map(|option| option.strip_prefix(key));
+        PathBuf::from(found.unwrap_or_else(|| panic!("no {key} in {plugin}")).replace('\0', ","))
     };
     assert!(value("file=").is_absolute());
     let config_file = value("config=");
     let config: Config = serde_json::from_slice(&std::fs::read(&config_file).unwrap()).unwrap();
     assert_eq!(config.protocol, PROTOCOL);
-    let terminated = Arc::new(AtomicBool::new(false));
-    signal_hook::flag::register(signal_hook::consts::SIGTERM, terminated.clone()).unwrap();
     let link = UnixStream::connect(&config.socket).unwrap();
-    let mut fake = Fake { config_file, config, link, terminated };
-    for word in words {
+    let is_silent = words.first().is_some_and(|word| word == "no-monitor");
+    let monitor = (!is_silent).then(|| connect_monitor(monitor));
+    let mut fake = Fake { config_file, config, link, monitor, ended: false, terminated };
+    for word in words.split_off(usize::from(is_silent)) {
         let (name, argument) = word.split_once('=').unwrap_or((&word, ""));
         fake.step(name, argument);
+    }
+}
+
+/// Connects to the monitor that this file of QEMU's configuration asks for, and waits until it is spoken to.
+fn connect_monitor(config: &str) -> BufReader<UnixStream> {
+    let config = std::fs::read_to_string(config).unwrap();
+    let socket = config.lines().find_map(|line| line.strip_prefix("path = \"")?.strip_suffix('"')).unwrap();
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(b"{\"QMP\": {\"version\": {}, \"capabilities\": []}}\r\n").unwrap();
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    stream.read_line(&mut line).unwrap();
+    assert_eq!(line, "{\"execute\":\"qmp_capabilities\"}\n");
+    stream.get_mut().write_all(b"{\"return\": {}}\r\n").unwrap();
+    stream
+}
+
+fn wait_for(terminated: &AtomicBool) {
+    while !terminated.load(Ordering::SeqCst) {
+        std::thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -93,10 +125,10 @@ impl Fake {
     fn step(&mut self, name: &str, argument: &str) {
         match name {
             // What the plugin says.
-            "hello" => self.say(Message::Hello { protocol: PROTOCOL, target: Arch::Mips(Endian::Little), qemu_api: 4 }),
-            "hello-of-another-version" => {
-                self.say(Message::Hello { protocol: PROTOCOL + 1, target: Arch::Mips(Endian::Little), qemu_api: 4 });
-            }
+            "hello" => self.hello(PROTOCOL, true),
+            "hello-of-another-version" => self.hello(PROTOCOL + 1, true),
+            "hello-without-resets" => self.hello(PROTOCOL, false),
+            "restarted" => self.say(Message::Restarted),
             "status" => self.say(Message::Status { stats: STATS, findings: 1 }),
             "finding" => self.say(Message::Finding { finding: finding(1), chains: chains() }),
             "final" => self.last(STATS, Vec::new()),
@@ -107,6 +139,14 @@ impl Fake {
             "recording-fails" => self.say(Message::RecordingFailed { reason: argument.to_owned() }),
             "half-a-message" => self.link.write_all(b"{\"message\":\"sta").unwrap(),
             "garbage" => self.link.write_all(b"what?\n").unwrap(),
+            // What QEMU's monitor says, and is told.
+            "shutdown" => self.shutdown(argument),
+            "event" => self.event(&format!("\"event\": \"{argument}\"")),
+            "expect-end-at-reset" => {
+                let mut line = String::new();
+                self.monitor.as_mut().unwrap().read_line(&mut line).unwrap();
+                assert_eq!(line, "{\"execute\":\"set-action\",\"arguments\":{\"reboot\":\"shutdown\"}}\n");
+            }
             // What QEMU and the guest do.
             "print" => print(argument.as_bytes()),
             "print-all-bytes" => print(&(0..=255).collect::<Vec<u8>>()),
@@ -125,11 +165,7 @@ impl Fake {
                 std::io::stdin().read_exact(&mut key).unwrap();
                 print(format!("key {:02x}\n", key[0]).as_bytes());
             }
-            "wait-for-sigterm" => {
-                while !self.terminated.load(Ordering::SeqCst) {
-                    std::thread::sleep(Duration::from_millis(5));
-                }
-            }
+            "wait-for-sigterm" => wait_for(&self.terminated),
             "hang" => loop {
                 std::thread::sleep(Duration::from_secs(1));
             },
@@ -139,11 +175,30 @@ impl Fake {
         }
     }
 
+    fn hello(&mut self, protocol: u32, follows_resets: bool) {
+        self.say(Message::Hello { protocol, target: Arch::Mips(Endian::Little), qemu_api: 4, follows_resets });
+    }
+
+    fn shutdown(&mut self, reason: &str) {
+        self.ended = true;
+        self.event(&format!("\"event\": \"SHUTDOWN\", \"data\": {{\"guest\": true, \"reason\": \"{reason}\"}}"));
+    }
+
+    fn event(&mut self, content: &str) {
+        if let Some(monitor) = &mut self.monitor {
+            let line = format!("{{\"timestamp\": {{\"seconds\": 1, \"microseconds\": 0}}, {content}}}\r\n");
+            monitor.get_mut().write_all(line.as_bytes()).unwrap();
+        }
+    }
+
     fn say(&mut self, message: Message) {
         message.write(&mut self.link).unwrap();
     }
 
     fn last(&mut self, stats: Stats, findings: Vec<Finding>) {
+        if !self.ended {
+            self.shutdown(if self.terminated.load(Ordering::SeqCst) { "host-signal" } else { "guest-shutdown" });
+        }
         self.say(Message::Final {
             stats,
             findings,

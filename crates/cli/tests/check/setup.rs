@@ -39,6 +39,13 @@ fn wrong_options_are_named_with_the_remedy() {
         ),
         (&["check", "--dcache", "p5600", "--until", "(", "--", "x"], "--until: `(` is not a regular expression: unclosed group"),
         (&["check", "--dcache", "p5600", "--until", "", "--", "x"], "an empty expression"),
+        (&["check", "--dcache", "p5600", "--until", "x*", "--", "x"], "`x*` matches nothing at all"),
+        (&["check", "--dcache", "p5600", "--until", "$", "--", "x"], "`$` matches nothing at all"),
+        (
+            &["check", "--dcache", "p5600", "--format", "text", "-o", "a", "--format", "json", "-o", "./a", "--", "x"],
+            "`a` and `./a` are the same file, and two reports would go to it",
+        ),
+        (&["check", "--dcache", "p5600", "-o", "a", "--record", "tmp/../a", "--", "x"], "--record and -o name the same file"),
         (&["check", "--dcache", "p5600", "--mute", "memcpy", "--", "x"], "add --symbols"),
         (&["check", "--dcache", "p5600", "--mute", "0x80-0x40", "--", "x"], "the range `0x80-0x40` is empty"),
         (&["check", "--dcache", "p5600", "--mute", "0xq", "--", "x"], "`0xq` is neither an address"),

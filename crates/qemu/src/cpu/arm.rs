@@ -69,6 +69,10 @@ impl Cpu for Arm {
         Ok(())
     }
 
+    fn reset(&mut self) {
+        self.control = Control::default();
+    }
+
     fn calibrates(&self, _word: u32) -> bool {
         false
     }

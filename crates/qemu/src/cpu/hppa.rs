@@ -124,6 +124,11 @@ impl Cpu for Hppa {
         Ok(())
     }
 
+    fn reset(&mut self) {
+        let Self { calibration, spaces, whole_translations, .. } = *self;
+        *self = Self { calibration, spaces, whole_translations, ..Self::default() };
+    }
+
     fn calibrates(&self, word: u32) -> bool {
         !self.is_calibrated() && decode::calibration_operand(word).is_some()
     }

@@ -159,6 +159,11 @@ impl Cpu for Mips {
         Ok(())
     }
 
+    fn reset(&mut self) {
+        let (calibration, unknown_attributes) = (self.calibration.clone(), self.unknown_attributes);
+        *self = Self { calibration, unknown_attributes, ..Self::new(self.endian) };
+    }
+
     fn another(&self) -> Option<Box<dyn Cpu>> {
         Some(Box::new(Self { calibration: self.calibration.clone(), ..Self::new(self.endian) }))
     }

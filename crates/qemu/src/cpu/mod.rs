@@ -60,6 +60,9 @@ pub trait Cpu {
     /// [`Unsupported`] if one that is needed is missing.
     fn start(&mut self, registers: &[(String, *mut Register)]) -> Result<(), Unsupported>;
 
+    /// The processor is as it is after a reset. What was learnt of QEMU, and what was left out so far, stays.
+    fn reset(&mut self);
+
     /// Another CPU of the same guest, as it is at reset; `None` if guests with several are not judged.
     fn another(&self) -> Option<Box<dyn Cpu>> {
         None

@@ -144,6 +144,11 @@ impl Cpu for Sh4 {
         Ok(())
     }
 
+    fn reset(&mut self) {
+        let Self { calibration, echoes, unnamed_loads, .. } = *self;
+        *self = Self { calibration, echoes, unnamed_loads, ..Self::default() };
+    }
+
     fn calibrates(&self, word: u32) -> bool {
         !self.calibration.is_complete() && (decode::calibration_operand(word).is_some() || decode::saves_procedure(word))
     }

@@ -39,6 +39,14 @@ impl Callers {
     pub fn new(following: Option<Following>) -> Self {
         Self { unknown: following.is_some(), following, lost: false }
     }
+
+    /// Nobody has called: the machine was reset.
+    pub fn begin_anew(&mut self) {
+        if let Some(following) = &mut self.following {
+            following.stacks.forget_all();
+        }
+        self.unknown = self.following.is_some();
+    }
 }
 
 /// The following of calls.

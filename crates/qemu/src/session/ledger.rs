@@ -17,7 +17,7 @@ impl Session {
         let (mut numbers, mut chains): (HashMap<Vec<Site>, Context>, _) = (HashMap::new(), Vec::new());
         let mut places: HashMap<(Site, Context, Side, Reach), usize> = HashMap::new();
         let mut folded: Vec<LedgerLine> = Vec::new();
-        for line in self.judge.ledger() {
+        for line in self.lives.ledger().iter().chain(self.judge.ledger()) {
             let callers = self.callers_of(line.context, NEAREST);
             let context = *numbers.entry(callers).or_insert_with_key(|callers| {
                 let context = Context(chains.len() as u32 + 1);

@@ -44,7 +44,13 @@ impl Telling {
         self.channel = Some(channel);
     }
 
-    fn send(&mut self, message: &Message) {
+    /// A new judge has found nothing yet.
+    pub fn begin_anew(&mut self) {
+        self.reported = 0;
+    }
+
+    /// Sends one message.
+    pub fn send(&mut self, message: &Message) {
         if let Some(channel) = &mut self.channel {
             channel.send(message);
         }
@@ -69,14 +75,14 @@ impl Session {
                 self.judge.flush();
             }
             self.tell_of_recording();
-            let findings = self.judge.findings().len() as u64;
-            let message = Message::Status { stats: self.stats(), findings };
+            let findings = self.lives.count(self.judge.findings());
+            let message = Message::Status { stats: self.lives.stats(self.stats()), findings };
             self.telling.send(&message);
         }
     }
 
     /// Tells the program that the recording has ended early, if it has.
-    fn tell_of_recording(&mut self) {
+    pub(super) fn tell_of_recording(&mut self) {
         if let (Some(error), Some(record)) = (self.judge.recording_failure(), &self.telling.record) {
             let reason = format!("the recording `{}` ends early: {error}", record.file.display());
             self.telling.send(&Message::RecordingFailed { reason });
@@ -90,6 +96,9 @@ impl Session {
         }
         for index in self.telling.reported..self.judge.findings().len() {
             let finding = self.judge.findings()[index].clone();
+            if self.lives.had(&finding) {
+                continue;
+            }
             let chains = self.chains_of(std::slice::from_ref(&finding));
             self.telling.send(&Message::Finding { finding, chains });
         }
@@ -111,19 +120,20 @@ impl Session {
         self.judge.finish(self.stats(), self.limits(), programs);
         self.tell_of_recording();
         let (ledger, ledger_callers) = self.ledger();
+        let findings = self.lives.findings(self.judge.findings());
         let message = Message::Final {
             ledger,
             ledger_callers,
-            stats: self.stats(),
-            findings: self.judge.findings().to_vec(),
-            chains: self.chains_of(self.judge.findings()),
+            stats: self.lives.stats(self.stats()),
+            chains: self.chains_of(&findings),
+            findings,
             limits: self.limits(),
         };
         self.telling.send(&message);
     }
 
-    fn limits(&self) -> Vec<String> {
-        let mut limits = self.devices.limits();
+    pub(super) fn limits(&self) -> Vec<String> {
+        let mut limits = self.lives.limits(self.devices.limits());
         limits.push(self.code_limit());
         limits.extend(["prefetches that prepare a line for being stored to whole are taken to do nothing".into()]);
         limits.extend(self.limits_of_cpus());

@@ -166,6 +166,19 @@ impl Session {
         }
     }
 
+    /// Every CPU is as it is after a reset.
+    pub(super) fn reset_cpus(&mut self) {
+        self.reach.cpu.reset();
+        self.turns.has_run = false;
+        for parked in self.turns.parked.iter_mut().flatten() {
+            parked.cpu.reset();
+            parked.has_run = false;
+        }
+        if self.turns.are_several() {
+            self.judge.enter_cpu(self.turns.now as u16);
+        }
+    }
+
     /// Forgets where addresses lead, on every CPU.
     pub(super) fn forget_translations(&mut self) {
         self.reach.translations.forget();

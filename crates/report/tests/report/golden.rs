@@ -64,6 +64,7 @@ fn a_run_without_cached_accesses_proves_nothing() {
         findings: &[],
         limits: vec![],
         muted: vec![],
+        lives: 1,
         outcome: Outcome::Finished,
     };
     compare("nothing-cached.txt", &Report::new(&run, &symbols()).to_text(TextOptions::default()));
