@@ -32,11 +32,11 @@ pub(crate) struct Ended {
     pub(crate) until: Option<bool>,
     /// The first line of a kernel's panic on the console.
     pub(crate) panic: Option<String>,
-    /// Why QEMU ended the guest, if its monitor said so and the guest did not run on after that.
+    /// Why QEMU ended the guest, if its monitor said so before we made QEMU stop, and the guest did not run on after that.
     pub(crate) cause: Option<Cause>,
     /// Whether QEMU's monitor was heard at all.
     pub(crate) heard: bool,
-    /// Whether the guest stood still at the end.
+    /// Whether QEMU had the guest stopped at the end: its monitor, a debugger, a disk without room.
     pub(crate) paused: bool,
     /// How often the machine was reset and the judge began anew.
     pub(crate) restarts: u32,
@@ -128,7 +128,7 @@ impl Ended {
             return Err(reason);
         }
         let stopped_by_us = matches!(self.stop, Some(Stop::Signal(_) | Stop::Timeout));
-        if self.target.is_none() && !stopped_by_us {
+        if self.target.is_none() && !stopped_by_us || self.failed_before_the_guest_ran() {
             return Err(self.never_started());
         }
         let outcome = self.shortcoming(timeout, until).map_or(Outcome::Finished, Outcome::Incomplete);
@@ -151,6 +151,13 @@ impl Ended {
             lives: self.restarts + 1,
             recording_failure: self.recording_failure,
         })
+    }
+
+    /// Whether QEMU gave up by itself, for a kernel that it cannot load or a device that it does not know.
+    fn failed_before_the_guest_ran(&self) -> bool {
+        let ran = |whole: &Whole| whole.stats.accesses + whole.stats.uncached > 0;
+        let failed = matches!(self.exit, Exit::Code(1..)) && self.stop.is_none() && self.cause.is_none();
+        failed && self.last_words.is_some() && !self.whole.as_ref().is_none_or(ran)
     }
 
     fn never_started(&self) -> String {
@@ -185,7 +192,11 @@ impl Ended {
             Some(Stop::Signal(signal)) => return Some(format!("the check was interrupted by {}", signal_name(signal))),
             Some(Stop::Timeout) => {
                 let limit = humantime::format_duration(timeout.unwrap_or_default());
-                let paused = if self.paused { " while QEMU's monitor had stopped the guest" } else { "" };
+                let paused = match (&self.cause, self.paused) {
+                    (Some(_), _) => " after the guest had ended, because QEMU stayed (-no-shutdown)",
+                    (None, true) => " while QEMU had the guest stopped",
+                    (None, false) => "",
+                };
                 return Some(match self.until {
                     Some(false) => format!("the time limit of {limit} ran out{paused} before the console printed `{until}`"),
                     _ => format!("the time limit of {limit} ran out{paused}"),
@@ -225,7 +236,10 @@ impl Ended {
                 format!("QEMU's monitor reset the machine{unfollowed}")
             }
             (Some(cause), _) => cause.sentence(),
-            (None, _) if self.heard => format!("{} and did not say why", how(self.exit)),
+            (None, _) if self.heard => {
+                let words = self.last_words.as_ref().map_or(String::new(), |line| format!("; its last line was: {line}"));
+                format!("{} and did not say why{words}", how(self.exit))
+            }
             (None, _) => format!("{}, and why is not known: its monitor was not heard", how(self.exit)),
         }
     }
@@ -322,7 +336,7 @@ mod tests {
             (Ended { stop: Some(Stop::Timeout), ..started() }, "the time limit of 1m 30s ran out"),
             (
                 Ended { stop: Some(Stop::Timeout), paused: true, ..started() },
-                "ran out while QEMU's monitor had stopped the guest",
+                "ran out while QEMU had the guest stopped",
             ),
             (Ended { stop: Some(Stop::Timeout), until: Some(false), ..started() }, "ran out before the console printed `done`"),
             (Ended { stop: Some(Stop::Signal(2)), ..started() }, "interrupted by SIGINT"),
@@ -402,6 +416,13 @@ mod tests {
         let words = |line: &str| Ended { exit: Exit::Code(1), last_words: Some(line.to_owned()), ..Ended::default() };
         assert!(error(words("qemu: no such machine")).ends_with("qemu: no such machine"));
         assert!(error(Ended::default()).contains("is the command a qemu-system-* program, and does it pass its arguments on"));
+        // The plugin had come up, and its last message says that nothing ran.
+        let unloadable = Ended { whole: Some(Whole::default()), ..started() };
+        let line = "qemu: could not load kernel";
+        assert!(error(Ended { exit: Exit::Code(1), last_words: Some(line.to_owned()), ..unloadable }).ends_with(line));
+        let ran = Ended { exit: Exit::Code(1), last_words: Some(line.to_owned()), ..started() };
+        let outcome = outcome(ran);
+        assert!(outcome.ends_with(line) && outcome.contains("did not say why"), "{outcome}");
         let failure = Some((FailureKind::Environment, "too old; install a newer one".to_owned()));
         assert_eq!(error(Ended { failure, ..started() }), "too old; install a newer one");
     }

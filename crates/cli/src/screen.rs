@@ -113,7 +113,7 @@ pub(crate) struct Status {
     pub(crate) findings: u64,
     /// Since QEMU was started.
     pub(crate) elapsed: Duration,
-    /// Whether the guest stands still, because QEMU's monitor stopped it.
+    /// Whether QEMU has the guest stopped.
     pub(crate) paused: bool,
     /// Whether QEMU has been asked to leave.
     pub(crate) stopping: bool,

@@ -415,7 +415,9 @@ impl Session {
                 self.ended.heard = true;
                 self.keep_resets_out();
             }
-            Notice::Ended(cause) => self.ended.cause = Some(cause),
+            // What follows our own signal is no news.
+            Notice::Ended(cause) if self.ended.stop.is_none() => self.ended.cause = Some(cause),
+            Notice::Ended(_) => {}
             // With -no-shutdown a guest that has ended may be sent on.
             Notice::Reset => self.ended.cause = None,
             Notice::Resumed => (self.ended.cause, self.ended.paused) = (None, false),
