@@ -334,10 +334,7 @@ mod tests {
             ),
             (Ended { exit: Exit::Signal(11), ..started() }, "QEMU was killed by SIGSEGV"),
             (Ended { stop: Some(Stop::Timeout), ..started() }, "the time limit of 1m 30s ran out"),
-            (
-                Ended { stop: Some(Stop::Timeout), paused: true, ..started() },
-                "ran out while QEMU had the guest stopped",
-            ),
+            (Ended { stop: Some(Stop::Timeout), paused: true, ..started() }, "ran out while QEMU had the guest stopped"),
             (Ended { stop: Some(Stop::Timeout), until: Some(false), ..started() }, "ran out before the console printed `done`"),
             (Ended { stop: Some(Stop::Signal(2)), ..started() }, "interrupted by SIGINT"),
             (Ended { stop: Some(Stop::Signal(2)), target: None, whole: None, ..started() }, "interrupted by SIGINT"),

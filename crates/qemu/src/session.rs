@@ -168,7 +168,9 @@ impl Session {
         unsafe { self.meet_cpu(number) };
         // SAFETY: as above.
         let known = unsafe { self.reach.reader.registers() };
-        if let Err(reason) = self.reach.cpu.start(&known) {
+        // SAFETY: as above.
+        let suits = unsafe { cpu::suits(&self.target, &known, &mut self.reach.reader) };
+        if let Err(reason) = suits.and_then(|()| self.reach.cpu.start(&known)) {
             self.stop(FailureKind::Environment, reason);
         }
     }

@@ -5,6 +5,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod arm;
+mod cores;
 mod hppa;
 mod mips;
 mod sh4;
@@ -17,6 +18,7 @@ use crate::api::{Api, Reader, Register};
 use crate::registers::Environment;
 
 pub use arm::Arm;
+pub use cores::suits;
 pub use hppa::Hppa;
 pub use mips::Mips;
 pub use sh4::Sh4;

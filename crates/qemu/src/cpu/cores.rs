@@ -1,0 +1,54 @@
+//! Which cores of an architecture are judged: one whose caches are not what is modelled is refused by name of what it is.
+//!
+//! A core that says nothing of itself is taken for one that is judged.
+
+use super::Unsupported;
+use crate::api::{Reader, Register};
+
+/// Looks at the core that a guest of this architecture runs on, whose registers QEMU describes as `registers`.
+///
+/// # Errors
+/// [`Unsupported`] if it is none of those that are judged.
+///
+/// # Safety
+/// Called from QEMU's initialisation callback, on the CPU's thread.
+pub unsafe fn suits(target: &str, registers: &[(String, *mut Register)], reader: &mut Reader) -> Result<(), Unsupported> {
+    if target != "arm" {
+        return Ok(());
+    }
+    let handle = registers.iter().find(|(name, _)| name == CACHE_TYPE).map(|(_, handle)| *handle);
+    // SAFETY: by this function's contract.
+    match handle.and_then(|handle| unsafe { reader.register(handle) }) {
+        Some(cache_type) if has_no_aliases(cache_type) => Err(
+            "this core is an ARMv7 or newer one, whose data caches have no aliases and are not judged; ARMv4 to ARMv6 are, as with \
+             -M raspi1ap or -M versatilepb"
+                .into(),
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// The cache type register, as QEMU calls it.
+const CACHE_TYPE: &str = "CTR";
+
+/// Whether data caches behave as if they were found by physical addresses, which ARMv7 requires (DDI 0406C, B3.11.1); its cache type register
+/// has another format than before (B4.1.42, bits 31 to 29).
+fn has_no_aliases(cache_type: u32) -> bool {
+    cache_type >> 29 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cores_are_told_by_the_format_of_their_cache_type() {
+        // Cortex-A7, A9 and A15; ARM926, ARM1136, ARM1176, ARM11 MPCore, SA-1110 (QEMU's target/arm/tcg/cpu32.c).
+        for newer in [0x8444_8003, 0x8003_8003, 0x8444_c004] {
+            assert!(has_no_aliases(newer), "{newer:#x}");
+        }
+        for older in [0x1dd2_0d2, 0x1dd2_0d2, 0x1dd2_0d2, 0x1d19_2992, 0] {
+            assert!(!has_no_aliases(older), "{older:#x}");
+        }
+    }
+}
