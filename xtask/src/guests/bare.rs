@@ -19,6 +19,8 @@ pub enum Bare {
     Mipsel,
     /// Two such CPUs, each with caches of its own.
     MipselSmp,
+    /// One that does what it is told on its console, again after each reset (`lives.c`).
+    MipselLives,
     /// MIPS32 release 5, big endian.
     Mips,
     /// ARM1176.
@@ -37,9 +39,10 @@ pub enum Bare {
 
 impl Bare {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Mipsel,
         Self::MipselSmp,
+        Self::MipselLives,
         Self::Mips,
         Self::Armv6,
         Self::Armv5,
@@ -53,6 +56,7 @@ impl Bare {
         match self {
             Self::Mipsel => "mipsel",
             Self::MipselSmp => "mipsel-smp",
+            Self::MipselLives => "mipsel-lives",
             Self::Mips => "mips",
             Self::Armv6 => "armv6",
             Self::Armv5 => "armv5",
@@ -68,13 +72,14 @@ impl Bare {
         match self {
             Self::Mipsel | Self::Mips => (Guest::Mips, &["malta.c", "malta.h", "cases.h"], "malta.ld"),
             Self::MipselSmp => (Guest::Mips, &["malta_smp.c", "malta.h", "cases.h"], "malta.ld"),
+            Self::MipselLives => (Guest::Mips, &["lives.c", "malta.h", "cases.h"], "malta.ld"),
             _ => (Guest::Arm, &["arm.c", "cases.h", "behaviour.h"], "arm.ld"),
         }
     }
 
     const fn flags(self) -> &'static [&'static str] {
         match self {
-            Self::Mipsel | Self::MipselSmp => &["-EL", "-march=mips32r2", "-mabi=32", "-mno-abicalls", "-G0"],
+            Self::Mipsel | Self::MipselSmp | Self::MipselLives => &["-EL", "-march=mips32r2", "-mabi=32", "-mno-abicalls", "-G0"],
             Self::Mips => &["-EB", "-march=mips32r2", "-mabi=32", "-mno-abicalls", "-G0"],
             Self::Armv6 => &["-march=armv6k", "-marm", "-Wa,-mno-warn-deprecated"],
             Self::Armv5 => &["-march=armv5te", "-marm"],
@@ -128,7 +133,9 @@ impl Bare {
     /// If it or the emulator has not been made yet.
     pub fn command(self, qemu: Qemu) -> Result<Vec<OsString>> {
         let (system, board): (_, &[&str]) = match self {
-            Self::Mipsel => ("qemu-system-mipsel", &["-M", "malta", "-cpu", "P5600", "-nic", "none", "-vga", "none"]),
+            Self::Mipsel | Self::MipselLives => {
+                ("qemu-system-mipsel", &["-M", "malta", "-cpu", "P5600", "-nic", "none", "-vga", "none"])
+            }
             Self::MipselSmp => {
                 ("qemu-system-mipsel", &["-M", "malta", "-cpu", "P5600", "-smp", "2", "-nic", "none", "-vga", "none"])
             }
