@@ -87,6 +87,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         ledger: options.reports.ledger.then_some(booked),
         limits: judged.limits,
         muted: options.mute.clone(),
+        core: judged.core.and_then(|core| core.less_than(caches.geometry)),
         lives: judged.lives,
         outcome: judged.outcome,
     };

@@ -7,6 +7,7 @@ use congruent_report::{Callers, Chains, Outcome};
 use congruent_shadow::{Finding, LedgerLine, Stats};
 use congruent_wire::FailureKind;
 
+use crate::emulated::DeclaredCache;
 use crate::monitor::Cause;
 
 /// What happened, as the session saw it.
@@ -38,6 +39,8 @@ pub(crate) struct Ended {
     pub(crate) heard: bool,
     /// Whether QEMU had the guest stopped at the end: its monitor, a debugger, a disk without room.
     pub(crate) paused: bool,
+    /// What the emulated core says of its data cache, if it does.
+    pub(crate) core: Option<DeclaredCache>,
     /// How often the machine was reset and the judge began anew.
     pub(crate) restarts: u32,
     /// What the command says about how the guest may end.
@@ -113,6 +116,8 @@ pub(crate) struct Judged {
     pub(crate) ledger_callers: Callers,
     pub(crate) limits: Vec<String>,
     pub(crate) outcome: Outcome,
+    /// What the emulated core says of its data cache, if it does.
+    pub(crate) core: Option<DeclaredCache>,
     /// How often the guest started: once, and once more for each reset.
     pub(crate) lives: u32,
     pub(crate) recording_failure: Option<String>,
@@ -148,6 +153,7 @@ impl Ended {
             ledger_callers,
             limits,
             outcome,
+            core: self.core,
             lives: self.restarts + 1,
             recording_failure: self.recording_failure,
         })

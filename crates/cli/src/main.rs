@@ -10,7 +10,9 @@ mod caches;
 mod check;
 mod command_line;
 mod console;
+
 mod doctor;
+mod emulated;
 mod ending;
 mod guest_symbols;
 mod judge_link;

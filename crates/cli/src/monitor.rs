@@ -19,10 +19,14 @@ use std::thread;
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
+use crate::emulated::DeclaredCache;
 use crate::session::Event;
 
 /// The name of monitor and channel in QEMU. No other part of a command is likely to have it.
 const NAME: &str = "congruent-monitor";
+
+/// The number of the question what the registers hold, whose answer says what core it is.
+const REGISTERS: &str = "registers";
 
 /// Something that QEMU says of the guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -37,6 +41,8 @@ pub(crate) enum Notice {
     Paused,
     /// The guest runs on.
     Resumed,
+    /// What the core says of its data cache.
+    Cache(DeclaredCache),
 }
 
 /// Why QEMU ended the guest (`ShutdownCause` of `qapi/run-state.json`).
@@ -101,6 +107,9 @@ impl Notice {
         let message: Value = serde_json::from_str(line).ok()?;
         if message.get("QMP").is_some() {
             return Some(Self::Heard);
+        }
+        if message.get("id").is_some_and(|id| id == REGISTERS) {
+            return DeclaredCache::of_registers(message.get("return")?.as_str()?).map(Self::Cache);
         }
         match message.get("event")?.as_str()? {
             "SHUTDOWN" => Some(Self::Ended(Cause::of(message.pointer("/data/reason").and_then(Value::as_str).unwrap_or("?")))),
@@ -185,6 +194,10 @@ impl Monitor {
 fn listen(mut stream: UnixStream, qemu: &Mutex<Option<UnixStream>>, events: &Sender<Event>) -> std::io::Result<()> {
     // Events are sent only after this.
     stream.write_all(b"{\"execute\":\"qmp_capabilities\"}\n")?;
+    let question = format!(
+        "{{\"execute\":\"human-monitor-command\",\"id\":\"{REGISTERS}\",\"arguments\":{{\"command-line\":\"info registers\"}}}}\n"
+    );
+    stream.write_all(question.as_bytes())?;
     *qemu.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream.try_clone()?);
     for line in BufReader::new(stream).lines() {
         if let Some(notice) = Notice::of(&line?)
@@ -211,6 +224,9 @@ mod tests {
         };
         assert_eq!(Notice::of(greeting), Some(Notice::Heard));
         assert_eq!(Notice::of(r#"{"return": {}}"#), None);
+        let registers = r#"{"return": "pc=0xbfc00000\r\n Config1 0x9e190c8f LLAddr\r\n", "id": "registers"}"#;
+        assert_eq!(Notice::of(registers), DeclaredCache::of_registers("Config1 0x9e190c8f").map(Notice::Cache));
+        assert_eq!(Notice::of(r#"{"return": "R00=00000000", "id": "registers"}"#), None);
         assert_eq!(Notice::of("no JSON"), None);
         assert_eq!(Notice::of(r#"{"event": "RTC_CHANGE", "data": {}}"#), None);
         assert_eq!(Notice::of(r#"{"event": "RESET", "data": {"guest": true, "reason": "guest-reset"}}"#), Some(Notice::Reset));

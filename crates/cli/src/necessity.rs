@@ -73,6 +73,7 @@ fn words(arch: Arch, caches: &Config, symbols: &Symbols, findings: &[Finding]) -
         ledger: None,
         limits: Vec::new(),
         muted: Vec::new(),
+        core: None,
         lives: 1,
         outcome: Outcome::Finished,
     };

@@ -184,7 +184,7 @@ impl Outputs {
     }
 
     /// Writes all of them. A closed standard output is not an error: somebody has read enough.
-    pub(crate) fn write(self, report: &Report, show: usize, sources: &SourceTree) -> anyhow::Result<()> {
+    pub(crate) fn write(self, report: &Report, show: Option<usize>, sources: &SourceTree) -> anyhow::Result<()> {
         self.write_each(|format, colour| match format {
             Format::Text => report.to_text(TextOptions { colour, show }),
             Format::Json => report.to_json(),

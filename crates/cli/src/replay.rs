@@ -47,6 +47,7 @@ pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<u8> {
         ledger: options.reports.ledger.then_some(booked),
         limits: limits.unwrap_or_else(|| vec!["what the recorded run could not observe is unknown".to_owned()]),
         muted,
+        core: None,
         lives: 1,
         outcome: outcome(&layout),
     };

@@ -26,9 +26,10 @@ pub(crate) struct ReportOptions {
     /// anybody, and the cycles that the others took
     #[arg(long)]
     pub(crate) ledger: bool,
-    /// How many groups of findings, and entries of the ledger, the text tells in full
-    #[arg(long, value_name = "COUNT", default_value_t = 20)]
-    show: usize,
+    /// How many groups of findings, and entries of the ledger, the text tells in full [default: 20; 1 group where findings may all follow
+    /// from a cache that the emulated core does not have]
+    #[arg(long, value_name = "COUNT")]
+    show: Option<usize>,
     /// Let the findings pass that this file names, with its reasons; repeatable
     #[arg(long, value_name = "FILE")]
     suppress: Vec<PathBuf>,
@@ -67,7 +68,7 @@ pub(crate) fn read_symbols(paths: &[PathBuf]) -> anyhow::Result<Symbols> {
 /// The options with all their files read and opened.
 pub(crate) struct Reporting {
     outputs: Outputs,
-    show: usize,
+    show: Option<usize>,
     sources: SourceTree,
     suppressions: Option<Suppressions>,
     baseline: Option<Report>,

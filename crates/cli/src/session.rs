@@ -422,6 +422,7 @@ impl Session {
             Notice::Reset => self.ended.cause = None,
             Notice::Resumed => (self.ended.cause, self.ended.paused) = (None, false),
             Notice::Paused => self.ended.paused = true,
+            Notice::Cache(cache) => self.ended.core = Some(cache),
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Run<'a> {
     pub limits: Vec<String>,
     /// The sites given to `--mute`, as the user wrote them.
     pub muted: Vec<String>,
+    /// What the emulated core says of itself that is less than the modelled cache, in a sentence.
+    pub core: Option<String>,
     /// How often the machine started: once, and once more for each reset.
     pub lives: u32,
     /// How it ended.
@@ -85,6 +87,9 @@ pub struct Report {
     pub muted: Vec<String>,
     /// Whether symbols were given.
     pub symbols: bool,
+    /// What the emulated core says of itself that is less than the modelled cache: findings may follow from that alone. Absent if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub core: Option<String>,
     /// How often the machine started, each time with empty caches; absent if once.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub lives: u32,
@@ -330,6 +335,7 @@ impl Report {
             geometry: GeometryEntry::of(run.geometry, run.behaviour),
             muted: run.muted.clone(),
             symbols: !symbols.is_empty(),
+            core: run.core.clone(),
             lives: run.lives,
             stats: run.stats.into(),
             findings,

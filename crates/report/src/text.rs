@@ -15,19 +15,18 @@ use crate::group::{Group, called, device, groups};
 use crate::report::{Entry, GeometryEntry, PartyEntry, PartyKindName, Report, Suppressed, Verdict};
 
 /// How to write the text.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct TextOptions {
     /// Whether to use terminal escapes for colour and weight.
     pub colour: bool,
-    /// How many groups of findings are told in full, and how many entries of the ledger.
-    pub show: usize,
+    /// How many groups of findings are told in full, and entries of the ledger; by itself [`USUAL`](Self::USUAL), and of findings that may all
+    /// follow from one thing ([`Report::core`]) one group.
+    pub show: Option<usize>,
 }
 
-impl Default for TextOptions {
-    /// No escapes; 20 groups.
-    fn default() -> Self {
-        Self { colour: false, show: 20 }
-    }
+impl TextOptions {
+    /// How much is told in full by itself.
+    pub const USUAL: usize = 20;
 }
 
 /// Lines are broken so that they fit this many columns.
@@ -46,15 +45,16 @@ impl Report {
         let mut page = Page { text: String::new(), colour: options.colour };
         let groups = groups(self.findings.iter().filter(|entry| entry.fails()));
         self.head(&mut page, groups.len());
-        for (number, group) in groups.iter().take(options.show).enumerate() {
+        let told = options.show.unwrap_or(if self.core.is_some() { 1 } else { TextOptions::USUAL });
+        for (number, group) in groups.iter().take(told).enumerate() {
             page.line("");
             account(&mut page, number + 1, group);
         }
-        rest(&mut page, groups.get(options.show..).unwrap_or_default());
+        rest(&mut page, groups.get(told..).unwrap_or_default());
         self.excused(&mut page);
         if let Some(ledger) = &self.ledger {
             page.line("");
-            page.text += &ledger.to_text(options.show);
+            page.text += &ledger.to_text(options.show.unwrap_or(TextOptions::USUAL));
         }
         self.tail(&mut page);
         page.text
@@ -106,6 +106,9 @@ impl Report {
                 amount(stats.frames, "frame touched", "frames touched"),
             ),
         );
+        if let Some(core) = &self.core {
+            page.field("core", core);
+        }
         if let resets @ 1.. = self.lives.saturating_sub(1) {
             let resets = amount(resets.into(), "time", "times");
             page.field("lives", &format!("{}: the machine was reset {resets}, and judged anew with empty caches", self.lives));

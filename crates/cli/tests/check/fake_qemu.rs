@@ -111,6 +111,9 @@ fn connect_monitor(config: &str) -> BufReader<UnixStream> {
     let mut line = String::new();
     stream.read_line(&mut line).unwrap();
     assert_eq!(line, "{\"execute\":\"qmp_capabilities\"}\n");
+    line.clear();
+    stream.read_line(&mut line).unwrap();
+    assert!(line.contains("\"info registers\""), "{line}");
     stream.get_mut().write_all(b"{\"return\": {}}\r\n").unwrap();
     stream
 }
@@ -141,6 +144,9 @@ impl Fake {
             "garbage" => self.link.write_all(b"what?\n").unwrap(),
             // What QEMU's monitor says, and is told.
             "shutdown" => self.shutdown(argument),
+            "config1" => {
+                self.event(&format!("\"id\": \"registers\", \"return\": \"Config0 0x80000482 Config1 {argument} LLAddr\\r\\n\""));
+            }
             "event" => self.event(&format!("\"event\": \"{argument}\"")),
             "expect-end-at-reset" => {
                 let mut line = String::new();

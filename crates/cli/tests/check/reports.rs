@@ -9,6 +9,7 @@ use crate::runner::{Place, Ran};
 use crate::{Test, tests};
 
 pub const TESTS: &[Test] = tests![
+    what_the_emulated_core_does_not_have_is_said_and_findings_are_folded_under_it,
     both_formats_come_out_of_one_run,
     the_json_report_has_the_fields_of_the_contract,
     callers_are_followed_unless_that_is_switched_off,
@@ -132,4 +133,17 @@ fn two_runs_at_once_do_not_meet() {
     rustix::process::kill_process(rustix::process::Pid::from_child(&one), rustix::process::Signal::TERM).unwrap();
     Ran::of(one.wait_with_output().unwrap()).assert_incomplete("interrupted by SIGTERM");
     assert!(place.is_tidy());
+}
+
+fn what_the_emulated_core_does_not_have_is_said_and_findings_are_folded_under_it() {
+    // A 24Kf of QEMU, then a P5600.
+    for (config1, says) in [("0x9e190c8f", true), ("0xfea3519b", false)] {
+        let place = Place::new();
+        let options = ["--format", "json", "-o", "json", "--format", "text"];
+        let ran = place.check(&options, &["hello", &format!("config1={config1}"), "final-with-finding"]);
+        assert_eq!(ran.status, 1, "{ran:?}");
+        let core = place.json("json")["core"].as_str().map(str::to_owned);
+        assert_eq!(core.is_some_and(|core| core.contains("sweeps 2048 of 32768 bytes")), says);
+        assert_eq!(ran.stdout.contains("the core that QEMU emulates says"), says, "{ran:?}");
+    }
 }

@@ -118,6 +118,9 @@ impl Report {
                 ] {
                     div { dt { (name) } dd class="number" { (thousands(number)) } }
                 }
+                @if let Some(core) = &self.core {
+                    div { dt { "Core" } dd { (core) } }
+                }
                 @if self.lives > 1 {
                     div { dt { "Lives" } dd { (self.lives) ", each from a reset of the machine on, with empty caches" } }
                 }

@@ -55,6 +55,7 @@ pub fn report(findings: &[Finding], outcome: Outcome, muted: &[&str], symbols: &
             ledger: None,
             limits,
             muted,
+            core: None,
             lives: 1,
             outcome,
         },

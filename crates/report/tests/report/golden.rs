@@ -64,6 +64,7 @@ fn a_run_without_cached_accesses_proves_nothing() {
         findings: &[],
         limits: vec![],
         muted: vec![],
+        core: None,
         lives: 1,
         outcome: Outcome::Finished,
     };
@@ -83,7 +84,15 @@ fn floods_are_folded() {
         findings.push(found(class, count, party(Load, consumer, Some(1)), Some(party(Store, producer, Some(0)))));
     }
     let report = report(&findings, Outcome::Finished, &[], &symbols());
-    compare("flood.txt", &report.to_text(TextOptions { show: 2, ..TextOptions::default() }));
+    compare("flood.txt", &report.to_text(TextOptions { show: Some(2), ..TextOptions::default() }));
+    // Where one thing explains them all, one group is told, unless more are asked for.
+    let one = report.to_text(TextOptions { show: Some(1), ..TextOptions::default() });
+    let explained = Report { core: Some("the core has less".to_owned()), ..report.clone() };
+    let without_the_line = |text: String| text.replace("  core        the core has less\n", "");
+    assert!(explained.to_text(TextOptions::default()).contains("  core        the core has less\n"));
+    assert_eq!(without_the_line(explained.to_text(TextOptions::default())), one);
+    let all = TextOptions { show: Some(99), ..TextOptions::default() };
+    assert_eq!(without_the_line(explained.to_text(all)), report.to_text(all));
     assert_eq!(report.findings.len(), findings.len(), "the report itself holds everything");
 }
 

@@ -54,6 +54,7 @@ fn report_of(target: Option<Arch>, costs: Option<OperationCosts>, booked: &[Ledg
         }),
         limits: vec!["Instruction fetches are not judged.".to_owned()],
         muted: vec![],
+        core: None,
         lives: 1,
         outcome: Outcome::Finished,
     };
@@ -63,7 +64,7 @@ fn report_of(target: Option<Arch>, costs: Option<OperationCosts>, booked: &[Ledg
 #[test]
 fn the_most_wasteful_function_comes_first_with_its_caller() {
     let report = report(&booked());
-    compare("ledger.txt", &report.to_text(TextOptions { show: 4, ..TextOptions::default() }));
+    compare("ledger.txt", &report.to_text(TextOptions { show: Some(4), ..TextOptions::default() }));
     compare("ledger.json", &report.to_json());
     compare("ledger.html", &report.to_html(&|_| None));
 }
