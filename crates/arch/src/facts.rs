@@ -33,6 +33,9 @@ pub struct Facts {
     pub index: IndexForm,
     /// Whether maintenance of the instruction cache is understood, without which every change of code would be a false alarm.
     pub follows_code_maintenance: bool,
+    /// QEMU's name of a register in whose top bits cores without aliasing data caches are told from those with, where the architecture has
+    /// both under one name: not 0 on the former.
+    pub cache_type: Option<&'static str>,
     /// Whether an instruction may be a store to a part of the processor that lies in its address space.
     pub may_store_control: fn(u32) -> bool,
     /// The general register that an instruction configures CPUs with that have not run yet.

@@ -73,7 +73,7 @@ pub struct Session {
     telling: Telling,
     stopped: bool,
     /// The guest's architecture, and what each of its lives is judged with.
-    target: String,
+    arch: Arch,
     caches: JudgeConfig,
     lives: Lives,
     /// The instruction cache, if fetches are judged.
@@ -139,7 +139,7 @@ impl Session {
             callers: Callers::new(following),
             telling: Telling::new(config.record, config.memory.map(|file| MemoryCopy::of(arch, file))),
             stopped: false,
-            target: target.into(),
+            arch,
             caches,
             lives: Lives::default(),
             code: caches.code.map(|code| code.geometry),
@@ -169,7 +169,7 @@ impl Session {
         // SAFETY: as above.
         let known = unsafe { self.reach.reader.registers() };
         // SAFETY: as above.
-        let suits = unsafe { cpu::suits(&self.target, &known, &mut self.reach.reader) };
+        let suits = unsafe { cpu::suits(self.arch, &known, &mut self.reach.reader) };
         if let Err(reason) = suits.and_then(|()| self.reach.cpu.start(&known)) {
             self.stop(FailureKind::Environment, reason);
         }

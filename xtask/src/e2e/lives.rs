@@ -15,7 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 use crate::guests::bare::Bare;
-use crate::guests::machine::Qemu;
+use crate::guests::emulator::Qemu;
 use crate::place;
 
 /// No step takes this long; one that does hangs.

@@ -25,6 +25,9 @@ pub const FACTS: Facts = Facts {
     link: 14,
     index: IndexForm::WayOnTop,
     follows_code_maintenance: true,
+    // The cache type register: an ARMv7 requires data caches that behave as if they were found by physical addresses (DDI 0406C, B3.11.1), and
+    // its format is another one (B4.1.42, bits 31 to 29).
+    cache_type: Some("CTR"),
     may_store_control: never,
     configures_others: none,
     // The kernel's helpers that programs call, at the end of the page of vectors, run in user mode

@@ -27,6 +27,7 @@ pub const FACTS: Facts = Facts {
     // The way depends on how often an entry has been named before.
     index: IndexForm::Resolved,
     follows_code_maintenance: false,
+    cache_type: None,
     may_store_control: never,
     configures_others: none,
     // Kernel and programs have a space each; a site carries the privilege that its code runs with, as the processor's own instruction

@@ -38,6 +38,7 @@ const fn facts(endian: Endian) -> Facts {
         link: 31,
         index: IndexForm::WayAboveSet,
         follows_code_maintenance: true,
+        cache_type: None,
         may_store_control: never,
         configures_others: decode::config_of_other,
         split: Split::Address { kernel: KSEG0, user: 0..0 },

@@ -29,6 +29,7 @@ pub const FACTS: Facts = Facts {
     // Sets and ways are named by stores to the address array, which are taken apart where they are seen.
     index: IndexForm::Resolved,
     follows_code_maintenance: false,
+    cache_type: None,
     may_store_control: decode::stores_long,
     configures_others: none,
     split: Split::Address { kernel: P1, user: 0..0 },

@@ -2,6 +2,8 @@
 //!
 //! A core that says nothing of itself is taken for one that is judged.
 
+use congruent_arch::Arch;
+
 use super::Unsupported;
 use crate::api::{Reader, Register};
 
@@ -12,11 +14,9 @@ use crate::api::{Reader, Register};
 ///
 /// # Safety
 /// Called from QEMU's initialisation callback, on the CPU's thread.
-pub unsafe fn suits(target: &str, registers: &[(String, *mut Register)], reader: &mut Reader) -> Result<(), Unsupported> {
-    if target != "arm" {
-        return Ok(());
-    }
-    let handle = registers.iter().find(|(name, _)| name == CACHE_TYPE).map(|(_, handle)| *handle);
+pub unsafe fn suits(arch: Arch, registers: &[(String, *mut Register)], reader: &mut Reader) -> Result<(), Unsupported> {
+    let Some(cache_type) = arch.facts().cache_type else { return Ok(()) };
+    let handle = registers.iter().find(|(name, _)| name == cache_type).map(|(_, handle)| *handle);
     // SAFETY: by this function's contract.
     match handle.and_then(|handle| unsafe { reader.register(handle) }) {
         Some(cache_type) if has_no_aliases(cache_type) => Err(
@@ -28,11 +28,7 @@ pub unsafe fn suits(target: &str, registers: &[(String, *mut Register)], reader:
     }
 }
 
-/// The cache type register, as QEMU calls it.
-const CACHE_TYPE: &str = "CTR";
-
-/// Whether data caches behave as if they were found by physical addresses, which ARMv7 requires (DDI 0406C, B3.11.1); its cache type register
-/// has another format than before (B4.1.42, bits 31 to 29).
+/// Whether this is the cache type of a core whose data caches have no aliases (`Facts::cache_type`).
 fn has_no_aliases(cache_type: u32) -> bool {
     cache_type >> 29 != 0
 }

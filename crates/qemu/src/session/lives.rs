@@ -126,7 +126,7 @@ impl Session {
 
     /// Caches, processors and devices are as they are after a reset.
     fn begin_anew(&mut self) {
-        self.devices = Devices::of(&self.target);
+        self.devices = Devices::of(self.arch);
         self.mute.forget();
         self.forget_translations();
         self.reset_cpus();

@@ -93,7 +93,7 @@ fn without_a_cost_model_no_cycles_are_told_and_lines_in_vain_decide_the_order() 
     assert_eq!(ledger.wasted_cycles(), None);
     let in_vain: Vec<u64> = ledger.entries.iter().map(|entry| entry.lines - entry.mattered).collect();
     assert!(in_vain.is_sorted_by(|a, b| a >= b), "{in_vain:?}");
-    let text = report.to_text(TextOptions { show: 1, ..TextOptions::default() });
+    let text = report.to_text(TextOptions { show: Some(1), ..TextOptions::default() });
     let told = "it made no difference to 81,029 lines, whose cost is not estimated because no core of this architecture has a cost model";
     assert!(text.split_whitespace().collect::<Vec<_>>().join(" ").contains(told), "{text}");
     assert!(text.contains("\n            -        all       80,000       80,000            0  "), "{text}");
