@@ -366,7 +366,7 @@ mod tests {
                 for bits in 0..1u32 << 7 {
                     let bit = |number: u32| bits >> number & 1 != 0;
                     each(&|| Ended {
-                        target: Some("mipsel".to_owned()),
+                        target: Some(Arch::Mips(Endian::Little)),
                         whole: whole().filter(|_| bit(0)),
                         failure: bit(1).then(|| (FailureKind::Internal, "a reason".to_owned())),
                         panic: bit(2).then(|| PANIC.to_owned()),
