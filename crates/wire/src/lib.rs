@@ -314,7 +314,7 @@ mod tests {
     fn the_greeting_carries_qemus_name_of_the_architecture_and_no_unknown_one() {
         for target in Arch::ALL {
             let mut line = Vec::new();
-            Message::Hello { protocol: PROTOCOL, target, qemu_api: 4 }.write(&mut line).unwrap();
+            Message::Hello { protocol: PROTOCOL, target, qemu_api: 4, follows_resets: true }.write(&mut line).unwrap();
             let text = String::from_utf8(line.clone()).unwrap();
             assert!(text.contains(&format!("\"target\":\"{}\"", target.facts().name)), "{text}");
             let Some(Message::Hello { target: read, .. }) = Message::read(&mut &line[..]).unwrap() else { panic!("{text}") };
