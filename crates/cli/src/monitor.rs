@@ -4,7 +4,7 @@
 //! `-nographic` puts behind Ctrl-A. It is one of its own beside those that the command asks for, and disturbs none of them. Guarantees:
 //! what QEMU said before it ended is heard. Not here: what it means for the run (`ending`).
 //!
-//! Sources: QEMU's `docs/interop/qmp-spec.rst` and `qapi/run-state.json` (10.0 to 11.1).
+//! Sources: QEMU's `qmp-spec.rst` and `qapi/run-state.json` (10.0 to 11.1).
 
 use std::ffi::OsString;
 use std::fs;

@@ -16,7 +16,8 @@
 //! fn mixed_up<P: Platform>(congruent: &Congruent<P>, a: Frame, b: Frame) {
 //!     let _ = congruent.pin(a, At::Home, |first| {
 //!         let mut second_finished = None;
-//!         let _ = congruent.pin(b, At::Home, |second| { second_finished = Some(second.finish(Wrote::Nothing, ())); first.finish(Wrote::Nothing, ()) });
+//!         let _ = congruent.pin(b, At::Home, |second| { second_finished = Some(second.finish(Wrote::Nothing, ()));
+//!         first.finish(Wrote::Nothing, ()) });
 //!         second_finished.unwrap()
 //!     });
 //! }

@@ -15,7 +15,8 @@
 //! `Machine`: it does nothing that these do not allow, and under adversarial replacement everything that they allow has a
 //! chance (`tests/theorem.rs`).
 //!
-//! Not modelled: speculative fills beside aliases or of the instruction side, write buffers that programs could notice, memory orders weaker than one total order.
+//! Not modelled: speculative fills beside aliases or of the instruction side, write buffers that programs could notice, memory orders
+//! weaker than one total order.
 
 #![no_std]
 #![forbid(unsafe_code)]

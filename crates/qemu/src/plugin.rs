@@ -1,7 +1,8 @@
 //! The shell that QEMU calls: installation, callbacks, and the boundary that no panic crosses.
 //!
 //! Invariant on which the one global rests: QEMU runs all callbacks one after another (translation, execution and memory callbacks on
-//! the one thread of all CPUs, the callbacks of resets while that thread is paused, the exit callback after it has stopped), and none of the functions the plugin calls back
+//! the one thread of all CPUs, the callbacks of resets while that thread is paused, the exit callback after it has stopped), and none
+//! of the functions the plugin calls back
 //! into QEMU runs a callback. If the CPUs of a guest have threads of their own, QEMU is ended before the second one runs anything: each
 //! thread reports its CPU first.
 

@@ -86,7 +86,8 @@
 //!
 //! # Virtual tags
 //! With [`Config::with_virtual_tags`] a copy is found again only through the virtual page, and perhaps the address space
-//! ([`VirtualTags`]), that it was filled through; in both caches, if the instruction side is judged. All of the above holds with *alias*, such a page, in place of colour: two addresses
+//! ([`VirtualTags`]), that it was filled through; in both caches, if the instruction side is judged. All of the above holds with
+//! *alias*, such a page, in place of colour: two addresses
 //! are never congruent. Findings go on naming colours, which say what set a line is in. A copy is written back to where it was filled
 //! from. Maintenance by address acts on the virtual line, whatever it is mapped to meanwhile.
 //!

@@ -48,7 +48,8 @@ pub(crate) struct Sweeps {
 }
 
 impl Sweeps {
-    /// No operation yet on the caches of these CPUs: to all that follows, their sets are numbered one CPU after the other. `last_epoch` is the highest epoch that the stamps of lines have room for.
+    /// No operation yet on the caches of these CPUs: to all that follows, their sets are numbered one CPU after the other.
+    /// `last_epoch` is the highest epoch that the stamps of lines have room for.
     pub fn new(geometry: &CacheGeometry, cpus: u16, last_epoch: u32) -> Self {
         let ways = geometry.ways();
         let sets = geometry.sets() as usize * usize::from(cpus);

@@ -154,7 +154,8 @@ pub struct Config {
     /// Whether to follow the guest's calls, so that findings can name the callers.
     #[serde(default)]
     pub backtraces: bool,
-    /// The file into which the plugin copies the guest's [`KernelMemory`](congruent_arch::KernelMemory) at the first finding, so that the program can look for the
+    /// The file into which the plugin copies the guest's [`KernelMemory`](congruent_arch::KernelMemory) at the first finding, so that
+    /// the program can look for the
     /// kernel's symbols there.
     #[serde(default)]
     pub memory: Option<PathBuf>,

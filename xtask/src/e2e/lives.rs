@@ -372,7 +372,7 @@ fn say(monitor: &Path, command: &str) -> Result<()> {
     Ok(())
 }
 
-/// A disk of one mebibyte without contents, in the format that takes snapshots (QEMU's `docs/interop/qcow2.rst`, version 2).
+/// A disk of one mebibyte without contents, in the format that takes snapshots (QEMU's `qcow2.rst`, version 2).
 fn empty_disk() -> Vec<u8> {
     const CLUSTER: usize = 1 << 16;
     let mut disk = vec![0; 4 * CLUSTER];

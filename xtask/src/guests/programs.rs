@@ -101,7 +101,8 @@ fn flags(index: usize) -> Vec<String> {
     flags
 }
 
-/// Every program that needs no disk, and the harmless twin of each that has one, as the guest's `/programs/every` lists them for `congruent.run=every`.
+/// Every program that needs no disk, and the harmless twin of each that has one, as the guest's `/programs/every` lists them for
+/// `congruent.run=every`.
 pub fn every() -> String {
     let twins = ["shared_pread", "pwrite_mapped", "vm_writev", "ptrace_pokedata", "ptrace_peekdata"];
     let without_disk = PROGRAMS.iter().filter(|&&name| name != "disk");

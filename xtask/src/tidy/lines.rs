@@ -16,7 +16,8 @@ pub fn too_long(files: &[File]) -> Vec<String> {
     let mut wrong = Vec::new();
     for file in files.iter().filter(|file| file.is_rust()) {
         for (number, line) in file.text.lines().enumerate() {
-            let comment = line.trim_start().starts_with("//");
+            // A row of a table cannot be broken.
+            let comment = line.trim_start().starts_with("//") && !line.contains("//! |");
             if comment && line.chars().count() > COLUMNS {
                 wrong.push(format!("{}:{}: a comment of more than {COLUMNS} columns", file.path, number + 1));
             }

@@ -178,7 +178,8 @@ impl Session {
     /// An access is about to be judged whose context is perhaps not known.
     ///
     /// Called from memory callbacks, and from those that read registers, only: generated code has stored the stack pointer before the
-    /// access then, which could have been interrupted. What calls these callbacks is not always generated code, so the CPU state is where it was at the last call.
+    /// access then, which could have been interrupted. What calls these callbacks is not always generated code, so the CPU state is
+    /// where it was at the last call.
     #[inline]
     pub(super) fn learn_context(&mut self) {
         if self.callers.unknown

@@ -2,7 +2,8 @@
 //! `plain`) as a kernel without the library would write it.
 //!
 //! Checks that have nothing to do with caches are kept in the plain versions (a page is not copied to itself) or made at compile time in
-//! both (bounds: where they are not known, each optimiser has its own way to put the same comparison). Compared by `crates/congruent/tests/codegen.rs`; nothing here is ever run.
+//! both (bounds: where they are not known, each optimiser has its own way to put the same comparison). Compared by
+//! `crates/congruent/tests/codegen.rs`; nothing here is ever run.
 #![no_std]
 
 use congruent::Frame;
