@@ -121,6 +121,11 @@ impl Notice {
     }
 }
 
+/// The file in the session's directory that is written once QEMU is heard ([`congruent_wire::Config::gate`]).
+pub(crate) fn gate(directory: &Path) -> PathBuf {
+    directory.join("monitor.heard")
+}
+
 /// The monitor: a socket that QEMU connects to, and the file that makes it do so.
 pub(crate) struct Monitor {
     socket: PathBuf,
@@ -150,14 +155,14 @@ impl Monitor {
         let listener = UnixListener::bind(&socket).with_context(|| format!("cannot listen on `{}`", socket.display()))?;
         fs::write(&config, content).with_context(|| format!("cannot write `{}`", config.display()))?;
         let monitor = Self { socket, config, qemu: Arc::default(), closing: Arc::default() };
-        let (qemu, closing) = (monitor.qemu.clone(), monitor.closing.clone());
+        let (qemu, closing, gate) = (monitor.qemu.clone(), monitor.closing.clone(), gate(directory));
         thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
                 if closing.load(Ordering::SeqCst) {
                     break;
                 }
                 // What cannot be read is as good as what was not said.
-                let _ = listen(stream, &qemu, &events);
+                let _ = listen(stream, &qemu, &gate, &events);
             }
             // Nobody waits for this if the session is over already.
             let _ = events.send(Event::MonitorGone);
@@ -191,7 +196,7 @@ impl Monitor {
 }
 
 /// Listens to one QEMU until it has gone.
-fn listen(mut stream: UnixStream, qemu: &Mutex<Option<UnixStream>>, events: &Sender<Event>) -> std::io::Result<()> {
+fn listen(mut stream: UnixStream, qemu: &Mutex<Option<UnixStream>>, gate: &Path, events: &Sender<Event>) -> std::io::Result<()> {
     // Events are sent only after this.
     stream.write_all(b"{\"execute\":\"qmp_capabilities\"}\n")?;
     let question = format!(
@@ -200,7 +205,12 @@ fn listen(mut stream: UnixStream, qemu: &Mutex<Option<UnixStream>>, events: &Sen
     stream.write_all(question.as_bytes())?;
     *qemu.lock().unwrap_or_else(PoisonError::into_inner) = Some(stream.try_clone()?);
     for line in BufReader::new(stream).lines() {
-        if let Some(notice) = Notice::of(&line?)
+        let line = line?;
+        // The answer to the first command: from here on QEMU says what happens.
+        if line.starts_with("{\"return\"") && !gate.exists() {
+            fs::write(gate, "")?;
+        }
+        if let Some(notice) = Notice::of(&line)
             && events.send(Event::Monitor(notice)).is_err()
         {
             break;

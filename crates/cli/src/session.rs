@@ -25,7 +25,7 @@ use crate::console::{Seen, Watch};
 use crate::ending::{Allowed, Ended, Exit, Stop, Whole};
 use crate::judge_link::JudgeLink;
 use crate::keyboard::Input;
-use crate::monitor::{Monitor, Notice};
+use crate::monitor::{self, Monitor, Notice};
 use crate::screen::{Screen, Status, Stream};
 
 /// How long QEMU has to leave after it was asked to, before it is killed.
@@ -100,6 +100,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
     let link = JudgeLink::open(
         |socket, memory| Config {
             protocol: PROTOCOL,
+            gate: socket.parent().map(monitor::gate),
             socket,
             caches: plan.caches.into(),
             cpus: plan.cpus,

@@ -11,6 +11,9 @@ mod tell;
 mod turns;
 
 use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use congruent_arch::{Arch, Meaning};
 use congruent_geometry::CacheGeometry;
@@ -74,6 +77,8 @@ pub struct Session {
     stopped: bool,
     /// The guest's architecture, and what each of its lives is judged with.
     arch: Arch,
+    /// What the guest's first instruction waits for.
+    gate: Option<PathBuf>,
     caches: JudgeConfig,
     lives: Lives,
     /// The instruction cache, if fetches are judged.
@@ -139,6 +144,7 @@ impl Session {
             callers: Callers::new(following),
             telling: Telling::new(config.record, config.memory.map(|file| MemoryCopy::of(arch, file))),
             stopped: false,
+            gate: config.gate,
             arch,
             caches,
             lives: Lives::default(),
@@ -180,6 +186,9 @@ impl Session {
     /// # Safety
     /// Called from QEMU's translation callback with its block.
     pub unsafe fn translate(&mut self, block: *mut Block) {
+        if let Some(gate) = self.gate.take() {
+            wait_for(&gate);
+        }
         if self.stopped {
             return;
         }
@@ -432,5 +441,16 @@ impl Session {
             (self.reach.register(link, environment), self.reach.register(stack, environment))
         };
         self.mute.on_block(pc, link, stack);
+    }
+}
+
+/// How long the guest waits for the program to hear QEMU's monitor. Without it the run goes on, and its end may not be known.
+const GATE: Duration = Duration::from_secs(5);
+
+/// Waits until the file is there. A CPU is about to run for the first time and holds nothing that QEMU's other threads need.
+fn wait_for(gate: &Path) {
+    let start = Instant::now();
+    while !gate.exists() && start.elapsed() < GATE {
+        thread::sleep(Duration::from_millis(1));
     }
 }

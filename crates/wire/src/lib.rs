@@ -148,6 +148,10 @@ pub struct Config {
     /// How the caches of several CPUs hang together.
     #[serde(default)]
     pub cpus: CpuCaches,
+    /// The file whose appearance says that the program hears QEMU's monitor. The guest does not begin before: what QEMU says of a guest that
+    /// has ended by then, nobody would hear.
+    #[serde(default)]
+    pub gate: Option<PathBuf>,
     /// Code whose maintenance is muted.
     #[serde(default)]
     pub mute: Vec<MuteRange>,
