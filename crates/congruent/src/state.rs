@@ -210,8 +210,9 @@ impl State {
     /// The state once the user rights are gone; `remaining` says whether any user mapping is left.
     #[must_use]
     pub const fn revoked(mut self, what: MustRevoke, remaining: bool) -> Self {
-        // Users of a frame that a device is writing may have filled lines of it before they went.
-        self.mapped = self.mapped && (remaining || self.transfers > 0);
+        // A mapping that was announced and is being installed is a use, and no page table shows it yet. Users of a frame that a
+        // device is writing may have filled lines of it before they went.
+        self.mapped = self.mapped && (remaining || self.users > 0 || self.transfers > 0);
         match what {
             MustRevoke::Writes => self.writable = false,
             MustRevoke::AllBut(colour) => {

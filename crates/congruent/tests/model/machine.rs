@@ -66,6 +66,19 @@ pub enum Maintain {
     Both,
 }
 
+/// A call of the library into the kernel, in the middle of which something else can happen ([`Machine::meanwhile`]).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum When {
+    /// Rights are being taken away: done, and not yet answered.
+    Revoking,
+    /// Bytes are about to be stored.
+    Storing,
+    /// Maintenance is about to be done.
+    Maintaining,
+}
+
+type Meanwhile = (When, Box<dyn FnOnce()>);
+
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     pub colours: u32,
@@ -112,6 +125,7 @@ pub struct Machine {
     kept: [Vec<KeptSlot>; 2],
     /// How often the kernel was asked where a user has a frame mapped.
     pub looked_up: Cell<u64>,
+    meanwhile: RefCell<Option<Meanwhile>>,
 }
 
 impl Machine {
@@ -157,6 +171,7 @@ impl Machine {
             window_maps: Cell::new(0),
             kept: [places(), places()],
             looked_up: Cell::new(0),
+            meanwhile: RefCell::default(),
         };
         Congruent::new(machine, config)
     }
@@ -172,6 +187,18 @@ impl Machine {
         self.entered.get() == 0
             && (kept > 0 || self.mapped.borrow().is_empty())
             && self.slots.iter().all(|slots| slots.taken() == 0)
+    }
+
+    /// Has another CPU do something when the library is next in the middle of this.
+    pub fn meanwhile(&self, when: When, what: impl FnOnce() + 'static) {
+        *self.meanwhile.borrow_mut() = Some((when, Box::new(what)));
+    }
+
+    fn now(&self, when: When) {
+        let what = self.meanwhile.borrow_mut().take_if(|(then, _)| *then == when);
+        if let Some((_, what)) = what {
+            what();
+        }
     }
 
     fn place(&self, address: VirtAddr) -> (u64, usize, u32) {
@@ -199,6 +226,7 @@ impl Machine {
 
     fn maintain(&self, op: Maintain, start: VirtAddr, len: u32) {
         assert!(start.0.is_multiple_of(u64::from(LINE)) && len.is_multiple_of(LINE));
+        self.now(When::Maintaining);
         let (frame, colour, offset) = self.place(start);
         self.log.borrow_mut().push(Did::Maintain { op, frame, colour, offset, len });
     }
@@ -209,6 +237,7 @@ impl Machine {
     }
 
     fn stores(&self, to: VirtAddr, len: u32) {
+        self.now(When::Storing);
         let (frame, colour, offset) = self.place(to);
         self.log.borrow_mut().push(Did::Store { frame, colour, offset, len });
     }
@@ -280,7 +309,8 @@ unsafe impl WindowMapper for Machine {
 
 impl Platform for Machine {
     fn revoke(&self, frame: Frame, what: Revoke<Self>) -> Result<Remaining, WouldBlock> {
-        let ptes = &mut self.ptes.borrow_mut()[frame.0 as usize];
+        let mut table = self.ptes.borrow_mut();
+        let ptes = &mut table[frame.0 as usize];
         match what {
             Revoke::Writes => ptes.iter_mut().for_each(|pte| *pte = (*pte).min(Pte::Read)),
             Revoke::AllBut(keep) => {
@@ -292,6 +322,8 @@ impl Platform for Machine {
             }
         }
         let none = self.shape.knows_remaining && ptes.iter().all(|&pte| pte == Pte::None);
+        drop(table);
+        self.now(When::Revoking);
         Ok(if none { Remaining::None } else { Remaining::Some })
     }
 
