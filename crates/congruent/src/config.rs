@@ -36,11 +36,22 @@ pub struct WindowArea {
     pub thread_slots: u8,
     /// Windows that interrupt handlers of one CPU can have open at a time, besides.
     pub interrupt_slots: u8,
+    /// Levels of [`Context`](crate::Context): 1 for threads, and 1 for each level of interrupts that can interrupt another. Each has
+    /// a window of its own for the library's maintenance, which therefore never lacks one.
+    pub levels: u8,
 }
 
 impl WindowArea {
-    pub(crate) const fn slots(&self) -> u32 {
-        self.thread_slots as u32 + self.interrupt_slots as u32
+    /// An area in which interrupts do not interrupt each other.
+    #[must_use]
+    pub const fn new(base: VirtAddr, thread_slots: u8, interrupt_slots: u8) -> Self {
+        Self { base, thread_slots, interrupt_slots, levels: 2 }
+    }
+
+    /// All windows of one CPU: of threads, of interrupts, and one for each level's maintenance.
+    #[must_use]
+    pub const fn slots(&self) -> u32 {
+        self.thread_slots as u32 + self.interrupt_slots as u32 + self.levels as u32
     }
 
     /// How many bytes of address space the windows of `cpus` CPUs take: one way per slot, whatever the number of colours.
@@ -55,7 +66,7 @@ impl WindowArea {
 pub struct KeptArea {
     /// Its first address: a multiple of the size of one way.
     pub base: VirtAddr,
-    /// Its pages per CPU: a multiple of the number of colours.
+    /// Its pages per CPU: a power of two, as many of each colour.
     pub slots: u32,
 }
 
@@ -113,19 +124,22 @@ pub enum ConfigError {
         /// What its beginning must be a multiple of, in bytes.
         align: u32,
     },
-    /// There must be 2 to 32 slots per CPU, at least two of them for threads (a copy has two windows open).
+    /// There must be at most 32 slots per CPU, at least two of them for threads (a copy has two windows open) and one for the
+    /// maintenance of each level.
     Slots {
         /// For threads.
         thread: u8,
         /// For interrupts.
         interrupt: u8,
+        /// Levels.
+        levels: u8,
     },
     /// The platform says that the cache cannot alias, and its geometry says that it can.
     Aliases {
         /// How many colours the geometry has.
         colours: u32,
     },
-    /// The kept area does not have as many pages of each colour.
+    /// The pages of the kept area are not a power of two, as many of each colour.
     KeptSlots(u32),
     /// Kept windows are live mappings, and a speculating core may fill lines through them that nobody asked for.
     KeptWindowsOnSpeculatingCore,
@@ -140,11 +154,14 @@ impl fmt::Display for ConfigError {
             Self::MisplacedWindows { base, align } => {
                 write!(f, "the window area begins at {base}, not at a multiple of {align:#x}")
             }
-            Self::Slots { thread, interrupt } => {
-                write!(f, "{thread} thread and {interrupt} interrupt slots; at least 2 for threads and at most 32 together")
-            }
+            Self::Slots { thread, interrupt, levels } => write!(
+                f,
+                "{thread} thread and {interrupt} interrupt slots, {levels} levels; at least 2 for threads, 1 level, at most 32 together"
+            ),
             Self::Aliases { colours } => write!(f, "the platform says its cache cannot alias, but it has {colours} colours"),
-            Self::KeptSlots(slots) => write!(f, "{slots} kept windows per CPU are not as many of each colour"),
+            Self::KeptSlots(slots) => {
+                write!(f, "{slots} kept windows per CPU are not a power of two with as many of each colour")
+            }
             Self::KeptWindowsOnSpeculatingCore => f.write_str("kept windows cannot be used on a core that speculates"),
         }
     }

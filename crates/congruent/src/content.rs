@@ -2,25 +2,41 @@
 //!
 //! All of them go through windows of the frame's own colour, so users need not be disturbed and nothing is flushed: a user who has
 //! the page mapped, in whatever address space and with whatever rights, sees the same bytes.
+//!
+//! Who stores a whole page may discard what the cache had of it. Where that is done the frame is busy until the last byte is stored:
+//! nobody, neither reader nor device, sees what an earlier owner had left in memory.
 
 use crate::hardware::Platform;
-use crate::reach::Prepared;
-use crate::state::AccessKind;
-use crate::window::{At, Overwrite, Read, Write};
-use crate::{Congruent, Error, Frame, VirtAddr, Window};
+use crate::state::{AccessKind, Step};
+use crate::window::{At, Read, Write};
+use crate::{Congruent, Error, Frame, Settled, VirtAddr};
 
 impl<P: Platform> Congruent<P> {
-    /// A window through which every byte is going to be stored.
+    /// Stores every byte of a frame: `stores` is given the page's address, once.
     #[inline]
-    fn overwriting(&self, frame: Frame, at: At<P>) -> Result<Window<'_, P, Overwrite>, Error> {
-        // The address first: settling may discard what the frame holds, and then there is no way back.
-        let prepared = match at {
-            At::Colour(colour) if P::ALIASES => Some(Prepared::new(self, frame, colour.0)?),
-            // The permanent mapping is there, and at the home nothing is discarded.
-            _ => None,
+    fn overwrite(&self, frame: Frame, at: At<P>, mut stores: impl FnMut(VirtAddr)) -> Result<(), Error> {
+        if !P::ALIASES {
+            stores(self.window::<Write>(frame)?.address());
+            return Ok(());
+        }
+        self.overwrite_tracked(frame, at, &mut stores)
+    }
+
+    #[inline(never)]
+    fn overwrite_tracked(&self, frame: Frame, at: At<P>, stores: &mut dyn FnMut(VirtAddr)) -> Result<(), Error> {
+        let step = Step::Access { place: self.place_of(frame, at, false)?, kind: AccessKind::Overwrite };
+        let mut stored = false;
+        let mut store = |page| {
+            stores(page);
+            stored = true;
         };
-        let settled = self.settle_as(frame, at, AccessKind::Overwrite)?;
-        self.open_in(settled, prepared)
+        let after = self.transact_with(frame, self.whole_page(), step, Some(&mut store))?;
+        if !stored {
+            // Nothing was discarded, so others may look on.
+            let window = Settled::<P, Write>::new(self, frame, after.home)?.open()?;
+            stores(window.address());
+        }
+        Ok(())
     }
 
     /// Fills a frame with zeros, in the colour in which it will be used first: pass that of the faulting address.
@@ -32,10 +48,8 @@ impl<P: Platform> Congruent<P> {
     /// [`Error`].
     #[inline]
     pub fn clear(&self, frame: Frame, at: At<P>) -> Result<(), Error> {
-        let window = self.overwriting(frame, at)?;
-        // SAFETY: the whole page is mapped, writable, while `window` lives.
-        unsafe { self.platform().zero(window.address(), self.page()) };
-        Ok(())
+        // SAFETY: the whole page is mapped, writable, while this runs.
+        self.overwrite(frame, at, |page| unsafe { self.platform().zero(page, self.page()) })
     }
 
     /// Copies one frame to another: the copy of copy-on-write. The source is read where it is newest, though a thread may have
@@ -51,10 +65,8 @@ impl<P: Platform> Congruent<P> {
             return Err(Error::SameFrame(from));
         }
         let source = self.window::<Read>(from)?;
-        let destination = self.overwriting(to, at)?;
-        // SAFETY: both pages are mapped while the windows live, and are different frames.
-        unsafe { self.platform().copy(source.address(), destination.address(), self.page()) };
-        Ok(())
+        // SAFETY: both pages are mapped while this runs, and are different frames.
+        self.overwrite(to, at, |page| unsafe { self.platform().copy(source.address(), page, self.page()) })
     }
 
     /// Fills a frame from kernel memory, the rest with zeros: a page of a file from a device that is read by the processor.
@@ -63,14 +75,12 @@ impl<P: Platform> Congruent<P> {
     /// [`Error`]; [`Error::OutOfPage`] if `bytes` are more than a page.
     pub fn fill(&self, frame: Frame, at: At<P>, bytes: &[u8]) -> Result<(), Error> {
         self.check_bounds(frame, 0, bytes.len())?;
-        let window = self.overwriting(frame, at)?;
         let len = bytes.len() as u32;
-        // SAFETY: the whole page is mapped, writable, while `window` lives; `len` is at most a page.
-        unsafe {
-            self.platform().store(window.address(), bytes);
-            self.platform().zero(window.address().add(u64::from(len)), self.page() - len);
-        }
-        Ok(())
+        // SAFETY: the whole page is mapped, writable, while this runs; `len` is at most a page.
+        self.overwrite(frame, at, |page| unsafe {
+            self.platform().store(page, bytes);
+            self.platform().zero(page.add(u64::from(len)), self.page() - len);
+        })
     }
 
     /// Reads a part of a frame: `read(2)` from the page cache, `PTRACE_PEEKDATA`, `/proc/pid/mem`, `process_vm_readv`.
@@ -118,7 +128,6 @@ impl<P: Platform> Congruent<P> {
     pub fn write_argument(&self, frame: Frame, address: VirtAddr, from: &[u8]) -> Result<(), Error> {
         let offset = self.geometry().page_offset(address.0);
         self.check_bounds(frame, offset, from.len())?;
-        let settled = self.settle::<Write>(frame, At::Colour(self.colour(address)))?;
-        self.open(settled)?.write(offset, from)
+        self.settle::<Write>(frame, At::Colour(self.colour(address)))?.open()?.write(offset, from)
     }
 }

@@ -9,7 +9,7 @@ use core::fmt;
 use crate::engine::Range;
 use crate::hardware::Platform;
 use crate::reach::Reach;
-use crate::state::{Maintenance, State};
+use crate::state::{Maintenance, Step};
 use crate::{Congruent, Error, Frame};
 
 impl<P: Platform> Congruent<P> {
@@ -31,7 +31,7 @@ impl<P: Platform> Congruent<P> {
             return Ok(());
         }
         let whole = range == self.whole_page();
-        self.transact(frame, range, |_| None, |state| state.device_reads(whole))?;
+        self.transact(frame, range, Step::DeviceReads { whole })?;
         Ok(())
     }
 
@@ -59,22 +59,16 @@ impl<P: Platform> Congruent<P> {
             return transfer.unless(begun.err());
         }
         let line = self.geometry().line();
-        let aligned = offset.is_multiple_of(line) && len.is_multiple_of(line);
+        let aligned = (offset | len) & (line - 1) == 0;
         let whole = range == self.whole_page();
-        let rules = self.rules(frame);
-        let begun = self.transact(
-            frame,
-            range,
-            |state| state.before_device_writes(aligned),
-            |state| state.device_writes(whole, aligned, &rules),
-        );
+        let begun = self.transact(frame, range, Step::DeviceWrites { whole, aligned });
         transfer.unless(begun.err())
     }
 
     /// Devices that see the data caches do not see the instruction side.
     fn forget_fetchable(&self, frame: Frame) -> Result<(), Error> {
         if P::ALIASES {
-            self.transact(frame, self.whole_page(), |_| None, State::device_wrote_caches)?;
+            self.transact(frame, self.whole_page(), Step::DeviceWroteCaches)?;
         }
         Ok(())
     }
@@ -131,8 +125,8 @@ impl<P: Platform> Transfer<'_, P> {
     /// The device has finished, successfully or not: from now on the frame's users see what it wrote.
     ///
     /// # Errors
-    /// The transfer is handed back with [`Error::Busy`] or [`Error::NoSlot`]: complete it again, from an interrupt handler not in
-    /// a loop but from deferred work.
+    /// The transfer is handed back with [`Error::Busy`]: complete it again, at once; an interrupt handler that can interrupt
+    /// maintenance does so from deferred work.
     pub fn complete(self) -> Result<(), (Self, Error)> {
         let (congruent, frame, range) = (self.congruent, self.frame, self.range);
         let ended = if range.len == 0 {
@@ -140,8 +134,8 @@ impl<P: Platform> Transfer<'_, P> {
         } else if P::COHERENT_DEVICES {
             congruent.forget_fetchable(frame)
         } else if P::ALIASES {
-            let (rules, whole) = (congruent.rules(frame), range == congruent.whole_page());
-            congruent.transact(frame, range, |_| None, |state| state.device_wrote(whole, &rules)).map(|_| ())
+            let whole = range == congruent.whole_page();
+            congruent.transact(frame, range, Step::DeviceWrote { whole }).map(|_| ())
         } else {
             Reach::new(congruent, frame, 0).map(|mapping| congruent.issue(Maintenance::Invalidate, mapping.address, range))
         };

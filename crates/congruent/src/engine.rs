@@ -1,16 +1,17 @@
 //! The one place where a transition meets the hardware: revoke, maintain, commit, in this order.
 //!
 //! Guaranteed: maintenance is issued through a kernel mapping of the right colour, after the user rights that could undo it are
-//! gone, before anybody sees the new state; an operation that fails has issued no maintenance. Not here: what is needed
-//! (`state.rs`).
+//! gone, before anybody sees the new state; an operation that fails has issued no maintenance. The word is busy only while
+//! maintenance is done, and while the bytes that are to replace what was discarded are stored: a bounded time, in which the CPU does
+//! nothing else. Not here: what is needed (`state.rs`).
 
 use congruent_geometry::CacheGeometry;
 
 use crate::config::stride;
 use crate::hardware::{Platform, Remaining, Revoke};
-use crate::reach::Reach;
-use crate::state::{Maintenance, MustRevoke, Plan, Refusal, Rules, State};
-use crate::word::{Change, FrameWord};
+use crate::reach::Passage;
+use crate::state::{Maintenance, MustRevoke, Refusal, Rules, State, Step};
+use crate::word::{Attempt, FrameWord};
 use crate::{Colour, Config, ConfigError, Error, Frame, Policy, Tags, VirtAddr};
 
 /// Alias-free access to frames: the library, for one machine.
@@ -22,11 +23,23 @@ pub struct Congruent<P> {
     config: Config,
 }
 
+/// How often rights are taken away before the caller is told to try later: frames move in the meantime, or not.
+const ATTEMPTS: u32 = 3;
+
 /// Bytes of a page: `len` of them from `offset`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Range {
     pub(crate) offset: u32,
     pub(crate) len: u32,
+}
+
+/// What is asked of a frame, in full.
+struct Asked<'w> {
+    word: &'w FrameWord,
+    frame: Frame,
+    range: Range,
+    step: Step,
+    rules: Rules,
 }
 
 impl<P: Platform> Congruent<P> {
@@ -44,22 +57,27 @@ impl<P: Platform> Congruent<P> {
         if !P::ALIASES && colours > 1 {
             return Err(ConfigError::Aliases { colours });
         }
-        if !windows.base.0.is_multiple_of(u64::from(align)) {
+        let aligned = |address: VirtAddr| address.0 & (u64::from(align) - 1) == 0;
+        if !aligned(windows.base) {
             return Err(ConfigError::MisplacedWindows { base: windows.base, align });
         }
         if let Some(kept) = config.kept {
             if config.speculative {
                 return Err(ConfigError::KeptWindowsOnSpeculatingCore);
             }
-            if !kept.base.0.is_multiple_of(u64::from(align)) {
+            if !aligned(kept.base) {
                 return Err(ConfigError::MisplacedWindows { base: kept.base, align });
             }
-            if kept.slots == 0 || !kept.slots.is_multiple_of(colours) {
+            if !kept.slots.is_power_of_two() || kept.slots < colours {
                 return Err(ConfigError::KeptSlots(kept.slots));
             }
         }
-        if windows.thread_slots < 2 || windows.slots() > 32 {
-            return Err(ConfigError::Slots { thread: windows.thread_slots, interrupt: windows.interrupt_slots });
+        if windows.thread_slots < 2 || windows.levels == 0 || windows.slots() > 32 {
+            return Err(ConfigError::Slots {
+                thread: windows.thread_slots,
+                interrupt: windows.interrupt_slots,
+                levels: windows.levels,
+            });
         }
         // SAFETY: there is no condition but the time it takes, once.
         unsafe { platform.write_back_invalidate_all() };
@@ -162,29 +180,78 @@ impl<P: Platform> Congruent<P> {
     /// Takes a frame from one state to another, with what that needs. `range` is what maintenance covers.
     ///
     /// # Errors
-    /// What `plan` refuses, [`Error::Busy`] if user rights cannot be revoked now, [`Error::NoSlot`].
-    pub(crate) fn transact(
+    /// What is refused, and [`Error::MustRevoke`] if user rights cannot be taken away now.
+    #[inline]
+    pub(crate) fn transact(&self, frame: Frame, range: Range, step: Step) -> Result<State, Error> {
+        self.transact_with(frame, range, step, None)
+    }
+
+    /// [`transact`](Self::transact), and if that could not be done by changing the word alone, `stores` before anybody else can see
+    /// the frame: it is given the page at the address of its new home, and the guard that the step would leave is not left.
+    pub(crate) fn transact_with(
         &self,
         frame: Frame,
         range: Range,
-        before: impl Fn(&State) -> Option<MustRevoke>,
-        plan: impl Fn(State) -> Result<Plan, Refusal>,
+        step: Step,
+        stores: Option<&mut dyn FnMut(VirtAddr)>,
     ) -> Result<State, Error> {
         let word = self.word(frame)?;
-        let refused = |refusal| Error::refused(frame, refusal, word.load(self.exact()).home);
-        match word.change(self.exact(), |state| before(state).is_some(), &plan).map_err(refused)? {
-            Change::Done(after) => Ok(after),
-            Change::Slow(busy, mut state) => {
-                if let Some(what) = before(&state) {
-                    let remaining = self.platform.revoke(frame, Self::typed(what)).map_err(|_| Error::Busy(frame))?;
-                    state = state.revoked(what, remaining == Remaining::Some);
+        let rules = self.rules(frame);
+        let done = match word.attempt(self.exact(), step, &rules) {
+            Ok(Attempt::Done(after)) => Ok(after),
+            Ok(more) => self.slow(&Asked { word, frame, range, step, rules }, matches!(more, Attempt::Revoke), stores),
+            Err(refusal) => Err(refusal),
+        };
+        done.map_err(|refusal| Error::refused(frame, refusal, word.load(self.exact()).home))
+    }
+
+    /// With rights to be taken away, maintenance, or both.
+    #[inline(never)]
+    fn slow(&self, asked: &Asked<'_>, mut revoke: bool, stores: Option<&mut dyn FnMut(VirtAddr)>) -> Result<State, Refusal> {
+        let &Asked { word, frame, range, step, ref rules } = asked;
+        for _ in 0..ATTEMPTS {
+            // Without the word: the kernel may have to wait for locks, and others may use the frame where it is.
+            let claim = if revoke { word.claim(self.exact(), step, rules)? } else { None };
+            let gone = match claim {
+                Some(claim) => {
+                    let remaining = self.platform.revoke(frame, Self::typed(claim.what)).map_err(|_| Refusal::Revoking)?;
+                    Some((claim, remaining))
                 }
-                let plan = plan(state).map_err(refused)?;
-                self.maintain(frame, range, &plan)?;
-                busy.commit(plan.after);
-                Ok(plan.after)
+                None => None,
+            };
+            let mut busy = word.seize(self)?;
+            let mut state = busy.before();
+            if let Some((claim, remaining)) = &gone {
+                state = state.revoked(claim.what, claim.installing || *remaining == Remaining::Some);
+                state.revoking = false; // that is us
             }
+            // Once is enough, even where the kernel does not know what is left; but the frame may have moved meanwhile.
+            let needed = step.revokes(&state, rules);
+            if needed.is_some() && needed != gone.as_ref().map(|(claim, _)| claim.what) {
+                revoke = true;
+                continue;
+            }
+            let mut plan = step.plan(state, rules)?;
+            if stores.is_some() {
+                plan.after = plan.after.released();
+            }
+            let mut passage = Passage::new(self, frame);
+            for op in plan.ops.into_iter().flatten() {
+                passage.through(op.colour, |page| self.issue(op.maintenance, page, range));
+            }
+            if plan.drop_instructions {
+                // SAFETY: the whole page is mapped, cacheable, while this runs.
+                passage.through(plan.after.home, |page| unsafe { self.platform.drop_instructions(page, self.page()) });
+            }
+            if let Some(stores) = stores {
+                busy.becomes(plan.after);
+                passage.through(plan.after.home, stores);
+            }
+            drop(passage);
+            busy.commit(plan.after, gone.map(|(claim, _)| claim));
+            return Ok(plan.after);
         }
+        Err(Refusal::Revoking)
     }
 
     const fn typed(what: MustRevoke) -> Revoke<P> {
@@ -194,30 +261,11 @@ impl<P: Platform> Congruent<P> {
         }
     }
 
-    /// Issues the maintenance of a plan.
-    fn maintain(&self, frame: Frame, range: Range, plan: &Plan) -> Result<(), Error> {
-        // Every mapping first, so that nothing has been issued if one of them cannot be had.
-        let [first, second] = plan.ops;
-        let reach = |op: Option<crate::state::Op>| op.map(|op| Reach::new(self, frame, op.colour)).transpose();
-        let mappings = [reach(first)?, reach(second)?];
-        let instructions = if plan.drop_instructions { Some(Reach::new(self, frame, plan.after.home)?) } else { None };
-        for (op, mapping) in plan.ops.iter().zip(&mappings) {
-            if let (Some(op), Some(mapping)) = (op, mapping) {
-                self.issue(op.maintenance, mapping.address, range);
-            }
-        }
-        if let Some(mapping) = instructions {
-            // SAFETY: the whole page is mapped, cacheable, until `mapping` is dropped.
-            unsafe { self.platform.drop_instructions(mapping.address, self.page()) };
-        }
-        Ok(())
-    }
-
     /// One operation on the lines that `range` touches of the page mapped at `page`.
     pub(crate) fn issue(&self, maintenance: Maintenance, page: VirtAddr, range: Range) {
         let line = self.config.geometry.line();
         let start = range.offset & !(line - 1);
-        let len = (range.offset + range.len).next_multiple_of(line) - start;
+        let len = ((range.offset + range.len + line - 1) & !(line - 1)) - start;
         let start = page.add(u64::from(start));
         // SAFETY: whole lines of a page that the caller has mapped, cacheable. Invalidation is asked for only by plans, for lines
         // that are clean or whose bytes are dead (state.rs).

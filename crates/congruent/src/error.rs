@@ -11,9 +11,16 @@ use crate::state::Refusal;
 pub enum Error {
     /// [`WindowMapper::word`](crate::WindowMapper::word) knows no such frame.
     UnknownFrame(Frame),
-    /// Another CPU, or the code that this interrupt came from, is doing maintenance on the frame, or the kernel could not revoke
-    /// user rights now. Try again: a thread at once, an interrupt handler later (deferred work), never in a loop.
+    /// Another CPU is doing maintenance on the frame, or the code that this interrupt came from is. That takes a bounded time
+    /// ([`WindowMapper::begin_busy`](crate::WindowMapper::begin_busy)): whatever locks are held, try again at once. Only an
+    /// interrupt handler that can interrupt maintenance must leave it to deferred work.
     Busy(Frame),
+    /// User rights to the frame must be taken away first, and that is not possible now: [`Platform::revoke`] would have blocked, or
+    /// somebody else is at it. Let go of the locks that it may need (those of page tables, of reverse maps), let others run, and
+    /// try again.
+    ///
+    /// [`Platform::revoke`]: crate::Platform::revoke
+    MustRevoke(Frame),
     /// The frame is in use through another colour (a window is open, a hold or a mapping exists).
     InUse {
         /// The frame.
@@ -32,8 +39,8 @@ pub enum Error {
         frame: Frame,
         /// The CPU.
         cpu: u32,
-        /// Whether interrupt slots were asked for.
-        interrupt: bool,
+        /// The level ([`Context::level`](crate::Context::level)).
+        level: u8,
     },
     /// The bytes do not lie within the page.
     OutOfPage {
@@ -54,6 +61,7 @@ impl Error {
     pub(crate) const fn refused(frame: Frame, refusal: Refusal, home: u16) -> Self {
         match refusal {
             Refusal::Busy => Self::Busy(frame),
+            Refusal::Revoking => Self::MustRevoke(frame),
             Refusal::InUse => Self::InUse { frame, home },
             Refusal::Device => Self::Device(frame),
             Refusal::Full => Self::Full(frame),
@@ -66,12 +74,12 @@ impl fmt::Display for Error {
         match *self {
             Self::UnknownFrame(frame) => write!(f, "there is no frame {:#x}", frame.0),
             Self::Busy(frame) => write!(f, "maintenance is going on for frame {:#x}", frame.0),
+            Self::MustRevoke(frame) => write!(f, "user rights to frame {:#x} cannot be taken away now", frame.0),
             Self::InUse { frame, home } => write!(f, "frame {:#x} is in use through colour {home}", frame.0),
             Self::Device(frame) => write!(f, "a device is writing frame {:#x}", frame.0),
             Self::Full(frame) => write!(f, "frame {:#x} has too many users at a time", frame.0),
-            Self::NoSlot { frame, cpu, interrupt } => {
-                let context = if interrupt { "interrupt" } else { "thread" };
-                write!(f, "no {context} window slot is free on CPU {cpu} for frame {:#x}", frame.0)
+            Self::NoSlot { frame, cpu, level } => {
+                write!(f, "no window slot of level {level} is free on CPU {cpu} for frame {:#x}", frame.0)
             }
             Self::OutOfPage { frame, offset, len } => {
                 write!(f, "{len} bytes at offset {offset:#x} do not lie within frame {:#x}", frame.0)

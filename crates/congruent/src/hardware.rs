@@ -64,8 +64,10 @@ pub unsafe trait CacheOps {
 pub struct Context {
     /// The number of this CPU, from 0.
     pub cpu: u32,
-    /// Whether this is interrupt context: it takes its windows from slots of its own, so that a thread cannot starve it.
-    pub interrupt: bool,
+    /// 0 for threads, 1 for interrupt handlers, 2 for those that can interrupt these, and so on; less than
+    /// [`WindowArea::levels`](crate::WindowArea::levels). Interrupt handlers take their windows from slots of their own, so that a
+    /// thread cannot starve them.
+    pub level: u8,
 }
 
 /// The kernel's page tables (or TLB) and frame table, as far as windows need them.
@@ -83,6 +85,17 @@ pub unsafe trait WindowMapper {
 
     /// Ends what [`enter`](Self::enter) began.
     fn leave(&self);
+
+    /// Begins a stretch in which a frame's word is busy, and others may be waiting for its end: no other thread runs on this CPU
+    /// until [`end_busy`](Self::end_busy). Calls nest, on different frames.
+    ///
+    /// Preemption must be off. Interrupts may stay on; then a handler may find the word busy ([`Error::Busy`](crate::Error::Busy))
+    /// and cannot wait for what it interrupted. Where they are off as well, `Busy` is always another CPU, and waiting for it is
+    /// always right. How long it takes is bounded: at most two operations on one page, and the stores or the copy of one page.
+    fn begin_busy(&self);
+
+    /// Ends what [`begin_busy`](Self::begin_busy) began.
+    fn end_busy(&self);
 
     /// The word of this frame in the kernel's frame table; `None` if there is no such frame, or if it is not plain bytes: windows
     /// store to every frame that has a word, so no Rust object may live in one.
@@ -197,7 +210,7 @@ pub enum Remaining {
     Some,
 }
 
-/// The kernel could not take the rights away now, because a lock that it needs is held.
+/// The kernel could not take the rights away now: a lock that it needs is held, or it would have to wait and must not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WouldBlock;
 
@@ -217,8 +230,14 @@ pub trait Platform: CacheOps + WindowMapper + Sized {
     /// order of Linux's `cachetlb.rst`, flush and then change the mapping, leaves a moment in which another thread stores: the
     /// copy-on-write bug of 2006, commit bcd022801ee5.)
     ///
+    /// It is called in whatever context the call of the library was made that needs it, with no word busy: it may wait, and take
+    /// locks, if its caller could. It may not call the library for this frame. While it runs, nobody announces a mapping of the frame
+    /// ([`Error::MustRevoke`](crate::Error::MustRevoke)); a mapping that was announced before and is being installed is allowed by
+    /// what is revoked, and need not be found.
+    ///
     /// # Errors
-    /// [`WouldBlock`] if a lock is held; the operation that asked then fails with [`Error::Busy`](crate::Error::Busy).
+    /// [`WouldBlock`] if it would have to wait and must not, because the caller is an interrupt or holds locks; the operation that
+    /// asked then fails with [`Error::MustRevoke`](crate::Error::MustRevoke).
     fn revoke(&self, frame: Frame, what: Revoke<Self>) -> Result<Remaining, WouldBlock>;
 
     /// Reverse lookup: an address at which a user has this frame mapped, found by the kernel's own means (the file's tree of

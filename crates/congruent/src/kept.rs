@@ -102,12 +102,13 @@ impl<'c, P: Platform> Kept<'c, P> {
         let number = u32::try_from(frame.0).ok()?;
         let platform = congruent.platform();
         let geometry = congruent.geometry();
-        let rows = area.slots / geometry.colours();
+        let colours = geometry.colours();
+        // A power of two, as the slots and the colours are.
+        let rows = area.slots >> colours.trailing_zeros();
         let cpu = platform.enter().cpu;
         let slots = platform.kept(cpu);
-        let colours = geometry.colours();
         // Frames of one colour tend to have numbers that differ by multiples of all colours.
-        let group = number / colours % (rows / GROUP).max(1);
+        let group = number >> colours.trailing_zeros() & ((rows / GROUP).max(1) - 1);
         let places = (0..GROUP.min(rows)).map(|k| (group * GROUP + k) * colours + u32::from(colour));
         let address = |place: u32| area.base.add(u64::from(cpu * area.slots + place) * u64::from(geometry.page()));
         let slot = |place: u32| slots.get(place as usize);

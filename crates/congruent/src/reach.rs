@@ -1,7 +1,7 @@
 //! Addresses for the library's own accesses and maintenance: the permanent mapping where it fits, a window slot otherwise.
 //!
-//! Guaranteed: a slot belongs to one CPU and one use; it is given back when its guard is dropped, in any order. Not here: whether the
-//! frame may be accessed (`window.rs`).
+//! Guaranteed: a slot belongs to one CPU and one use; it is given back when its guard is dropped, in any order. Maintenance has a slot
+//! of its own and never lacks one. Not here: whether the frame may be accessed (`window.rs`).
 
 use core::marker::PhantomData;
 
@@ -9,6 +9,15 @@ use crate::config::stride;
 use crate::hardware::Platform;
 use crate::kept::Kept;
 use crate::{Congruent, Error, Frame, VirtAddr};
+
+/// Which of a CPU's slots.
+#[derive(Clone, Copy)]
+enum Share {
+    /// Any of those for windows.
+    Windows,
+    /// The one that this level's maintenance has for itself, in stretches in which nobody else of this level runs.
+    Maintenance,
+}
 
 /// A window slot of this CPU, which this code will not leave as long as it has it.
 pub(crate) struct Slot<'c, P: Platform> {
@@ -21,17 +30,22 @@ pub(crate) struct Slot<'c, P: Platform> {
 
 impl<'c, P: Platform> Slot<'c, P> {
     /// A free slot, for a window of any colour. `frame` is named in the error.
-    fn take(congruent: &'c Congruent<P>, frame: Frame) -> Result<Self, Error> {
+    fn take(congruent: &'c Congruent<P>, frame: Frame, share: Share) -> Result<Self, Error> {
         let windows = congruent.config().windows;
         let platform = congruent.platform();
         let context = platform.enter();
-        let thread = mask(windows.thread_slots);
-        let candidates = if context.interrupt { mask(windows.thread_slots + windows.interrupt_slots) & !thread } else { thread };
+        let threads = mask(windows.thread_slots);
+        let all = mask(windows.thread_slots + windows.interrupt_slots);
+        let candidates = match share {
+            Share::Windows if context.level == 0 => threads,
+            Share::Windows => all & !threads,
+            Share::Maintenance => (all + 1) << context.level,
+        };
         match platform.slots(context.cpu).take(candidates) {
             Some(number) => Ok(Self { congruent, cpu: context.cpu, number, _one_cpu: PhantomData }),
             None => {
                 platform.leave();
-                Err(Error::NoSlot { frame, cpu: context.cpu, interrupt: context.interrupt })
+                Err(Error::NoSlot { frame, cpu: context.cpu, level: context.level })
             }
         }
     }
@@ -72,7 +86,7 @@ impl<'c, P: Platform> Reach<'c, P> {
         // First and by itself, so that nothing else is left where every frame has a permanent mapping and nothing aliases.
         match Self::permanent(congruent, frame, colour) {
             Some(reach) => Ok(reach),
-            None => Ok(Prepared::window(congruent, frame, colour)?.reach(frame, colour)),
+            None => Self::window(congruent, frame, colour),
         }
     }
 
@@ -84,43 +98,67 @@ impl<'c, P: Platform> Reach<'c, P> {
         fits.then_some(Self { address, mapping: Mapping::Permanent, _one_cpu: PhantomData })
     }
 
-    fn in_slot(slot: Slot<'c, P>, frame: Frame, colour: u16) -> Self {
-        slot.congruent.assert_own(colour, frame);
-        let address = slot.page(colour);
-        // SAFETY: the slot is ours alone since `take`, its pages lie in the area, and this CPU cannot change while we have it.
-        unsafe { slot.congruent.platform().map(address, frame) };
-        Self { address, mapping: Mapping::Slot(slot), _one_cpu: PhantomData }
-    }
-}
-
-/// What it takes to reach a frame, without a new mapping yet: on a core that speculates, a mapping alone is a way into the cache.
-pub(crate) enum Prepared<'c, P: Platform> {
-    Reach(Reach<'c, P>),
-    Slot(Slot<'c, P>),
-}
-
-impl<'c, P: Platform> Prepared<'c, P> {
-    pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Result<Self, Error> {
-        match Reach::permanent(congruent, frame, colour) {
-            Some(reach) => Ok(Self::Reach(reach)),
-            None => Self::window(congruent, frame, colour),
-        }
+    /// Through a kept window, if there is one or place for one.
+    fn kept(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Option<Self> {
+        let kept = Kept::find(congruent, frame, colour)?;
+        Some(Self { address: kept.address, mapping: Mapping::Kept(kept), _one_cpu: PhantomData })
     }
 
     #[inline(never)]
     fn window(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Result<Self, Error> {
-        if let Some(kept) = Kept::find(congruent, frame, colour) {
-            return Ok(Self::Reach(Reach { address: kept.address, mapping: Mapping::Kept(kept), _one_cpu: PhantomData }));
+        if let Some(kept) = Self::kept(congruent, frame, colour) {
+            return Ok(kept);
         }
-        Slot::take(congruent, frame).map(Self::Slot)
+        let slot = Slot::take(congruent, frame, Share::Windows)?;
+        let address = slot.page(colour);
+        // SAFETY: the slot is ours alone since `take`, its pages lie in the area, and this CPU cannot change while we have it.
+        unsafe { congruent.platform().map(address, frame) };
+        Ok(Self { address, mapping: Mapping::Slot(slot), _one_cpu: PhantomData })
+    }
+}
+
+/// The way of one busy stretch to one frame: through all colours that it needs, one after the other, and one slot for all of them.
+pub(crate) struct Passage<'c, P: Platform> {
+    congruent: &'c Congruent<P>,
+    frame: Frame,
+    slot: Option<Slot<'c, P>>,
+}
+
+impl<'c, P: Platform> Passage<'c, P> {
+    pub(crate) const fn new(congruent: &'c Congruent<P>, frame: Frame) -> Self {
+        Self { congruent, frame, slot: None }
     }
 
-    /// The address. `frame` and `colour` are those that it was prepared for.
-    pub(crate) fn reach(self, frame: Frame, colour: u16) -> Reach<'c, P> {
-        match self {
-            Self::Reach(reach) => reach,
-            Self::Slot(slot) => Reach::in_slot(slot, frame, colour),
+    /// Does something at the page's address of this colour.
+    ///
+    /// # Panics
+    /// If the slot of this level's maintenance is taken: the code was preempted in a busy stretch, or interrupted by its own level.
+    pub(crate) fn through(&mut self, colour: u16, mut what: impl FnMut(VirtAddr)) {
+        let (congruent, frame) = (self.congruent, self.frame);
+        if let Some(reach) = Reach::permanent(congruent, frame, colour).or_else(|| Reach::kept(congruent, frame, colour)) {
+            return what(reach.address);
         }
+        let slot = self.slot.get_or_insert_with(|| match Slot::take(congruent, frame, Share::Maintenance) {
+            Ok(slot) => slot,
+            Err(error) => panic!("{error}: its owner was preempted, or its level is wrong"),
+        });
+        let mapped = Mapped { slot, address: slot.page(colour) };
+        // SAFETY: the slot is ours alone since `take`, its pages lie in the area, and this CPU cannot change while we have it.
+        unsafe { congruent.platform().map(mapped.address, frame) };
+        what(mapped.address);
+    }
+}
+
+/// What a passage has mapped now; also if the kernel's own code panics.
+struct Mapped<'s, 'c, P: Platform> {
+    slot: &'s Slot<'c, P>,
+    address: VirtAddr,
+}
+
+impl<P: Platform> Drop for Mapped<'_, '_, P> {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `through` on this CPU, and its only user has returned.
+        unsafe { self.slot.congruent.platform().unmap(self.address) };
     }
 }
 
@@ -128,7 +166,7 @@ impl<P: Platform> Drop for Reach<'_, P> {
     #[inline]
     fn drop(&mut self) {
         if let Mapping::Slot(slot) = &self.mapping {
-            // SAFETY: mapped by `in_slot` on this CPU (`Reach` is not `Send`), and its only user is being dropped.
+            // SAFETY: mapped by `window` on this CPU (`Reach` is not `Send`), and its only user is being dropped.
             unsafe { slot.congruent.platform().unmap(self.address) };
         }
     }

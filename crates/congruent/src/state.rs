@@ -13,6 +13,9 @@
 //! copy (empty, present, dirty, stale); Linux `Documentation/core-api/cachetlb.rst` for the places a kernel needs them.
 
 mod device;
+mod step;
+
+pub(crate) use step::{Place, Step};
 
 /// The most colours whose copies are tracked one by one. Geometries with more are tracked coarsely: one colour at a time may
 /// hold copies.
@@ -55,7 +58,9 @@ pub enum AccessKind {
     Read,
     /// Loads and stores, to any part.
     Write,
-    /// What the frame holds is dead: every byte is stored before it is loaded. What was dirty elsewhere may be discarded.
+    /// What the frame holds is dead: every byte is stored before it is loaded. What was dirty elsewhere may be discarded, and an old
+    /// copy stored over, if nobody sees the frame in between ([`Plan::licence`]). Users who may stay have neither: they read the
+    /// newest bytes, at colours that hold no old ones.
     Overwrite,
 }
 
@@ -101,6 +106,8 @@ pub enum MustRevoke {
 pub enum Refusal {
     /// Another CPU, or the code that this interrupt came from, is doing maintenance on the frame.
     Busy,
+    /// Somebody is taking user rights to the frame away.
+    Revoking,
     /// The frame is in use through its home colour, and was asked for through another one.
     InUse,
     /// A device is writing the frame.
@@ -130,6 +137,8 @@ pub struct State {
     pub fetchable: bool,
     /// Whether maintenance is going on: nobody else may change the state, except to end a use.
     pub busy: bool,
+    /// Whether somebody is taking user rights away: nobody announces a mapping meanwhile, or takes rights away as well.
+    pub revoking: bool,
     /// Device-to-memory transfers that are going on.
     pub transfers: u8,
     /// Guards that exist: all of them access the frame through the home colour.
@@ -143,13 +152,16 @@ pub struct Plan {
     pub ops: [Option<Op>; 2],
     /// Whether the instruction side must then drop what it holds of the frame.
     pub drop_instructions: bool,
+    /// Whether what is discarded, or left old in the cache, is so only because every byte is stored next: until that has happened
+    /// the frame stays busy, or another reader would get what its former owner left in memory.
+    pub licence: bool,
     /// The state when they are done.
     pub after: State,
 }
 
 impl Plan {
     pub(crate) const fn none(after: State) -> Self {
-        Self { ops: [None; 2], drop_instructions: false, after }
+        Self { ops: [None; 2], drop_instructions: false, licence: false, after }
     }
 
     fn push(&mut self, maintenance: Maintenance, colour: u16) {
@@ -161,7 +173,7 @@ impl Plan {
     #[must_use]
     #[inline]
     pub const fn is_free(&self) -> bool {
-        self.ops[0].is_none() && !self.drop_instructions
+        self.ops[0].is_none() && !self.drop_instructions && !self.licence
     }
 }
 
@@ -177,6 +189,7 @@ impl State {
         spread: false,
         fetchable: false,
         busy: false,
+        revoking: false,
         transfers: 0,
         users: 0,
     };
@@ -229,7 +242,7 @@ impl State {
     /// Access through `colour`, by a guard that counts as a user until [`released`](Self::released).
     ///
     /// # Errors
-    /// [`Refusal`]; nothing has changed then. All but [`Refusal::InUse`] pass by themselves.
+    /// [`Refusal`]; nothing has changed then.
     pub fn access(self, colour: u16, kind: AccessKind, rules: &Rules) -> Result<Plan, Refusal> {
         if self.busy {
             return Err(Refusal::Busy);
@@ -253,7 +266,9 @@ impl State {
         if state.stale & own != 0 {
             state.stale &= !own;
             // An overwriter never sees its old copy: every byte of it is stored first.
-            if kind != AccessKind::Overwrite {
+            if kind == AccessKind::Overwrite {
+                plan.licence = true;
+            } else {
                 plan.push(Maintenance::Invalidate, colour);
             }
         }
@@ -286,6 +301,7 @@ impl State {
         // are emptied when somebody comes back to them.
         let keeps_copy = shares || rules.speculative;
         if self.dirty {
+            plan.licence = kind == AccessKind::Overwrite;
             let maintenance = match kind {
                 AccessKind::Overwrite => Maintenance::Invalidate,
                 AccessKind::Read | AccessKind::Write if keeps_copy => Maintenance::WriteBack,

@@ -5,7 +5,7 @@
 //! saying so saves a later revocation.
 
 use crate::hardware::Platform;
-use crate::state::{AccessKind, State};
+use crate::state::{AccessKind, Place, State, Step};
 use crate::word::FrameWord;
 use crate::{Congruent, Error, Frame, VirtAddr};
 
@@ -54,24 +54,13 @@ impl<P: Platform> Congruent<P> {
             return Ok(install());
         }
         let word = self.word(frame)?;
-        let rules = self.rules(frame);
         let colour = self.colour(address).0;
-        let kind = if rights.write { AccessKind::Write } else { AccessKind::Read };
-        self.transact(
-            frame,
-            self.whole_page(),
-            |state| state.before_access(colour, kind, &rules),
-            |state| {
-                let mut plan = state.access(colour, kind, &rules)?;
-                plan.after = plan.after.mapped(rights.write);
-                Ok(plan)
-            },
-        )?;
+        self.transact(frame, self.whole_page(), Step::Map { colour, write: rights.write })?;
         let installing = Installing(Some(word));
         if rights.execute {
             // We are a user ourselves, and one that does not store unless the mapping may.
             let readers = u8::from(!rights.write);
-            self.transact(frame, self.whole_page(), |_| None, |state| state.fetch(readers, &rules))?;
+            self.transact(frame, self.whole_page(), Step::Fetch { readers })?;
         }
         let result = install();
         drop(installing);
@@ -118,8 +107,7 @@ impl<P: Platform> Congruent<P> {
     /// [`Error`] if somebody still uses it; [`Error::Device`] if a device does.
     pub fn freed(&self, frame: Frame) -> Result<(), Error> {
         if P::ALIASES {
-            let plan = |state: State| state.freed().map(crate::state::Plan::none);
-            self.transact(frame, self.whole_page(), |_| None, plan)?;
+            self.transact(frame, self.whole_page(), Step::Free)?;
         }
         Ok(())
     }
@@ -131,7 +119,11 @@ impl<P: Platform> Congruent<P> {
     /// [`Error`]; [`Error::NoLinearMapping`].
     pub fn give_to_kernel(&self, frame: Frame) -> Result<VirtAddr, Error> {
         let address = self.platform().linear(frame).ok_or(Error::NoLinearMapping(frame))?;
-        drop(self.settle_as::<crate::window::Overwrite>(frame, crate::At::Linear, AccessKind::Overwrite)?);
+        if P::ALIASES {
+            let place = Place::Fixed(self.colour(address).0);
+            self.transact(frame, self.whole_page(), Step::Access { place, kind: AccessKind::Overwrite })?;
+            self.word(frame)?.release();
+        }
         Ok(address)
     }
 
@@ -146,8 +138,7 @@ impl<P: Platform> Congruent<P> {
         if !P::ALIASES {
             return self.sync_untracked(frame);
         }
-        let rules = self.rules(frame);
-        self.transact(frame, self.whole_page(), |_| None, |state| state.fetch(0, &rules))?;
+        self.transact(frame, self.whole_page(), Step::Fetch { readers: 0 })?;
         Ok(())
     }
 

@@ -4,10 +4,10 @@
 //! nobody can take the frame to another colour. A [`Window`] is an address; it can be made from a proof only. So a window on a
 //! frame that owes a flush does not compile:
 //!
-//! ```compile_fail,E0308
+//! ```compile_fail,E0599
 //! # use congruent::*;
-//! fn hasty<P: Platform>(congruent: &Congruent<P>, frame: Frame) {
-//!     let _ = congruent.open::<Read>(frame); // a frame is not a proof
+//! fn hasty(frame: Frame) {
+//!     let _ = frame.open(); // a frame is not a proof
 //! }
 //! ```
 //! and this is how it is done:
@@ -15,7 +15,7 @@
 //! # use congruent::*;
 //! fn proper<P: Platform>(congruent: &Congruent<P>, frame: Frame) -> Result<(), Error> {
 //!     let settled: Settled<'_, P, Read> = congruent.settle(frame, At::Home)?;
-//!     let window = congruent.open(settled)?;
+//!     let window = settled.open()?;
 //!     let mut first = [0];
 //!     window.read(0, &mut first)
 //! }
@@ -24,8 +24,8 @@
 use core::marker::PhantomData;
 
 use crate::hardware::Platform;
-use crate::reach::{Prepared, Reach};
-use crate::state::{AccessKind, State};
+use crate::reach::Reach;
+use crate::state::{AccessKind, Place, Step};
 use crate::{Colour, Congruent, Error, Frame, FrameWord, VirtAddr};
 
 /// Through which colour a frame is to be accessed.
@@ -67,9 +67,6 @@ pub enum Read {}
 /// Loads and stores.
 #[derive(Clone, Copy, Debug)]
 pub enum Write {}
-/// Stores to every byte before any load: for the library's own copies and clears, where that is sure.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Overwrite {}
 
 impl access::Sealed for Read {
     const KIND: AccessKind = AccessKind::Read;
@@ -77,14 +74,9 @@ impl access::Sealed for Read {
 impl access::Sealed for Write {
     const KIND: AccessKind = AccessKind::Write;
 }
-impl access::Sealed for Overwrite {
-    const KIND: AccessKind = AccessKind::Overwrite;
-}
 impl Access for Read {}
 impl Access for Write {}
-impl Access for Overwrite {}
 impl Stores for Write {}
-impl Stores for Overwrite {}
 
 /// The proof that a frame may be accessed through one colour, and the reason why it stays so: while this lives, the frame is not
 /// taken to another colour ([`Error::InUse`]).
@@ -122,7 +114,23 @@ impl<P: Platform, A: Access> Settled<'_, P, A> {
     }
 }
 
-impl<P: Platform, A: Access> Settled<'_, P, A> {
+impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
+    /// The proof, for a guard that has just been counted.
+    pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Result<Self, Error> {
+        let word = Some(congruent.word(frame)?);
+        Ok(Self { congruent, frame, word, colour, access: PhantomData })
+    }
+
+    /// Maps the frame at an address of its colour: the permanent one if it fits, a window slot of this CPU otherwise.
+    ///
+    /// # Errors
+    /// [`Error::NoSlot`].
+    #[inline]
+    pub fn open(self) -> Result<Window<'c, P, A>, Error> {
+        let reach = Reach::new(self.congruent, self.frame, self.colour)?;
+        Ok(Window { reach, settled: self })
+    }
+
     /// Gives up the guard of a hold that goes on, for kernels that keep it where no guard can live. It is ended by dropping what
     /// [`Congruent::resume`] returns.
     pub fn leak(self) {
@@ -223,43 +231,24 @@ impl<P: Platform> Congruent<P> {
     /// If the colour came from another `Congruent` of this platform type, whose geometry has more colours.
     #[inline]
     pub fn settle<A: Access>(&self, frame: Frame, at: At<P>) -> Result<Settled<'_, P, A>, Error> {
-        self.settle_as(frame, at, <A as access::Sealed>::KIND)
-    }
-
-    #[inline]
-    pub(crate) fn settle_as<A: Access>(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Settled<'_, P, A>, Error> {
         if !P::ALIASES {
             return Ok(Settled { congruent: self, frame, word: None, colour: 0, access: PhantomData });
         }
-        self.settle_tracked(frame, at, kind)
+        let step = Step::Access { place: self.place_of(frame, at, true)?, kind: <A as access::Sealed>::KIND };
+        let after = self.transact(frame, self.whole_page(), step)?;
+        Settled::new(self, frame, after.home)
     }
 
-    fn settle_tracked<A: Access>(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Settled<'_, P, A>, Error> {
-        let word = self.word(frame)?;
-        let (fixed, preferred) = match at {
-            // An overwriter stays at the home itself: nothing may be discarded before it has its window.
-            At::Home if kind == AccessKind::Overwrite => (None, None),
-            At::Home => (None, self.looked_up(frame)),
+    /// The place, as far as it is known without looking at the state.
+    pub(crate) fn place_of(&self, frame: Frame, at: At<P>, may_look_up: bool) -> Result<Place, Error> {
+        Ok(match at {
+            At::Home => Place::Home(if may_look_up { self.looked_up(frame) } else { None }),
             At::Colour(colour) => {
                 self.assert_own(colour.0, frame);
-                (Some(colour.0), None)
+                Place::Fixed(colour.0)
             }
-            At::Linear => (Some(self.linear_colour(frame).ok_or(Error::NoLinearMapping(frame))?.0), None),
-        };
-        // A frame in use is reached where it is in use, whatever a lookup finds.
-        let pick = |state: &State| match fixed {
-            Some(colour) => colour,
-            None if state.users > 0 => state.home,
-            None => preferred.unwrap_or(state.home),
-        };
-        let rules = self.rules(frame);
-        let after = self.transact(
-            frame,
-            self.whole_page(),
-            |state| state.before_access(pick(state), kind, &rules),
-            |state| state.access(pick(&state), kind, &rules),
-        )?;
-        Ok(Settled { congruent: self, frame, word: Some(word), colour: after.home, access: PhantomData })
+            At::Linear => Place::Fixed(self.linear_colour(frame).ok_or(Error::NoLinearMapping(frame))?.0),
+        })
     }
 
     /// The guard of a hold that was [leaked](Settled::leak). One that was for reading can be taken up for writing; then, and only
@@ -285,37 +274,12 @@ impl<P: Platform> Congruent<P> {
         Ok(Settled { congruent: self, frame, word: Some(word), colour: state.home, access: PhantomData })
     }
 
-    /// Maps a settled frame at an address of its colour: the permanent one if it fits, a window slot of this CPU otherwise.
-    ///
-    /// # Errors
-    /// [`Error::NoSlot`].
-    #[inline]
-    pub fn open<'c, A: Access>(&'c self, settled: Settled<'c, P, A>) -> Result<Window<'c, P, A>, Error> {
-        self.open_in(settled, None)
-    }
-
-    /// [`open`](Self::open) at an address that was prepared before, for this colour, if one was.
-    #[inline]
-    pub(crate) fn open_in<'c, A: Access>(
-        &'c self,
-        settled: Settled<'c, P, A>,
-        prepared: Option<Prepared<'c, P>>,
-    ) -> Result<Window<'c, P, A>, Error> {
-        let (frame, colour) = (settled.frame, settled.colour);
-        let reach = match prepared {
-            Some(prepared) => prepared.reach(frame, colour),
-            None => Reach::new(self, frame, colour)?,
-        };
-        Ok(Window { reach, settled })
-    }
-
-    /// [`settle`](Self::settle) and [`open`](Self::open) in one: a window at the frame's home colour.
+    /// [`settle`](Self::settle) and [`open`](Settled::open) in one: a window at the frame's home colour.
     ///
     /// # Errors
     /// [`Error`]. If it is [`Error::NoSlot`], the frame may have been settled; nothing that it holds is lost.
     #[inline]
     pub fn window<A: Access>(&self, frame: Frame) -> Result<Window<'_, P, A>, Error> {
-        let settled = self.settle(frame, At::Home)?;
-        self.open(settled)
+        self.settle(frame, At::Home)?.open()
     }
 }

@@ -1,13 +1,16 @@
 //! One atomic word per frame, which the kernel embeds in its own frame table: a [`State`], packed.
 //!
 //! Guaranteed: a change that needs no maintenance is one compare-and-swap; a change that needs some marks the word busy first, so
-//! that nobody can use the frame in between, and no lock is ever waited for. Not here: when to change what (`state.rs`).
+//! that nobody can use the frame in between, and no lock is ever waited for. While rights are taken away, which may take long, the
+//! word is not busy. Not here: when to change what (`state.rs`).
 //!
 //! Only `AtomicU32` is used, which every target with atomics has (mipsel: `ll`/`sc`; ARMv6: `ldrex`/`strex`).
 
 use core::fmt;
 
-use crate::state::{MAX_TRANSFERS, MAX_USERS, Plan, Refusal, State};
+use crate::Congruent;
+use crate::hardware::Platform;
+use crate::state::{MAX_TRANSFERS, MAX_USERS, MustRevoke, Refusal, Rules, State, Step};
 use crate::sync::{AtomicU32, Ordering};
 
 /// What is known of one frame's copies. All zeros means that nothing of it is cached, so a zeroed table is right at boot:
@@ -15,16 +18,21 @@ use crate::sync::{AtomicU32, Ordering};
 #[repr(transparent)]
 pub struct FrameWord(AtomicU32);
 
-// From the top: users 5, transfers 2, six flags, then 19 bits of colours.
+// From the top: users 5, transfers 2, four flags, two bits of mappings, then 19 bits of colours.
 const USERS: u32 = 27;
 const ONE_USER: u32 = 1 << USERS;
 const TRANSFERS: u32 = 25;
 const BUSY: u32 = 1 << 24;
-const FETCHABLE: u32 = 1 << 23;
-const SPREAD: u32 = 1 << 22;
-const WRITABLE: u32 = 1 << 21;
-const MAPPED: u32 = 1 << 20;
-const DIRTY: u32 = 1 << 19;
+const REVOKING: u32 = 1 << 23;
+const FETCHABLE: u32 = 1 << 22;
+const DIRTY: u32 = 1 << 21;
+const MAPPINGS: u32 = 19;
+
+// What user mappings may be: none, of the home and for loads, of the home and for stores, of any colour and for loads.
+const UNMAPPED: u32 = 0;
+const READABLE: u32 = 1;
+const WRITABLE: u32 = 2;
+const SPREAD: u32 = 3;
 
 // Exactly tracked: home 3, held 8, stale 8. Coarsely: home 10, held 1, stale 1.
 const EXACT: [u32; 3] = [3, 8, 8];
@@ -38,14 +46,20 @@ impl State {
     fn pack(self, exact: bool) -> u32 {
         let [home, held, _] = if exact { EXACT } else { COARSE };
         debug_assert!(self.users <= MAX_USERS && self.transfers <= MAX_TRANSFERS && u32::from(self.home) < 1 << home);
+        debug_assert!(!(self.spread && self.writable) && (self.mapped || !(self.spread || self.writable)), "{self:?}");
+        let mappings = match (self.mapped, self.writable, self.spread) {
+            (false, ..) => UNMAPPED,
+            (_, _, true) => SPREAD,
+            (_, true, _) => WRITABLE,
+            _ => READABLE,
+        };
         u32::from(self.home)
             | u32::from(self.held) << home
             | u32::from(self.stale) << (home + held)
+            | mappings << MAPPINGS
             | flag(self.dirty, DIRTY)
-            | flag(self.mapped, MAPPED)
-            | flag(self.writable, WRITABLE)
-            | flag(self.spread, SPREAD)
             | flag(self.fetchable, FETCHABLE)
+            | flag(self.revoking, REVOKING)
             | flag(self.busy, BUSY)
             | u32::from(self.transfers) << TRANSFERS
             | u32::from(self.users) << USERS
@@ -54,55 +68,93 @@ impl State {
     fn unpack(word: u32, exact: bool) -> Self {
         let [home, held, stale] = if exact { EXACT } else { COARSE };
         let field = |shift: u32, width: u32| word >> shift & ((1 << width) - 1);
+        let mappings = field(MAPPINGS, 2);
         Self {
             home: field(0, home) as u16,
             held: field(home, held) as u8,
             stale: field(home + held, stale) as u8,
             dirty: word & DIRTY != 0,
-            mapped: word & MAPPED != 0,
-            writable: word & WRITABLE != 0,
-            spread: word & SPREAD != 0,
+            mapped: mappings != UNMAPPED,
+            writable: mappings == WRITABLE,
+            spread: mappings == SPREAD,
             fetchable: word & FETCHABLE != 0,
             busy: word & BUSY != 0,
+            revoking: word & REVOKING != 0,
             transfers: field(TRANSFERS, 2) as u8,
             users: field(USERS, 5) as u8,
         }
     }
 }
 
-/// A frame whose word this CPU has marked busy: nobody else changes anything but ends of uses, until [`commit`](Self::commit).
-pub(crate) struct Busy<'w> {
+/// Rights to a frame that are being taken away: until this is dropped nobody announces a mapping of it.
+pub(crate) struct Claim<'w> {
     word: &'w FrameWord,
     exact: bool,
-    before: State,
+    /// What is taken away.
+    pub(crate) what: MustRevoke,
+    /// Whether mappings may have been announced, and not installed yet, when it began: no page table shows those.
+    pub(crate) installing: bool,
 }
 
-impl Busy<'_> {
-    /// Ends the change: the frame is in state `after`, less the uses that ended meanwhile.
-    pub(crate) fn commit(self, after: State) {
-        let (word, exact, added) = (self.word, self.exact, i16::from(after.users) - i16::from(self.before.users));
-        core::mem::forget(self);
-        word.update(exact, |now| {
-            debug_assert!(now.busy);
-            State { busy: false, users: (i16::from(now.users) + added) as u8, ..after }
-        });
-    }
-}
-
-/// A change given up, by an error or a panic of the kernel's own code, leaves the state as it was.
-impl Drop for Busy<'_> {
+impl Drop for Claim<'_> {
     fn drop(&mut self) {
-        let before = self.before;
-        self.word.update(self.exact, |now| State { busy: false, users: now.users, ..before });
+        self.word.update(self.exact, |state| State { revoking: false, ..state });
     }
 }
 
-/// What [`FrameWord::change`] found.
-pub(crate) enum Change<'w> {
-    /// No maintenance was needed; the word has changed.
+/// A frame whose word this CPU has marked busy: nobody else changes anything but ends of uses and of revocations, until
+/// [`commit`](Self::commit). The code is not preempted meanwhile.
+pub(crate) struct Busy<'w, P: Platform> {
+    word: &'w FrameWord,
+    congruent: &'w Congruent<P>,
+    before: State,
+    after: State,
+    /// Whether the end of this is the end of a revocation, too.
+    revoked: bool,
+}
+
+impl<P: Platform> Busy<'_, P> {
+    /// The state when it was marked.
+    pub(crate) const fn before(&self) -> State {
+        State { busy: false, ..self.before }
+    }
+
+    /// From here on, this is the state even if the change is given up.
+    pub(crate) const fn becomes(&mut self, after: State) {
+        self.after = after;
+    }
+
+    /// Ends the change, and the revocation that it needed: the frame is in state `after`, less the uses that ended meanwhile.
+    pub(crate) fn commit(mut self, after: State, claim: Option<Claim<'_>>) {
+        self.after = after;
+        if let Some(claim) = claim {
+            self.revoked = true;
+            core::mem::forget(claim);
+        }
+    }
+}
+
+/// A change given up, by an error or a panic of the kernel's own code, leaves the state as it was, or as it
+/// [becomes](Busy::becomes).
+impl<P: Platform> Drop for Busy<'_, P> {
+    fn drop(&mut self) {
+        let (after, added) = (self.after, i16::from(self.after.users) - i16::from(self.before.users));
+        self.word.update(self.congruent.exact(), |now| {
+            debug_assert!(now.busy);
+            State { busy: false, revoking: now.revoking && !self.revoked, users: (i16::from(now.users) + added) as u8, ..after }
+        });
+        self.congruent.platform().end_busy();
+    }
+}
+
+/// What came of trying to do with a change of the word alone.
+pub(crate) enum Attempt {
+    /// It was enough.
     Done(State),
-    /// Something has to be done first; the word is busy meanwhile.
-    Slow(Busy<'w>, State),
+    /// Maintenance is needed. The word has not changed.
+    Maintain,
+    /// User rights must go first. The word has not changed.
+    Revoke,
 }
 
 impl FrameWord {
@@ -149,29 +201,62 @@ impl FrameWord {
         }
     }
 
-    /// Changes the state by the transition `plan` if that needs nothing else; marks the word busy otherwise. `revokes` says
-    /// whether user rights must go first.
+    /// Takes the step if that needs nothing but to change the word.
     ///
     /// # Errors
-    /// What `plan` refuses; the word has not changed then.
-    pub(crate) fn change(
-        &self,
-        exact: bool,
-        revokes: impl Fn(&State) -> bool,
-        plan: impl Fn(State) -> Result<Plan, Refusal>,
-    ) -> Result<Change<'_>, Refusal> {
+    /// What is refused.
+    #[inline]
+    pub(crate) fn attempt(&self, exact: bool, step: Step, rules: &Rules) -> Result<Attempt, Refusal> {
         let mut seen = self.0.load(Ordering::Relaxed);
         loop {
             let before = State::unpack(seen, exact);
-            let plan = plan(before)?;
-            let free = plan.is_free() && !revokes(&before);
-            let wanted = if free { plan.after } else { State { busy: true, ..before } };
-            match self.0.compare_exchange_weak(seen, wanted.pack(exact), Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) if free => return Ok(Change::Done(wanted)),
-                Ok(_) => return Ok(Change::Slow(Busy { word: self, exact, before }, before)),
+            let plan = step.plan(before, rules)?;
+            if step.revokes(&before, rules).is_some() {
+                return Ok(Attempt::Revoke);
+            }
+            if !plan.is_free() {
+                return Ok(Attempt::Maintain);
+            }
+            match self.0.compare_exchange_weak(seen, plan.after.pack(exact), Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Ok(Attempt::Done(plan.after)),
                 Err(now) => seen = now,
             }
         }
+    }
+
+    /// Says that rights are being taken away, if the step needs that.
+    ///
+    /// # Errors
+    /// [`Refusal::Revoking`] if somebody else is at it; what is refused whatever is revoked.
+    pub(crate) fn claim(&self, exact: bool, step: Step, rules: &Rules) -> Result<Option<Claim<'_>>, Refusal> {
+        let mut seen = self.0.load(Ordering::Relaxed);
+        loop {
+            let before = State::unpack(seen, exact);
+            step.plan(before, rules)?;
+            let Some(what) = step.revokes(&before, rules) else { return Ok(None) };
+            if before.revoking {
+                return Err(Refusal::Revoking);
+            }
+            match self.0.compare_exchange_weak(seen, seen | REVOKING, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => return Ok(Some(Claim { word: self, exact, what, installing: before.users > 0 })),
+                Err(now) => seen = now,
+            }
+        }
+    }
+
+    /// Marks the word busy.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] if it is.
+    pub(crate) fn seize<'w, P: Platform>(&'w self, congruent: &'w Congruent<P>) -> Result<Busy<'w, P>, Refusal> {
+        congruent.platform().begin_busy();
+        let before = self.0.fetch_or(BUSY, Ordering::AcqRel);
+        if before & BUSY != 0 {
+            congruent.platform().end_busy();
+            return Err(Refusal::Busy);
+        }
+        let before = State::unpack(before, congruent.exact());
+        Ok(Busy { word: self, congruent, before, after: before, revoked: false })
     }
 
     /// Ends one use.
@@ -208,16 +293,18 @@ mod tests {
                         for flags in 0..64u32 {
                             for (transfers, users) in [(0, 0), (1, 31), (3, 1)] {
                                 let on = |bit: u32| flags & bit != 0;
+                                let mappings = flags & 3;
                                 let state = State {
                                     home,
                                     held,
                                     stale,
-                                    dirty: on(1),
-                                    mapped: on(2),
-                                    writable: on(4),
-                                    spread: on(8),
-                                    fetchable: on(16),
-                                    busy: on(32),
+                                    dirty: on(4),
+                                    mapped: mappings != UNMAPPED,
+                                    writable: mappings == WRITABLE,
+                                    spread: mappings == SPREAD,
+                                    fetchable: on(8),
+                                    busy: on(16),
+                                    revoking: on(32),
                                     transfers,
                                     users,
                                 };

@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// Feature, error code (lifetime errors have none), and words that the message must contain.
 const CASES: &[(&str, &str, &str)] = &[
-    ("window_on_a_frame_in_debt", "E0308", "expected `Settled<'_, P, _>`, found `Frame`"),
+    ("window_on_a_frame_in_debt", "E0599", "no method named `open` found for struct `Frame`"),
     ("pinned_page_dropped_without_finish", "E0308", "expected `Finished<'_, _>`, found `()`"),
     ("pinned_page_finished_for_another", "", "lifetime may not live long enough"),
     ("window_sent_to_another_cpu", "E0277", "`*mut ()` cannot be sent between threads safely"),

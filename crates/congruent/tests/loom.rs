@@ -65,9 +65,11 @@ unsafe impl CacheOps for Cpus {
 // SAFETY: no memory is touched.
 unsafe impl WindowMapper for Cpus {
     fn enter(&self) -> Context {
-        Context { cpu: 0, interrupt: false }
+        Context { cpu: 0, level: 0 }
     }
     fn leave(&self) {}
+    fn begin_busy(&self) {}
+    fn end_busy(&self) {}
     fn word(&self, frame: Frame) -> Option<&FrameWord> {
         self.words.get(frame.0 as usize)
     }
@@ -104,7 +106,7 @@ fn cpus(state: State, kept: u32) -> Arc<Congruent<Cpus>> {
         mapped: std::array::from_fn(|_| AtomicU32::new(0)),
     };
     let geometry = CacheGeometry::new(4096 * COLOURS, 1, 32).unwrap();
-    let windows = WindowArea { base: VirtAddr(0), thread_slots: 2, interrupt_slots: 0 };
+    let windows = WindowArea::new(VirtAddr(0), 2, 0);
     let kept = (kept > 0).then_some(KeptArea { base: VirtAddr(4 * 4096), slots: kept });
     Arc::new(Congruent::new(platform, Config { speculative: false, kept, ..Config::new(geometry, windows) }).unwrap())
 }

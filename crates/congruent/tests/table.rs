@@ -252,7 +252,7 @@ fn rows() -> Vec<Row> {
                 map(k, PAGE, USER, true)
             },
             |k| {
-                let entry = k.open(k.resume::<Read>(PAGE)?)?;
+                let entry = k.resume::<Read>(PAGE)?.open()?;
                 entry.read(0, &mut [0; 8])
             },
             "0, and stale",

@@ -22,14 +22,14 @@ fn keeping(frames: usize, kept: u32) -> Congruent<Machine> {
     Machine::new(Shape { kept, ..Shape::of(4) }, &vec![State::UNCACHED; frames], vec![[Pte::None; COLOURS]; frames])
 }
 
-fn context(kernel: &Congruent<Machine>, cpu: u32, interrupt: bool) {
-    kernel.platform().context.set(Context { cpu, interrupt });
+fn context(kernel: &Congruent<Machine>, cpu: u32, level: u8) {
+    kernel.platform().context.set(Context { cpu, level });
 }
 
 /// Frame 1 at colour 2, which is not that of its permanent mapping.
 fn window(kernel: &Congruent<Machine>, frame: u64) -> Result<congruent::Window<'_, Machine, Write>, Error> {
     let settled = kernel.settle(Frame(frame), At::Colour(kernel.colour_from_index((frame as usize + 1) % 4).unwrap()))?;
-    kernel.open(settled)
+    settled.open()
 }
 
 #[test]
@@ -56,13 +56,13 @@ fn windows_of_one_colour_nest_in_any_order_and_at_different_addresses() {
 fn an_interrupt_finds_its_own_slots_when_a_thread_has_taken_all_of_its() {
     let kernel = machine(16);
     let taken: Vec<_> = [1, 2, 3, 5].map(|frame| window(&kernel, frame).unwrap()).into();
-    let full = |interrupt| Error::NoSlot { frame: Frame(9), cpu: 0, interrupt };
-    assert_eq!(window(&kernel, 9).err(), Some(full(false)));
-    context(&kernel, 0, true);
+    let full = |level| Error::NoSlot { frame: Frame(9), cpu: 0, level };
+    assert_eq!(window(&kernel, 9).err(), Some(full(0)));
+    context(&kernel, 0, 1);
     let in_interrupt = [6, 7].map(|frame| window(&kernel, frame).unwrap());
-    assert_eq!(window(&kernel, 9).err(), Some(full(true)));
+    assert_eq!(window(&kernel, 9).err(), Some(full(1)));
     drop(in_interrupt);
-    context(&kernel, 1, false);
+    context(&kernel, 1, 0);
     assert!(window(&kernel, 9).is_ok(), "the other CPU has slots of its own");
     drop(taken);
 }
@@ -71,7 +71,7 @@ fn an_interrupt_finds_its_own_slots_when_a_thread_has_taken_all_of_its() {
 fn an_interrupt_reaches_a_frame_that_a_thread_has_open_through_the_same_colour() {
     let kernel = machine(4);
     let thread = window(&kernel, 1).unwrap();
-    context(&kernel, 0, true);
+    context(&kernel, 0, 1);
     let interrupt = kernel.window::<Write>(Frame(1)).unwrap();
     assert_eq!(thread.colour(), interrupt.colour());
     assert_ne!(thread.address(), interrupt.address());
@@ -106,7 +106,7 @@ fn a_colour_of_a_machine_with_more_colours_is_refused_before_anything_happens() 
 
 #[test]
 fn machines_that_cannot_be_served_are_refused() {
-    let config = Config::new(Shape::of(4).geometry(), WindowArea { base: VirtAddr(0x4000), thread_slots: 2, interrupt_slots: 2 });
+    let config = Config::new(Shape::of(4).geometry(), WindowArea::new(VirtAddr(0x4000), 2, 2));
     let one_colour = CacheGeometry::new(4096, 1, 32).unwrap();
     let refused = |config: Config| Congruent::new(Direct, Config { geometry: one_colour, ..config }).err();
     assert_eq!(refused(config), None);
@@ -115,7 +115,7 @@ fn machines_that_cannot_be_served_are_refused() {
     let misplaced = ConfigError::MisplacedWindows { base: VirtAddr(0x4100), align: 0x1000 };
     assert_eq!(refused(Config { windows, ..config }), Some(misplaced));
     let windows = WindowArea { thread_slots: 1, ..config.windows };
-    assert_eq!(refused(Config { windows, ..config }), Some(ConfigError::Slots { thread: 1, interrupt: 2 }));
+    assert_eq!(refused(Config { windows, ..config }), Some(ConfigError::Slots { thread: 1, interrupt: 2, levels: 2 }));
     let kept = Some(KeptArea { base: VirtAddr(0x8000), slots: 4 });
     assert_eq!(refused(Config { kept, ..config }), Some(ConfigError::KeptWindowsOnSpeculatingCore));
     assert_eq!(Congruent::new(Direct, config).err(), Some(ConfigError::Aliases { colours: 4 }));
@@ -236,6 +236,8 @@ unsafe impl WindowMapper for Direct {
         unreachable!("no window is ever needed")
     }
     fn leave(&self) {}
+    fn begin_busy(&self) {}
+    fn end_busy(&self) {}
     fn word(&self, _: Frame) -> Option<&FrameWord> {
         unreachable!("no word is ever looked at")
     }
@@ -266,7 +268,7 @@ fn where_nothing_aliases_a_copy_is_a_copy() {
     let frame = |page: &mut Page| Frame(page.0.as_mut_ptr().expose_provenance() as u64 / 4096);
     let (source, destination) = (frame(&mut from), frame(&mut to));
     let geometry = CacheGeometry::new(16 << 10, 4, 32).unwrap();
-    let windows = WindowArea { base: VirtAddr(0), thread_slots: 2, interrupt_slots: 0 };
+    let windows = WindowArea::new(VirtAddr(0), 2, 0);
     let kernel = Congruent::new(Direct, Config::new(geometry, windows)).unwrap();
     kernel.copy(source, destination, At::Home).unwrap();
     kernel.write(destination, 4095, b"x").unwrap();

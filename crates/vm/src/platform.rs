@@ -61,10 +61,14 @@ unsafe impl CacheOps for Shore {
 #[allow(unsafe_code)]
 unsafe impl WindowMapper for Shore {
     fn enter(&self) -> Context {
-        Context { cpu: self.board.hw().cpu as u32, interrupt: false }
+        Context { cpu: self.board.hw().cpu as u32, level: 0 }
     }
 
     fn leave(&self) {}
+
+    fn begin_busy(&self) {}
+
+    fn end_busy(&self) {}
 
     fn word(&self, frame: Frame) -> Option<&FrameWord> {
         self.board.words.get(frame.0 as usize)

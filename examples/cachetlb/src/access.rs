@@ -41,7 +41,7 @@ pub fn kmap_local_page(kernel: &Kernel, frame: Frame) -> Result<Window<'_, Machi
 /// # Errors
 /// [`Error`].
 pub fn kmap_coherent(kernel: &Kernel, frame: Frame, address: VirtAddr) -> Result<Window<'_, Machine, Write>, Error> {
-    kernel.open(kernel.settle(frame, At::Colour(kernel.colour(address)))?)
+    kernel.settle(frame, At::Colour(kernel.colour(address)))?.open()
 }
 
 /// Nothing, before the kernel's mappings of high memory are used again: a window that goes leaves its lines to the frame's word.

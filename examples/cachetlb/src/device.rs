@@ -35,7 +35,7 @@ pub fn arch_sync_dma_for_device(kernel: &Kernel, frame: Frame, offset: u32, len:
 /// Takes them back.
 ///
 /// # Errors
-/// [`Error::Busy`], [`Error::NoSlot`]: call it again.
+/// [`Error::Busy`]: call it again.
 pub fn arch_sync_dma_for_cpu(kernel: &Kernel, frame: Frame, offset: u32, len: u32, from: Direction) -> Result<(), Error> {
     if from == Direction::ToDevice {
         return Ok(());

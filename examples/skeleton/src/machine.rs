@@ -19,11 +19,12 @@ pub const FIRST: u64 = 0x100;
 /// Address spaces.
 pub const SPACES: usize = 2;
 
-/// Where windows go: four for threads (a copy needs two), two for interrupt handlers.
-pub const WINDOWS: WindowArea = WindowArea { base: VirtAddr(arch::WINDOWS), thread_slots: 4, interrupt_slots: 2 };
+/// Where windows go: three for threads (a copy needs two), one for interrupt handlers, and one for the library's maintenance in
+/// each of the two.
+pub const WINDOWS: WindowArea = WindowArea::new(VirtAddr(arch::WINDOWS), 3, 1);
 
 /// All windows of this CPU.
-pub(crate) const SLOTS: usize = (WINDOWS.thread_slots + WINDOWS.interrupt_slots) as usize;
+pub(crate) const SLOTS: usize = WINDOWS.slots() as usize;
 
 /// The machine: the kernel's own tables and what it runs on.
 #[derive(Debug)]
@@ -93,10 +94,18 @@ impl Machine {
 unsafe impl WindowMapper for Machine {
     fn enter(&self) -> Context {
         self.pinned.fetch_add(1, Ordering::Relaxed);
-        Context { cpu: 0, interrupt: self.interrupt.load(Ordering::Relaxed) }
+        Context { cpu: 0, level: u8::from(self.interrupt.load(Ordering::Relaxed)) }
     }
 
     fn leave(&self) {
+        self.pinned.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn begin_busy(&self) {
+        self.pinned.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn end_busy(&self) {
         self.pinned.fetch_sub(1, Ordering::Relaxed);
     }
 

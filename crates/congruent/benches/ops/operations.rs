@@ -33,9 +33,11 @@ unsafe impl<const ALIASES: bool> CacheOps for Idle<ALIASES> {
 // SAFETY: no memory is touched.
 unsafe impl<const ALIASES: bool> WindowMapper for Idle<ALIASES> {
     fn enter(&self) -> Context {
-        Context { cpu: 0, interrupt: false }
+        Context { cpu: 0, level: 0 }
     }
     fn leave(&self) {}
+    fn begin_busy(&self) {}
+    fn end_busy(&self) {}
     fn word(&self, frame: Frame) -> Option<&FrameWord> {
         self.words.get(frame.0 as usize)
     }
@@ -66,7 +68,7 @@ impl<const ALIASES: bool> Platform for Idle<ALIASES> {
 /// If there is no such cache.
 pub fn kernel<const ALIASES: bool>(colours: u32) -> Congruent<Idle<ALIASES>> {
     let geometry = CacheGeometry::new(colours * PAGE * 4, 4, 32).expect("four ways of as many pages");
-    let windows = WindowArea { base: VirtAddr(0xc000_0000), thread_slots: 4, interrupt_slots: 2 };
+    let windows = WindowArea::new(VirtAddr(0xc000_0000), 4, 2);
     let platform = Idle { words: [const { FrameWord::new() }; 4], slots: CpuSlots::new() };
     let config = Config { speculative: false, ..Config::new(geometry, windows) };
     Congruent::new(platform, config).expect("a machine that can be served")

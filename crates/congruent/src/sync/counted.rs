@@ -52,6 +52,11 @@ impl AtomicU32 {
         self.0.fetch_sub(value, order)
     }
 
+    pub(crate) fn fetch_or(&self, value: u32, order: Ordering) -> u32 {
+        count(&MODIFYING);
+        self.0.fetch_or(value, order)
+    }
+
     pub(crate) fn fetch_and(&self, value: u32, order: Ordering) -> u32 {
         count(&MODIFYING);
         self.0.fetch_and(value, order)

@@ -7,11 +7,11 @@ use crate::model::machine::{Did, Machine, Shape};
 use crate::story::*;
 
 fn window(library: &Library, frame: Frame) -> Result<Window<'_, Machine, Write>, Error> {
-    library.open(library.settle(frame, at(library, USER))?)
+    library.settle(frame, at(library, USER))?.open()
 }
 
 fn interrupt(library: &Library, is: bool) {
-    library.platform().context.set(Context { cpu: 0, interrupt: is });
+    library.platform().context.set(Context { cpu: 0, level: u8::from(is) });
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn b06_interrupts_that_nest_too_deeply_are_told_so() {
     let library = machine(Shape::of(4));
     interrupt(&library, true);
     let _open = [window(&library, PAGE).unwrap(), window(&library, COPY).unwrap()];
-    let full = Error::NoSlot { frame: PAGE, cpu: 0, interrupt: true };
+    let full = Error::NoSlot { frame: PAGE, cpu: 0, level: 1 };
     assert_eq!(window(&library, PAGE).err(), Some(full));
 }
 
@@ -96,9 +96,9 @@ fn b27_a_kernel_built_for_two_colours_copies_rightly_where_there_are_four() {
 
 #[test]
 fn b27_a_window_area_is_as_large_as_the_machine_wants_it_and_its_alignment_is_checked() {
-    let area = WindowArea { base: VirtAddr(0xff00_0800), thread_slots: 2, interrupt_slots: 1 };
+    let area = WindowArea::new(VirtAddr(0xff00_0800), 2, 1);
     let bytes = [1, 2, 4, 16].map(|colours| area.bytes(1, &Shape::of(colours).geometry()));
-    assert_eq!(bytes, [3 << 10, 6 << 10, 12 << 10, 48 << 10]);
+    assert_eq!(bytes, [5 << 10, 10 << 10, 20 << 10, 80 << 10]);
     let refused = |colours| Machine::attempt(Shape::of(colours), &[], vec![], |config| Config { windows: area, ..config }).err();
     assert_eq!(refused(2), None);
     assert_eq!(refused(4), Some(ConfigError::MisplacedWindows { base: area.base, align: 4096 }));

@@ -119,6 +119,7 @@ pub struct Machine {
     slots: [CpuSlots; 2],
     pub context: Cell<Context>,
     entered: Cell<u32>,
+    unpreempted: Cell<u32>,
     mapped: RefCell<BTreeMap<u64, u64>>,
     pub window_maps: Cell<u64>,
     /// Places of the kept area of each CPU; empty without one.
@@ -148,7 +149,7 @@ impl Machine {
         ptes: Vec<[Pte; super::line::COLOURS]>,
         change: impl Fn(Config) -> Config,
     ) -> Result<Congruent<Self>, ConfigError> {
-        let windows = WindowArea { base: VirtAddr(WINDOWS), thread_slots: 4, interrupt_slots: 2 };
+        let windows = WindowArea::new(VirtAddr(WINDOWS), 4, 2);
         let kept = (shape.kept > 0).then_some(KeptArea { base: VirtAddr(KEPT), slots: shape.kept });
         let config = change(Config {
             write_back: shape.write_back,
@@ -165,8 +166,9 @@ impl Machine {
             ptes: RefCell::new(ptes),
             log: RefCell::default(),
             slots: [CpuSlots::new(), CpuSlots::new()],
-            context: Cell::new(Context { cpu: 0, interrupt: false }),
+            context: Cell::new(Context { cpu: 0, level: 0 }),
             entered: Cell::new(0),
+            unpreempted: Cell::new(0),
             mapped: RefCell::default(),
             window_maps: Cell::new(0),
             kept: [places(), places()],
@@ -181,10 +183,16 @@ impl Machine {
         VirtAddr(0x10_0000 + colour as u64 * u64::from(PAGE))
     }
 
+    /// Whether other threads may run here now.
+    pub fn preemptible(&self) -> bool {
+        self.unpreempted.get() == 0
+    }
+
     /// No window is open and nobody is bound to a CPU.
     pub fn is_idle(&self) -> bool {
         let kept = self.kept[0].len() + self.kept[1].len();
         self.entered.get() == 0
+            && self.preemptible()
             && (kept > 0 || self.mapped.borrow().is_empty())
             && self.slots.iter().all(|slots| slots.taken() == 0)
     }
@@ -269,6 +277,12 @@ unsafe impl WindowMapper for Machine {
     }
     fn leave(&self) {
         self.entered.set(self.entered.get() - 1);
+    }
+    fn begin_busy(&self) {
+        self.unpreempted.set(self.unpreempted.get() + 1);
+    }
+    fn end_busy(&self) {
+        self.unpreempted.set(self.unpreempted.get() - 1);
     }
     fn word(&self, frame: Frame) -> Option<&FrameWord> {
         self.words.get(frame.0 as usize)

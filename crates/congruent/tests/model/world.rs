@@ -250,7 +250,7 @@ impl<'c> World<'c> {
                 let (index, frame) = pick(frame);
                 if !self.pages[index].dead {
                     let settled = c.settle(frame, self.at(place))?;
-                    self.pages[index].windows.push(c.open(settled)?);
+                    self.pages[index].windows.push(settled.open()?);
                 }
             }
             Act::Hold { frame, place } => {
@@ -317,7 +317,7 @@ impl<'c> World<'c> {
             }
             Act::Interrupt { on } => {
                 let context = machine.context.get();
-                machine.context.set(congruent::Context { interrupt: on, ..context });
+                machine.context.set(congruent::Context { level: u8::from(on), ..context });
             }
             Act::Cpu { cpu } => {
                 let context = machine.context.get();

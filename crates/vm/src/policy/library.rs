@@ -23,18 +23,23 @@ pub(super) struct Library {
 /// Everything that the library refuses passes by itself, or cannot happen in this kernel.
 fn refused(error: Error) -> Errno {
     match error {
-        Error::Busy(_) | Error::InUse { .. } | Error::Device(_) | Error::Full(_) | Error::NoSlot { .. } => Errno::Busy,
+        Error::Busy(_)
+        | Error::MustRevoke(_)
+        | Error::InUse { .. }
+        | Error::Device(_)
+        | Error::Full(_)
+        | Error::NoSlot { .. } => Errno::Busy,
         _ => Errno::Invalid,
     }
 }
 
 impl Library {
     pub fn new(board: Rc<Board>, kind: PolicyKind, kept: u32) -> Result<Self, ConfigError> {
-        let windows = WindowArea { base: VirtAddr(WINDOWS), thread_slots: 4, interrupt_slots: 2 };
+        let windows = WindowArea::new(VirtAddr(WINDOWS), 4, 2);
         let config = Config {
             speculative: false,
             policy: if kind == PolicyKind::ReverseLookup { Finding::ReverseLookup } else { Finding::Remember },
-            kept: (kept > 0).then_some(KeptArea { base: VirtAddr(KEPT), slots: kept }),
+            kept: (kept > 0).then_some(KeptArea { base: VirtAddr(KEPT), slots: kept.next_power_of_two() }),
             ..Config::new(board.geometry, windows)
         };
         board.hw().at(At::Boot);
@@ -124,13 +129,13 @@ impl Policy for Library {
     fn read(&mut self, b: &Board, page: Page, offset: u32, to: &mut [u8]) -> Done {
         b.hw().at(At::FileRead);
         let settled = self.congruent.settle::<Read>(page.frame, self.best(page)).map_err(refused)?;
-        self.congruent.open(settled).and_then(|window| window.read(offset, to)).map_err(refused)
+        settled.open().and_then(|window| window.read(offset, to)).map_err(refused)
     }
 
     fn write(&mut self, b: &Board, page: Page, offset: u32, from: &[u8]) -> Done {
         b.hw().at(At::FileWrite);
         let settled = self.congruent.settle::<Write>(page.frame, self.best(page)).map_err(refused)?;
-        self.congruent.open(settled).and_then(|window| window.write(offset, from)).map_err(refused)
+        settled.open().and_then(|window| window.write(offset, from)).map_err(refused)
     }
 
     fn read_pipe(&mut self, b: &Board, frame: Frame, offset: u32, to: &mut [u8]) -> Done {

@@ -42,9 +42,11 @@ mod through_the_library {
     // SAFETY: never run.
     unsafe impl<const ALIASES: bool> WindowMapper for Machine<ALIASES> {
         fn enter(&self) -> Context {
-            Context { cpu: 0, interrupt: false }
+            Context { cpu: 0, level: 0 }
         }
         fn leave(&self) {}
+        fn begin_busy(&self) {}
+        fn end_busy(&self) {}
         fn word(&self, frame: Frame) -> Option<&FrameWord> {
             WORDS.get(frame.0 as usize)
         }
@@ -71,7 +73,7 @@ mod through_the_library {
             Ok(geometry) => geometry,
             Err(_) => panic!("four ways of a page each"),
         },
-        WindowArea { base: VirtAddr(0), thread_slots: 2, interrupt_slots: 2 },
+        WindowArea::new(VirtAddr(0), 2, 2),
     );
 
     #[inline(always)]

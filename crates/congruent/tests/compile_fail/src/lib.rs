@@ -11,7 +11,7 @@ pub fn window_on_a_frame_in_debt<P: Platform>(congruent: &Congruent<P>, frame: F
     let paid = congruent.settle::<Read>(frame, At::Home)?;
     #[cfg(feature = "window_on_a_frame_in_debt")]
     let paid = frame;
-    congruent.open(paid)?.read(0, &mut [0])
+    paid.open()?.read(0, &mut [0])
 }
 
 /// The work on a pinned page ends with `finish`.
@@ -73,10 +73,10 @@ pub fn colour_without_a_machine<P: Platform>(congruent: &Congruent<P>, frame: Fr
 /// A proof is good for one window: the second needs its own, and the frame's word counts both.
 pub fn proof_used_twice<P: Platform>(congruent: &Congruent<P>, frame: Frame) -> Result<(), Error> {
     let proof = congruent.settle::<Write>(frame, At::Home)?;
-    let first = congruent.open(proof)?;
+    let first = proof.open()?;
     #[cfg(not(feature = "proof_used_twice"))]
     let proof = congruent.settle::<Write>(frame, At::Home)?;
-    let second = congruent.open(proof)?;
+    let second = proof.open()?;
     first.write(0, b"1")?;
     second.write(1, b"2")
 }
