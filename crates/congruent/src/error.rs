@@ -30,8 +30,12 @@ pub enum Error {
     },
     /// A device is writing the frame. Wait for the transfer to end.
     Device(Frame),
-    /// More uses or transfers of one frame at a time than its word can count ([`MAX_USERS`](crate::state::MAX_USERS),
-    /// [`MAX_TRANSFERS`](crate::state::MAX_TRANSFERS)). Try again when one has ended.
+    /// The frame belongs to kernel code that uses its permanent address ([`give_to_kernel`](crate::Congruent::give_to_kernel)): the
+    /// library does not touch it, and nobody can map it at another colour.
+    Kernel(Frame),
+    /// More windows of one frame, and mappings being installed, than its word can count ([`MAX_USERS`](crate::state::MAX_USERS); all
+    /// holds together are one), or more transfers ([`MAX_TRANSFERS`](crate::state::MAX_TRANSFERS)). Both are of short duration: let
+    /// others run, and try again.
     Full(Frame),
     /// All window slots of this CPU and context are taken: the area has too few for the nesting that happens.
     NoSlot {
@@ -64,6 +68,7 @@ impl Error {
             Refusal::Revoking => Self::MustRevoke(frame),
             Refusal::InUse => Self::InUse { frame, home },
             Refusal::Device => Self::Device(frame),
+            Refusal::Kernel => Self::Kernel(frame),
             Refusal::Full => Self::Full(frame),
         }
     }
@@ -77,6 +82,7 @@ impl fmt::Display for Error {
             Self::MustRevoke(frame) => write!(f, "user rights to frame {:#x} cannot be taken away now", frame.0),
             Self::InUse { frame, home } => write!(f, "frame {:#x} is in use through colour {home}", frame.0),
             Self::Device(frame) => write!(f, "a device is writing frame {:#x}", frame.0),
+            Self::Kernel(frame) => write!(f, "frame {:#x} belongs to the kernel, at its permanent address", frame.0),
             Self::Full(frame) => write!(f, "frame {:#x} has too many users at a time", frame.0),
             Self::NoSlot { frame, cpu, level } => {
                 write!(f, "no window slot of level {level} is free on CPU {cpu} for frame {:#x}", frame.0)

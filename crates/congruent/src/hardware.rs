@@ -98,7 +98,8 @@ pub unsafe trait WindowMapper {
     fn end_busy(&self);
 
     /// The word of this frame in the kernel's frame table; `None` if there is no such frame, or if it is not plain bytes: windows
-    /// store to every frame that has a word, so no Rust object may live in one.
+    /// store to every frame that has a word, so Rust objects may live in one only while it is
+    /// [given to the kernel](crate::Congruent::give_to_kernel).
     fn word(&self, frame: Frame) -> Option<&FrameWord>;
 
     /// The window slots of this CPU.

@@ -21,11 +21,12 @@ pub(crate) use step::{Place, Step};
 /// hold copies.
 pub const EXACT_COLOURS: u32 = 8;
 
-/// The most guards (windows, holds, mappings being installed) that one frame can have at a time.
-pub const MAX_USERS: u8 = 31;
+/// The most guards (windows, mappings being installed) that one frame can have at a time. All [holds](crate::Hold) together are
+/// one.
+pub const MAX_USERS: u8 = 14;
 
-/// The most device-to-memory transfers that one frame can have at a time.
-pub const MAX_TRANSFERS: u8 = 3;
+/// The most device-to-memory transfers that one frame can have at a time: more than it has bytes, with pages of 4 KiB.
+pub const MAX_TRANSFERS: u16 = 4098;
 
 /// What a transition needs to know of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,6 +113,8 @@ pub enum Refusal {
     InUse,
     /// A device is writing the frame.
     Device,
+    /// The frame belongs to kernel code that knows its permanent address only.
+    Kernel,
     /// The counters of the word are full ([`MAX_USERS`], [`MAX_TRANSFERS`]).
     Full,
 }
@@ -139,8 +142,10 @@ pub struct State {
     pub busy: bool,
     /// Whether somebody is taking user rights away: nobody announces a mapping meanwhile, or takes rights away as well.
     pub revoking: bool,
+    /// Whether kernel code loads and stores at the permanent address, without a word, whenever it likes. That is the home then.
+    pub given: bool,
     /// Device-to-memory transfers that are going on.
-    pub transfers: u8,
+    pub transfers: u16,
     /// Guards that exist: all of them access the frame through the home colour.
     pub users: u8,
 }
@@ -190,6 +195,7 @@ impl State {
         fetchable: false,
         busy: false,
         revoking: false,
+        given: false,
         transfers: 0,
         users: 0,
     };
@@ -225,7 +231,7 @@ impl State {
     pub const fn revoked(mut self, what: MustRevoke, remaining: bool) -> Self {
         // A mapping that was announced and is being installed is a use, and no page table shows it yet. Users of a frame that a
         // device is writing may have filled lines of it before they went.
-        self.mapped = self.mapped && (remaining || self.users > 0 || self.transfers > 0);
+        self.mapped = self.mapped && (remaining || self.users > 0 || self.given || self.transfers > 0);
         match what {
             MustRevoke::Writes => self.writable = false,
             MustRevoke::AllBut(colour) => {
@@ -246,6 +252,9 @@ impl State {
     pub fn access(self, colour: u16, kind: AccessKind, rules: &Rules) -> Result<Plan, Refusal> {
         if self.busy {
             return Err(Refusal::Busy);
+        }
+        if self.given {
+            return Err(Refusal::Kernel);
         }
         if self.transfers > 0 {
             return Err(Refusal::Device);
@@ -342,6 +351,51 @@ impl State {
         self
     }
 
+    /// A user maps a frame in which the kernel stores at the permanent address: at that colour, or not at all. No use is counted, for
+    /// the frame cannot move anyway.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing has changed then.
+    pub const fn shared(self, colour: u16, writable: bool) -> Result<Self, Refusal> {
+        if self.transfers > 0 {
+            Err(Refusal::Device)
+        } else if colour != self.home {
+            Err(Refusal::Kernel)
+        } else {
+            Ok(self.mapped(writable))
+        }
+    }
+
+    /// Kernel code gets the frame, whose bytes are dead, at its permanent address of this colour.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing has changed then.
+    pub fn given(self, linear: u16, rules: &Rules) -> Result<Plan, Refusal> {
+        let mut plan = self.access(linear, AccessKind::Overwrite, rules)?;
+        if self.users > 0 {
+            return Err(Refusal::InUse);
+        }
+        plan.after = Self { given: true, users: 0, ..plan.after };
+        // Nobody else reads it from now on, so its new owner may store whenever he likes.
+        plan.licence = false;
+        Ok(plan)
+    }
+
+    /// Kernel code has returned the frame, with what it stored.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing has changed then.
+    pub const fn returned(self) -> Result<Self, Refusal> {
+        if self.busy {
+            Err(Refusal::Busy)
+        } else if self.transfers > 0 {
+            // What the kernel has in the cache of what a device writes is known from the state's being given.
+            Err(Refusal::Device)
+        } else {
+            Ok(Self { given: false, ..self })
+        }
+    }
+
     /// No user mapping can store any more. What was stored stays where it is: no maintenance.
     #[must_use]
     pub const fn write_protected(mut self) -> Self {
@@ -379,6 +433,7 @@ impl State {
         self.mapped = false;
         self.writable = false;
         self.spread = false;
+        self.given = false;
         self.fetchable = false;
         Ok(self)
     }

@@ -5,7 +5,7 @@
 //! saying so saves a later revocation.
 
 use crate::hardware::Platform;
-use crate::state::{AccessKind, Place, State, Step};
+use crate::state::{State, Step};
 use crate::word::FrameWord;
 use crate::{Congruent, Error, Frame, VirtAddr};
 
@@ -55,8 +55,9 @@ impl<P: Platform> Congruent<P> {
         }
         let word = self.word(frame)?;
         let colour = self.colour(address).0;
-        self.transact(frame, self.whole_page(), Step::Map { colour, write: rights.write })?;
-        let installing = Installing(Some(word));
+        let after = self.transact(frame, self.whole_page(), Step::Map { colour, write: rights.write })?;
+        // A frame that cannot move has no use that keeps it.
+        let installing = Installing((!after.given).then_some(word));
         if rights.execute {
             // We are a user ourselves, and one that does not store unless the mapping may.
             let readers = u8::from(!rights.write);
@@ -92,7 +93,8 @@ impl<P: Platform> Congruent<P> {
     /// A change that only forgets rights. Missing it is harmless, so it gives way to whoever is at work on the frame.
     fn note(&self, frame: Frame, change: impl Fn(State) -> State) -> Result<(), Error> {
         if P::ALIASES {
-            self.word(frame)?.update(self.exact(), |state| if state.busy || state.users > 0 { state } else { change(state) });
+            self.word(frame)?
+                .update(self.exact(), |state| if state.busy || state.given || state.users > 0 { state } else { change(state) });
         }
         Ok(())
     }
@@ -112,19 +114,37 @@ impl<P: Platform> Congruent<P> {
         Ok(())
     }
 
-    /// A free frame is about to be used through its permanent kernel address by code that knows nothing of this library, until it
-    /// is [`freed`](Self::freed) again. Every byte is stored before it is loaded.
+    /// Gives a free frame to kernel code that knows nothing of this library and loads and stores at its permanent address whenever it
+    /// likes: the heap, slabs, page tables, an old driver's buffers. Rust objects may live there.
+    ///
+    /// Until it is [`freed`](Self::freed) or [taken back](Self::take_from_kernel), the library reads and writes nothing of it and
+    /// opens no window ([`Error::Kernel`]); users can map it at the permanent address's colour only. Devices can use it as they use
+    /// any frame: [`device_reads`](Self::device_reads) and [`device_writes`](Self::device_writes) take it for stored to every time,
+    /// and the latter must cover whole lines, for nobody can keep the kernel from storing beside them.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::NoLinearMapping`].
+    /// [`Error::NoLinearMapping`]; [`Error::InUse`] and [`Error::Device`] if somebody still uses it; [`Error::Kernel`] if it is given
+    /// already; [`Error::MustRevoke`] and [`Error::Busy`], which pass.
     pub fn give_to_kernel(&self, frame: Frame) -> Result<VirtAddr, Error> {
         let address = self.platform().linear(frame).ok_or(Error::NoLinearMapping(frame))?;
         if P::ALIASES {
-            let place = Place::Fixed(self.colour(address).0);
-            self.transact(frame, self.whole_page(), Step::Access { place, kind: AccessKind::Overwrite })?;
-            self.word(frame)?.release();
+            self.transact(frame, self.whole_page(), Step::Give { linear: self.colour(address).0 })?;
         }
         Ok(address)
+    }
+
+    /// Kernel code returns a frame that it was [given](Self::give_to_kernel), with what it has stored: from now on it is like any
+    /// other. No maintenance.
+    ///
+    /// No Rust object lives there any more, and nobody uses the permanent address without a word.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFrame`]; [`Error::Device`] while a device writes it; [`Error::Busy`].
+    pub fn take_from_kernel(&self, frame: Frame) -> Result<(), Error> {
+        if P::ALIASES {
+            self.transact(frame, self.whole_page(), Step::Return)?;
+        }
+        Ok(())
     }
 
     /// Code has been stored to the frame, through a user's own writable mapping (a JIT, `cacheflush(2)`) or a window: instruction

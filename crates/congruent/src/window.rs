@@ -26,7 +26,7 @@ use core::marker::PhantomData;
 use crate::hardware::Platform;
 use crate::reach::Reach;
 use crate::state::{AccessKind, Place, Step};
-use crate::{Colour, Congruent, Error, Frame, FrameWord, VirtAddr};
+use crate::{Colour, Congruent, Error, Frame, FrameWord, Hold, VirtAddr};
 
 /// Through which colour a frame is to be accessed.
 #[derive(Debug)]
@@ -81,7 +81,8 @@ impl Stores for Write {}
 /// The proof that a frame may be accessed through one colour, and the reason why it stays so: while this lives, the frame is not
 /// taken to another colour ([`Error::InUse`]).
 ///
-/// Kept for long it is a *hold*: what a `vmap` area or a ring keeps for each of its frames.
+/// One of these is for a moment: a frame can have [`MAX_USERS`](crate::state::MAX_USERS) at a time. What is kept for long, above
+/// all on behalf of users, is made a [`Hold`].
 #[must_use = "the frame is bound to its colour only while this lives"]
 pub struct Settled<'c, P: Platform, A: Access> {
     congruent: &'c Congruent<P>,
@@ -131,10 +132,14 @@ impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
         Ok(Window { reach, settled: self })
     }
 
-    /// Gives up the guard of a hold that goes on, for kernels that keep it where no guard can live. It is ended by dropping what
-    /// [`Congruent::resume`] returns.
-    pub fn leak(self) {
+    /// Makes it a hold, for long.
+    pub fn hold(self) -> Hold<'c, P> {
+        if let Some(word) = self.word {
+            word.hold();
+        }
+        let hold = Hold { congruent: self.congruent, frame: self.frame, word: self.word, colour: self.colour };
         core::mem::forget(self);
+        hold
     }
 }
 
@@ -249,29 +254,6 @@ impl<P: Platform> Congruent<P> {
             }
             At::Linear => Place::Fixed(self.linear_colour(frame).ok_or(Error::NoLinearMapping(frame))?.0),
         })
-    }
-
-    /// The guard of a hold that was [leaked](Settled::leak). One that was for reading can be taken up for writing; then, and only
-    /// then, this can fail for other reasons than a frame that is unknown.
-    ///
-    /// # Errors
-    /// [`Error`]; the hold goes on then, leaked as before.
-    ///
-    /// # Panics
-    /// If nothing holds the frame.
-    pub fn resume<A: Access>(&self, frame: Frame) -> Result<Settled<'_, P, A>, Error> {
-        if !P::ALIASES {
-            return Ok(Settled { congruent: self, frame, word: None, colour: 0, access: PhantomData });
-        }
-        let word = self.word(frame)?;
-        let state = word.load(self.exact());
-        assert!(state.users > 0, "nothing holds frame {:#x}", frame.0);
-        if <A as access::Sealed>::KIND.writes() {
-            let settled = self.settle(frame, At::Home)?;
-            word.release();
-            return Ok(settled);
-        }
-        Ok(Settled { congruent: self, frame, word: Some(word), colour: state.home, access: PhantomData })
     }
 
     /// [`settle`](Self::settle) and [`open`](Settled::open) in one: a window at the frame's home colour.

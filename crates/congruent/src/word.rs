@@ -10,23 +10,38 @@ use core::fmt;
 
 use crate::Congruent;
 use crate::hardware::Platform;
-use crate::state::{MAX_TRANSFERS, MAX_USERS, MustRevoke, Refusal, Rules, State, Step};
+use crate::state::{MAX_USERS, MustRevoke, Refusal, Rules, State, Step};
 use crate::sync::{AtomicU32, Ordering};
 
 /// What is known of one frame's copies. All zeros means that nothing of it is cached, so a zeroed table is right at boot:
 /// [`Congruent::new`](crate::Congruent::new) empties the cache.
-#[repr(transparent)]
-pub struct FrameWord(AtomicU32);
+///
+/// Two words of 32 bits: the state, in one, and counts that are seldom needed.
+#[repr(C)]
+pub struct FrameWord {
+    state: AtomicU32,
+    /// Holds, and above them the transfers that the state has no place for (changed by who has made the state busy).
+    more: AtomicU32,
+}
 
-// From the top: users 5, transfers 2, four flags, two bits of mappings, then 19 bits of colours.
-const USERS: u32 = 27;
+// From the top: users 4, transfers 2, four flags, two bits of mappings, then 19 bits of colours.
+const USERS: u32 = 28;
 const ONE_USER: u32 = 1 << USERS;
-const TRANSFERS: u32 = 25;
+const TRANSFERS: u32 = 26;
 const BUSY: u32 = 1 << 24;
 const REVOKING: u32 = 1 << 23;
 const FETCHABLE: u32 = 1 << 22;
 const DIRTY: u32 = 1 << 21;
 const MAPPINGS: u32 = 19;
+
+/// In the place of users: a frame that is given to the kernel has none.
+const GIVEN: u32 = 15;
+
+/// So many transfers or more: the rest is counted in the other word.
+const MANY: u16 = 3;
+
+const HOLDS: u32 = (1 << MORE_TRANSFERS) - 1;
+const MORE_TRANSFERS: u32 = 20;
 
 // What user mappings may be: none, of the home and for loads, of the home and for stores, of any colour and for loads.
 const UNMAPPED: u32 = 0;
@@ -45,7 +60,8 @@ const fn flag(set: bool, bit: u32) -> u32 {
 impl State {
     fn pack(self, exact: bool) -> u32 {
         let [home, held, _] = if exact { EXACT } else { COARSE };
-        debug_assert!(self.users <= MAX_USERS && self.transfers <= MAX_TRANSFERS && u32::from(self.home) < 1 << home);
+        debug_assert!(self.users <= MAX_USERS && u32::from(self.home) < 1 << home);
+        debug_assert!(!self.given || self.users == 0, "{self:?}");
         debug_assert!(!(self.spread && self.writable) && (self.mapped || !(self.spread || self.writable)), "{self:?}");
         let mappings = match (self.mapped, self.writable, self.spread) {
             (false, ..) => UNMAPPED,
@@ -61,14 +77,15 @@ impl State {
             | flag(self.fetchable, FETCHABLE)
             | flag(self.revoking, REVOKING)
             | flag(self.busy, BUSY)
-            | u32::from(self.transfers) << TRANSFERS
-            | u32::from(self.users) << USERS
+            | u32::from(self.transfers.min(MANY)) << TRANSFERS
+            | if self.given { GIVEN } else { u32::from(self.users) } << USERS
     }
 
     fn unpack(word: u32, exact: bool) -> Self {
         let [home, held, stale] = if exact { EXACT } else { COARSE };
         let field = |shift: u32, width: u32| word >> shift & ((1 << width) - 1);
         let mappings = field(MAPPINGS, 2);
+        let users = field(USERS, 4);
         Self {
             home: field(0, home) as u16,
             held: field(home, held) as u8,
@@ -80,8 +97,9 @@ impl State {
             fetchable: word & FETCHABLE != 0,
             busy: word & BUSY != 0,
             revoking: word & REVOKING != 0,
-            transfers: field(TRANSFERS, 2) as u8,
-            users: field(USERS, 5) as u8,
+            given: users == GIVEN,
+            transfers: field(TRANSFERS, 2) as u16,
+            users: if users == GIVEN { 0 } else { users as u8 },
         }
     }
 }
@@ -139,6 +157,10 @@ impl<P: Platform> Busy<'_, P> {
 impl<P: Platform> Drop for Busy<'_, P> {
     fn drop(&mut self) {
         let (after, added) = (self.after, i16::from(self.after.users) - i16::from(self.before.users));
+        let more = |state: &State| u32::from(state.transfers.max(MANY) - MANY) << MORE_TRANSFERS;
+        if more(&after) != more(&self.before) {
+            self.word.more.fetch_add(more(&after).wrapping_sub(more(&self.before)), Ordering::Relaxed);
+        }
         self.word.update(self.congruent.exact(), |now| {
             debug_assert!(now.busy);
             State { busy: false, revoking: now.revoking && !self.revoked, users: (i16::from(now.users) + added) as u8, ..after }
@@ -162,21 +184,29 @@ impl FrameWord {
     #[must_use]
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self { state: AtomicU32::new(0), more: AtomicU32::new(0) }
     }
 
     /// A frame of which nothing is cached.
     #[must_use]
     #[cfg(loom)]
     pub fn new() -> Self {
-        Self(AtomicU32::new(0))
+        Self { state: AtomicU32::new(0), more: AtomicU32::new(0) }
     }
 
     /// A frame in this state, as a word for a geometry with `colours` colours: for a frame that is known to be cached at boot,
     /// and for tests.
     #[must_use]
     pub fn with_state(state: State, colours: u32) -> Self {
-        Self(AtomicU32::new(state.pack(colours <= crate::state::EXACT_COLOURS)))
+        let state = state.pack(colours <= crate::state::EXACT_COLOURS);
+        Self { state: AtomicU32::new(state), more: AtomicU32::new(0) }
+    }
+
+    /// The same, with so many holds.
+    #[must_use]
+    pub fn with_holds(self, holds: u32) -> Self {
+        self.more.store(holds, Ordering::Relaxed);
+        self
     }
 
     /// The state, as a word for a geometry with `colours` colours. Other CPUs may have changed it when this returns.
@@ -186,15 +216,15 @@ impl FrameWord {
     }
 
     pub(crate) fn load(&self, exact: bool) -> State {
-        State::unpack(self.0.load(Ordering::Acquire), exact)
+        State::unpack(self.state.load(Ordering::Acquire), exact)
     }
 
     /// Changes the state by a transition that cannot fail.
     pub(crate) fn update(&self, exact: bool, change: impl Fn(State) -> State) {
-        let mut seen = self.0.load(Ordering::Relaxed);
+        let mut seen = self.state.load(Ordering::Relaxed);
         loop {
             let wanted = change(State::unpack(seen, exact)).pack(exact);
-            match self.0.compare_exchange_weak(seen, wanted, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.state.compare_exchange_weak(seen, wanted, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return,
                 Err(now) => seen = now,
             }
@@ -207,17 +237,17 @@ impl FrameWord {
     /// What is refused.
     #[inline]
     pub(crate) fn attempt(&self, exact: bool, step: Step, rules: &Rules) -> Result<Attempt, Refusal> {
-        let mut seen = self.0.load(Ordering::Relaxed);
+        let mut seen = self.state.load(Ordering::Relaxed);
         loop {
             let before = State::unpack(seen, exact);
             let plan = step.plan(before, rules)?;
             if step.revokes(&before, rules).is_some() {
                 return Ok(Attempt::Revoke);
             }
-            if !plan.is_free() {
+            if !plan.is_free() || !step.fits(&before, MANY) {
                 return Ok(Attempt::Maintain);
             }
-            match self.0.compare_exchange_weak(seen, plan.after.pack(exact), Ordering::AcqRel, Ordering::Relaxed) {
+            match self.state.compare_exchange_weak(seen, plan.after.pack(exact), Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Ok(Attempt::Done(plan.after)),
                 Err(now) => seen = now,
             }
@@ -229,7 +259,7 @@ impl FrameWord {
     /// # Errors
     /// [`Refusal::Revoking`] if somebody else is at it; what is refused whatever is revoked.
     pub(crate) fn claim(&self, exact: bool, step: Step, rules: &Rules) -> Result<Option<Claim<'_>>, Refusal> {
-        let mut seen = self.0.load(Ordering::Relaxed);
+        let mut seen = self.state.load(Ordering::Relaxed);
         loop {
             let before = State::unpack(seen, exact);
             step.plan(before, rules)?;
@@ -237,7 +267,7 @@ impl FrameWord {
             if before.revoking {
                 return Err(Refusal::Revoking);
             }
-            match self.0.compare_exchange_weak(seen, seen | REVOKING, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.state.compare_exchange_weak(seen, seen | REVOKING, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => return Ok(Some(Claim { word: self, exact, what, installing: before.users > 0 })),
                 Err(now) => seen = now,
             }
@@ -250,19 +280,43 @@ impl FrameWord {
     /// [`Refusal::Busy`] if it is.
     pub(crate) fn seize<'w, P: Platform>(&'w self, congruent: &'w Congruent<P>) -> Result<Busy<'w, P>, Refusal> {
         congruent.platform().begin_busy();
-        let before = self.0.fetch_or(BUSY, Ordering::AcqRel);
+        let before = self.state.fetch_or(BUSY, Ordering::AcqRel);
         if before & BUSY != 0 {
             congruent.platform().end_busy();
             return Err(Refusal::Busy);
         }
-        let before = State::unpack(before, congruent.exact());
+        let mut before = State::unpack(before, congruent.exact());
+        if before.transfers == MANY {
+            before.transfers += (self.more.load(Ordering::Relaxed) >> MORE_TRANSFERS) as u16;
+        }
         Ok(Busy { word: self, congruent, before, after: before, revoked: false })
     }
 
     /// Ends one use.
     pub(crate) fn release(&self) {
-        let before = self.0.fetch_sub(ONE_USER, Ordering::Release);
+        let before = self.state.fetch_sub(ONE_USER, Ordering::Release);
         assert!(before >= ONE_USER, "a use of a frame ended that never began: its word was {before:#010x}");
+    }
+
+    /// Makes a use a hold. All holds together are one use: who makes the first keeps his for all of them, who ends the last ends it.
+    pub(crate) fn hold(&self) {
+        let before = self.more.fetch_add(1, Ordering::AcqRel) & HOLDS;
+        assert!(before < HOLDS, "more than a million holds of one frame");
+        if before > 0 {
+            self.release();
+        }
+    }
+
+    /// Whether there are holds.
+    pub(crate) fn is_held(&self) -> bool {
+        self.more.load(Ordering::Relaxed) & HOLDS > 0
+    }
+
+    /// Ends a hold.
+    pub(crate) fn unhold(&self) {
+        if self.more.fetch_sub(1, Ordering::AcqRel) & HOLDS == 1 {
+            self.release();
+        }
     }
 }
 
@@ -274,7 +328,7 @@ impl Default for FrameWord {
 
 impl fmt::Debug for FrameWord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "FrameWord({:#010x})", self.0.load(Ordering::Relaxed))
+        write!(f, "FrameWord({:#010x})", self.state.load(Ordering::Relaxed))
     }
 }
 
@@ -291,7 +345,7 @@ mod tests {
                 for &held in masks {
                     for &stale in masks {
                         for flags in 0..64u32 {
-                            for (transfers, users) in [(0, 0), (1, 31), (3, 1)] {
+                            for (transfers, users) in [(0, 0), (1, MAX_USERS), (3, 1)] {
                                 let on = |bit: u32| flags & bit != 0;
                                 let mappings = flags & 3;
                                 let state = State {
@@ -305,6 +359,7 @@ mod tests {
                                     fetchable: on(8),
                                     busy: on(16),
                                     revoking: on(32),
+                                    given: on(4) && users == 0,
                                     transfers,
                                     users,
                                 };

@@ -237,7 +237,7 @@ fn rows() -> Vec<Row> {
         row(
             "vmap area written, then read by a device",
             |k| {
-                k.settle::<Write>(PAGE, user(k))?.leak();
+                k.settle::<Write>(PAGE, user(k))?.hold().leak();
                 Ok(())
             },
             |k| device_read(k, PAGE),
@@ -248,11 +248,11 @@ fn rows() -> Vec<Row> {
             "shared ring, kernel's side of a round",
             |k| {
                 k.clear(PAGE, user(k))?;
-                k.settle::<Write>(PAGE, user(k))?.leak();
+                k.settle::<Write>(PAGE, user(k))?.hold().leak();
                 map(k, PAGE, USER, true)
             },
             |k| {
-                let entry = k.resume::<Read>(PAGE)?.open()?;
+                let entry = k.window::<Read>(PAGE)?;
                 entry.read(0, &mut [0; 8])
             },
             "0, and stale",

@@ -73,7 +73,7 @@ pub fn flush_cache_vmap(kernel: &Kernel, start: VirtAddr, frames: &[Frame]) -> R
     for (page, &frame) in frames.iter().enumerate() {
         let colour = kernel.object_colour(kernel.colour(start), page as u64);
         match kernel.settle::<Write>(frame, At::Colour(colour)) {
-            Ok(hold) => hold.leak(),
+            Ok(settled) => settled.hold().leak(),
             Err(error) => {
                 flush_cache_vunmap(kernel, &frames[..page])?;
                 return Err(error);
@@ -88,7 +88,7 @@ pub fn flush_cache_vmap(kernel: &Kernel, start: VirtAddr, frames: &[Frame]) -> R
 /// # Errors
 /// [`Error::UnknownFrame`].
 pub fn flush_cache_vunmap(kernel: &Kernel, frames: &[Frame]) -> Result<(), Error> {
-    frames.iter().try_for_each(|&frame| kernel.resume::<Write>(frame).map(drop))
+    frames.iter().try_for_each(|&frame| kernel.resume(frame).map(drop))
 }
 
 /// Nothing: mappings that are made before there are users and devices are covered by the flush at boot.

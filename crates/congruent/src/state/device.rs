@@ -8,7 +8,7 @@ impl State {
     /// Whether the home is clean once all of it has been written back: nobody can store meanwhile. `readers` of the users are known
     /// not to.
     const fn cleanable(&self, readers: u8) -> bool {
-        !self.writable && self.users <= readers
+        !self.writable && !self.given && self.users <= readers
     }
 
     /// A device is about to read the frame, or (`whole` false) part of it: the newest bytes must be in memory.
@@ -44,7 +44,7 @@ impl State {
 
     /// Whether lines of the home may be filled while a device writes, so that they are dropped, or called old, when it is done.
     const fn dropped_when_done(&self, rules: &Rules) -> bool {
-        self.mapped || rules.speculative
+        self.mapped || self.given || rules.speculative
     }
 
     /// A device is about to write the frame, or part of it: nothing dirty may be written back over what it writes.
@@ -58,7 +58,7 @@ impl State {
         if self.busy {
             return Err(Refusal::Busy);
         }
-        if self.users > 0 && !aligned {
+        if (self.users > 0 || self.given) && !aligned {
             return Err(Refusal::InUse);
         }
         if self.transfers >= MAX_TRANSFERS {
@@ -111,7 +111,7 @@ impl State {
             // What was dirty was written back before the device began, and nobody has stored to its bytes since.
             let clean = whole && self.cleanable(0);
             state.dirty = self.dirty && !clean;
-            if self.mapped || if self.dirty { rules.speculative } else { self.users > 0 } {
+            if self.mapped || self.given || if self.dirty { rules.speculative } else { self.users > 0 } {
                 plan.push(Maintenance::Invalidate, self.home);
             } else if !self.dirty {
                 state.stale |= home;

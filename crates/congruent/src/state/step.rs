@@ -42,6 +42,10 @@ pub(crate) enum Step {
     DeviceWroteCaches,
     /// The frame is free.
     Free,
+    /// Kernel code gets it, at the permanent address, which is of this colour.
+    Give { linear: u16 },
+    /// Kernel code has returned it.
+    Return,
 }
 
 impl Step {
@@ -50,6 +54,7 @@ impl Step {
         match self {
             Self::Access { place, kind } => state.before_access(place.pick(state), kind, rules),
             Self::Map { colour, write } => state.before_access(colour, Self::kind(write), rules),
+            Self::Give { linear } => state.before_access(linear, AccessKind::Overwrite, rules),
             Self::DeviceWrites { aligned, .. } => state.before_device_writes(aligned),
             _ => None,
         }
@@ -66,6 +71,9 @@ impl Step {
                 if state.revoking {
                     return Err(Refusal::Revoking);
                 }
+                if state.given {
+                    return state.shared(colour, write).map(Plan::none);
+                }
                 let mut plan = state.access(colour, Self::kind(write), rules)?;
                 plan.after = plan.after.mapped(write);
                 Ok(plan)
@@ -76,7 +84,20 @@ impl Step {
             Self::DeviceWrote { whole } => state.device_wrote(whole, rules),
             Self::DeviceWroteCaches => state.device_wrote_caches(),
             Self::Free => state.freed().map(Plan::none),
+            Self::Give { linear } => state.given(linear, rules),
+            Self::Return => state.returned().map(Plan::none),
         }
+    }
+
+    /// Whether it changes how many transfers are counted.
+    const fn transfers(self) -> bool {
+        matches!(self, Self::DeviceWrites { .. } | Self::DeviceWrote { .. })
+    }
+
+    /// Whether the state is all in one word, so that one change of it is enough. Where many transfers are going on, the rest of
+    /// them are counted elsewhere, by who has the word.
+    pub(crate) const fn fits(self, state: &State, most: u16) -> bool {
+        !(self.transfers() && state.transfers == most)
     }
 
     const fn kind(write: bool) -> AccessKind {

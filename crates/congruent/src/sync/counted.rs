@@ -47,6 +47,11 @@ impl AtomicU32 {
         self.compare_exchange(from, to, done, failed)
     }
 
+    pub(crate) fn fetch_add(&self, value: u32, order: Ordering) -> u32 {
+        count(&MODIFYING);
+        self.0.fetch_add(value, order)
+    }
+
     pub(crate) fn fetch_sub(&self, value: u32, order: Ordering) -> u32 {
         count(&MODIFYING);
         self.0.fetch_sub(value, order)

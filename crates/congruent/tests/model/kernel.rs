@@ -1,7 +1,7 @@
 //! A kernel that does with one frame whatever a kernel may do, and users who do whatever their mappings allow.
 
 use congruent::state::State;
-use congruent::{At, Congruent, Error, Frame, Read, Rights, Write};
+use congruent::{At, Congruent, Error, Frame, FrameWord, Read, Rights, Write};
 
 use super::line::{BOTH, COLOURS, Event, Halves};
 use super::machine::{Did, HALF, LINE, Machine, Maintain, PAGE, Pte, Shape};
@@ -164,6 +164,7 @@ pub enum Call {
     Complete(Part),
     SyncInstructions,
     GiveToKernel,
+    TakeBack,
 }
 
 /// Every call that a kernel may make in this scene.
@@ -173,7 +174,7 @@ pub fn calls(scene: &Scene, shape: &Shape, used: usize) -> Vec<Call> {
     places.extend(shape.linear.then_some(Place::Linear));
     places.extend((0..used).map(Place::Colour));
     if scene.given {
-        return vec![Call::Free];
+        return given(scene, used);
     }
     for &place in &places {
         calls.push(Call::Clear(place));
@@ -220,6 +221,32 @@ pub fn calls(scene: &Scene, shape: &Shape, used: usize) -> Vec<Call> {
     calls
 }
 
+/// Every call for a frame that kernel code has, which stores to it whenever it likes.
+fn given(scene: &Scene, used: usize) -> Vec<Call> {
+    let mut calls = vec![Call::TakeBack];
+    if !scene.mapped() && !scene.in_flight() {
+        calls.push(Call::Free);
+    }
+    for colour in 0..used {
+        calls.extend([false, true].map(|write| Call::Map { colour, write }));
+        if scene.ptes[colour] != Pte::None {
+            calls.extend([false, true].map(|told| Call::Unmap { colour, told }));
+        }
+    }
+    if scene.ptes.contains(&Pte::Write) {
+        calls.extend([false, true].map(|told| Call::WriteProtect { told }));
+    }
+    if scene.flights.iter().sum::<u8>() < 2 {
+        calls.extend(PARTS.into_iter().filter(|&part| !scene.overlaps(part)).map(Call::DeviceWrites));
+    }
+    calls.extend(PARTS.into_iter().zip(scene.flights).filter(|&(_, n)| n > 0).map(|(part, _)| Call::Complete(part)));
+    if scene.taken() == 0 {
+        calls.push(Call::SyncInstructions);
+        calls.extend(PARTS.map(Call::DeviceReads));
+    }
+    calls
+}
+
 /// What a call came to.
 pub struct Outcome {
     pub scene: Scene,
@@ -237,7 +264,9 @@ pub struct Step {
 
 /// Makes the call on the real library.
 pub fn perform(scene: &Scene, call: Call, shape: Shape) -> Outcome {
-    let congruent = Machine::new(shape, &[scene.state, State::UNCACHED], vec![scene.ptes, [Pte::None; COLOURS]]);
+    let holds = u32::from(scene.reader) + u32::from(scene.writer);
+    let words = vec![FrameWord::with_state(scene.state, shape.colours).with_holds(holds), FrameWord::new()];
+    let congruent = Machine::with_words(shape, words, vec![scene.ptes, [Pte::None; COLOURS]]);
     let mut after = *scene;
     let result = make(&congruent, call, &mut after);
     let machine = congruent.platform();
@@ -325,15 +354,15 @@ fn make(congruent: &Congruent<Machine>, call: Call, after: &mut Scene) -> Result
         Call::Write(halves) => congruent.write(FRAME, offset(halves), &bytes)?,
         Call::Poke => congruent.poke(FRAME, 0, &bytes)?,
         Call::Hold { place, write: true } => {
-            congruent.settle::<Write>(FRAME, at(place))?.leak();
+            congruent.settle::<Write>(FRAME, at(place))?.hold().leak();
             after.writer = true;
         }
         Call::Hold { place, write: false } => {
-            congruent.settle::<Read>(FRAME, at(place))?.leak();
+            congruent.settle::<Read>(FRAME, at(place))?.hold().leak();
             after.reader = true;
         }
         Call::Release { write } => {
-            drop(congruent.resume::<Read>(FRAME)?);
+            drop(congruent.resume(FRAME)?);
             *(if write { &mut after.writer } else { &mut after.reader }) = false;
         }
         Call::DeviceReads(part) => {
@@ -359,6 +388,10 @@ fn make(congruent: &Congruent<Machine>, call: Call, after: &mut Scene) -> Result
             congruent.give_to_kernel(FRAME)?;
             after.dead = false;
             after.given = true;
+        }
+        Call::TakeBack => {
+            congruent.take_from_kernel(FRAME)?;
+            after.given = false;
         }
     }
     Ok(())

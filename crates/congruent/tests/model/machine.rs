@@ -134,6 +134,11 @@ impl Machine {
         Self::configured(shape, frames, ptes, |config| config)
     }
 
+    /// Of words that tests have made.
+    pub fn with_words(shape: Shape, words: Vec<FrameWord>, ptes: Vec<[Pte; super::line::COLOURS]>) -> Congruent<Self> {
+        Self::made(shape, words, ptes, |config| config).unwrap()
+    }
+
     pub fn configured(
         shape: Shape,
         frames: &[State],
@@ -146,6 +151,16 @@ impl Machine {
     pub fn attempt(
         shape: Shape,
         frames: &[State],
+        ptes: Vec<[Pte; super::line::COLOURS]>,
+        change: impl Fn(Config) -> Config,
+    ) -> Result<Congruent<Self>, ConfigError> {
+        let words = frames.iter().map(|&state| FrameWord::with_state(state, shape.colours)).collect();
+        Self::made(shape, words, ptes, change)
+    }
+
+    fn made(
+        shape: Shape,
+        words: Vec<FrameWord>,
         ptes: Vec<[Pte; super::line::COLOURS]>,
         change: impl Fn(Config) -> Config,
     ) -> Result<Congruent<Self>, ConfigError> {
@@ -162,7 +177,7 @@ impl Machine {
         let places = || (0..kept).map(|_| KeptSlot::new()).collect();
         let machine = Self {
             shape,
-            words: frames.iter().map(|&state| FrameWord::with_state(state, shape.colours)).collect(),
+            words,
             ptes: RefCell::new(ptes),
             log: RefCell::default(),
             slots: [CpuSlots::new(), CpuSlots::new()],

@@ -216,10 +216,10 @@ impl Policy for Library {
         let mut step = 0;
         for (number, page) in pages.iter().enumerate() {
             match self.congruent.settle::<Write>(page.frame, self.of(va.add(step))) {
-                Ok(settled) => settled.leak(),
+                Ok(settled) => settled.hold().leak(),
                 Err(error) => {
                     for held in &pages[..number] {
-                        drop(self.congruent.resume::<Read>(held.frame).map_err(refused)?);
+                        drop(self.congruent.resume(held.frame).map_err(refused)?);
                     }
                     return Err(refused(error));
                 }
@@ -231,7 +231,7 @@ impl Policy for Library {
 
     fn vunmap(&mut self, _: &Board, pages: &[Page], _: VirtAddr) -> Done {
         for page in pages {
-            drop(self.congruent.resume::<Read>(page.frame).map_err(refused)?);
+            drop(self.congruent.resume(page.frame).map_err(refused)?);
         }
         Ok(())
     }
@@ -239,14 +239,14 @@ impl Policy for Library {
     fn ring(&mut self, b: &Board, frame: Frame, own: VirtAddr) -> Result<VirtAddr, Errno> {
         b.hw().at(At::RingSetup);
         self.congruent.clear(frame, self.of(own)).map_err(refused)?;
-        self.congruent.settle::<Write>(frame, self.of(own)).map_err(refused)?.leak();
+        self.congruent.settle::<Write>(frame, self.of(own)).map_err(refused)?.hold().leak();
         b.hw().map_kernel(own, frame);
         Ok(own)
     }
 
     fn ring_end(&mut self, b: &Board, frame: Frame, own: VirtAddr) -> Done {
         b.hw().unmap_kernel(own);
-        drop(self.congruent.resume::<Read>(frame).map_err(refused)?);
+        drop(self.congruent.resume(frame).map_err(refused)?);
         Ok(())
     }
 

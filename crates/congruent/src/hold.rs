@@ -1,0 +1,87 @@
+//! Holds: what binds a frame to its colour for long, for a `vmap` area, a ring, a driver; any number of them.
+//!
+//! A hold is a use of the frame that nobody waits for. If each counted as the guards of windows do, users who open enough rings would
+//! leave none for others; so all holds of a frame are one use together.
+
+use core::fmt;
+
+use crate::hardware::Platform;
+use crate::{Colour, Congruent, Error, Frame, FrameWord, VirtAddr};
+
+/// A frame bound to its colour, until this is dropped: made by [`Settled::hold`](crate::Settled::hold).
+///
+/// ```
+/// # use congruent::*;
+/// /// Memory that the kernel maps at `address` for long, and users at addresses congruent with that.
+/// fn ring<P: Platform>(congruent: &Congruent<P>, frame: Frame, address: VirtAddr) -> Result<Hold<'_, P>, Error> {
+///     Ok(congruent.settle::<Write>(frame, At::Colour(congruent.colour(address)))?.hold())
+/// }
+/// ```
+#[must_use = "the frame is bound to its colour only while this lives"]
+pub struct Hold<'c, P: Platform> {
+    pub(crate) congruent: &'c Congruent<P>,
+    pub(crate) frame: Frame,
+    // `None` where nothing aliases and nothing is tracked.
+    pub(crate) word: Option<&'c FrameWord>,
+    pub(crate) colour: u16,
+}
+
+impl<P: Platform> Hold<'_, P> {
+    /// The frame.
+    #[must_use]
+    pub const fn frame(&self) -> Frame {
+        self.frame
+    }
+
+    /// The colour that it is bound to.
+    #[must_use]
+    pub const fn colour(&self) -> Colour<P> {
+        Colour::new(self.colour)
+    }
+
+    /// The frame's permanent kernel address, if that is of this colour: what code that knows nothing of windows may use while this
+    /// lives.
+    #[must_use]
+    pub fn linear_address(&self) -> Option<VirtAddr> {
+        let address = self.congruent.platform().linear(self.frame)?;
+        (self.congruent.colour(address).0 == self.colour).then_some(address)
+    }
+
+    /// Gives up the guard of a hold that goes on, for kernels that keep it where no guard can live. It is ended by dropping what
+    /// [`Congruent::resume`] returns.
+    pub fn leak(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl<P: Platform> Drop for Hold<'_, P> {
+    fn drop(&mut self) {
+        if let Some(word) = self.word {
+            word.unhold();
+        }
+    }
+}
+
+impl<P: Platform> fmt::Debug for Hold<'_, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hold({:#x} at colour {})", self.frame.0, self.colour)
+    }
+}
+
+impl<P: Platform> Congruent<P> {
+    /// The guard of a hold that was [leaked](Hold::leak).
+    ///
+    /// # Errors
+    /// [`Error::UnknownFrame`].
+    ///
+    /// # Panics
+    /// If nothing holds the frame. (That it is this hold, and was leaked, only the caller can know.)
+    pub fn resume(&self, frame: Frame) -> Result<Hold<'_, P>, Error> {
+        if !P::ALIASES {
+            return Ok(Hold { congruent: self, frame, word: None, colour: 0 });
+        }
+        let word = self.word(frame)?;
+        assert!(word.is_held(), "nothing holds frame {:#x}", frame.0);
+        Ok(Hold { congruent: self, frame, word: Some(word), colour: word.load(self.exact()).home })
+    }
+}

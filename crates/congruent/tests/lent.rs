@@ -1,0 +1,166 @@
+//! Frames that the library shares with those who say nothing: kernel code at the permanent address, and users who hold on.
+
+mod model;
+
+use congruent::state::{MAX_USERS, State};
+use congruent::{At, Congruent, Error, Frame, Read, Rights, Transfer, Write};
+use congruent_shadow::{Config, Shadow};
+use congruent_trace::{AccessKind, DmaDirection, Event, Site};
+use model::judged;
+use model::line::COLOURS;
+use model::machine::{LINE, Machine, PAGE, Pte, Shape};
+
+/// Of colour 1 at its permanent address.
+const FRAME: Frame = Frame(1);
+const WRITE: Rights = Rights { write: true, execute: false };
+
+fn kernel(shape: Shape) -> Congruent<Machine> {
+    Machine::new(shape, &[State::UNCACHED; 2], vec![[Pte::None; COLOURS]; 2])
+}
+
+fn at(kernel: &Congruent<Machine>, colour: usize) -> At<Machine> {
+    At::Colour(kernel.colour_from_index(colour).unwrap())
+}
+
+fn completed(transfer: Transfer<'_, Machine>) {
+    transfer.complete().map_err(|(transfer, error)| (transfer.leak(), error)).unwrap();
+}
+
+/// What the judge says of what the library has done, and of what others do.
+struct Watch<'k> {
+    kernel: &'k Congruent<Machine>,
+    judge: Shadow,
+}
+
+impl Watch<'_> {
+    fn drain(&mut self) {
+        for did in std::mem::take(&mut *self.kernel.platform().log.borrow_mut()) {
+            judged::events(did, Site(0), |event| self.judge.apply(&event));
+        }
+    }
+
+    fn access(&mut self, kind: AccessKind, colour: usize) {
+        self.drain();
+        self.judge.apply(&judged::access(kind, FRAME.0 as usize, colour, 0, PAGE, Site(0)));
+    }
+
+    fn device(&mut self, direction: DmaDirection) {
+        self.drain();
+        let paddr = judged::paddr(FRAME.0 as usize, 0);
+        self.judge.apply(&Event::Dma { direction, paddr, len: PAGE.into(), site: Site(0) });
+    }
+
+    fn clean(&mut self) {
+        self.drain();
+        assert!(self.judge.stats().hazards == 0, "{:#?}", self.judge.findings());
+    }
+}
+
+#[test]
+fn a_device_sees_what_the_kernel_stores_to_its_own_memory_between_two_transfers() {
+    for speculative in [false, true] {
+        for colours in [1, 2, 4, 16] {
+            let shape = Shape { speculative, ..Shape::of(colours) };
+            let own = 1 % colours as usize;
+            let kernel = kernel(shape);
+            kernel.clear(FRAME, at(&kernel, 0)).unwrap();
+            kernel.freed(FRAME).unwrap();
+            let mut watch = Watch { kernel: &kernel, judge: Shadow::new(Config::new(shape.geometry())) };
+            kernel.give_to_kernel(FRAME).unwrap();
+            for _ in 0..3 {
+                watch.access(AccessKind::Store, own);
+                kernel.device_reads(FRAME, 0, PAGE).unwrap();
+                watch.device(DmaDirection::Read);
+                let transfer = kernel.device_writes(FRAME, 0, PAGE).unwrap();
+                watch.device(DmaDirection::Write);
+                completed(transfer);
+                watch.access(AccessKind::Load, own);
+            }
+            watch.access(AccessKind::Store, own);
+            // Given back, it is a page like any other, with what is in it.
+            kernel.take_from_kernel(FRAME).unwrap();
+            kernel.map_user(FRAME, Machine::user_address(0), WRITE, || ()).unwrap();
+            watch.access(AccessKind::Load, 0);
+            watch.clean();
+        }
+    }
+}
+
+#[test]
+fn the_library_touches_nothing_that_the_kernel_has_been_given() {
+    let kernel = kernel(Shape::of(4));
+    kernel.give_to_kernel(FRAME).unwrap();
+    kernel.platform().log.borrow_mut().clear();
+    let refused = Some(Error::Kernel(FRAME));
+    assert_eq!(kernel.read(FRAME, 0, &mut [0]).err(), refused);
+    assert_eq!(kernel.write(FRAME, 0, &[0]).err(), refused);
+    assert_eq!(kernel.clear(FRAME, At::Home).err(), refused);
+    assert_eq!(kernel.fill(FRAME, At::Linear, &[0]).err(), refused);
+    assert_eq!(kernel.copy(Frame(0), FRAME, At::Home).err(), refused);
+    assert_eq!(kernel.copy(FRAME, Frame(0), At::Home).err(), refused);
+    assert_eq!(kernel.settle::<Read>(FRAME, At::Linear).err(), refused);
+    assert_eq!(kernel.window::<Write>(FRAME).err(), refused);
+    assert_eq!(kernel.give_to_kernel(FRAME).err(), refused);
+    assert_eq!(kernel.map_user(FRAME, Machine::user_address(2), WRITE, || ()).err(), refused);
+    assert!(kernel.platform().log.borrow().is_empty(), "{:?}", kernel.platform().log.borrow());
+    // Half a line belongs to neighbours, whose stores nobody can announce.
+    assert_eq!(kernel.device_writes(FRAME, 0, LINE / 2).err(), Some(Error::InUse { frame: FRAME, home: 1 }));
+    // Where users and the kernel agree, they can share it.
+    kernel.map_user(FRAME, Machine::user_address(1), WRITE, || ()).unwrap();
+    kernel.unmapped(FRAME).unwrap();
+    kernel.freed(FRAME).unwrap();
+    kernel.read(FRAME, 0, &mut [0]).unwrap();
+}
+
+#[test]
+fn any_number_of_rings_leaves_room_for_windows_and_faults() {
+    let kernel = kernel(Shape::of(4));
+    kernel.clear(FRAME, at(&kernel, 2)).unwrap();
+    for _ in 0..1000 {
+        kernel.settle::<Write>(FRAME, at(&kernel, 2)).unwrap().hold().leak();
+    }
+    kernel.map_user(FRAME, Machine::user_address(2), WRITE, || ()).unwrap();
+    kernel.write(FRAME, 0, b"bytes").unwrap();
+    let elsewhere = kernel.settle::<Read>(FRAME, at(&kernel, 3)).err();
+    assert_eq!(elsewhere, Some(Error::InUse { frame: FRAME, home: 2 }), "the first ring is as good as the last");
+    for left in (0..1000).rev() {
+        assert_eq!(kernel.state(FRAME).unwrap().users, 1, "{left} rings and this one");
+        drop(kernel.resume(FRAME).unwrap());
+    }
+    assert_eq!(kernel.state(FRAME).unwrap().users, 0);
+    drop(kernel.settle::<Read>(FRAME, at(&kernel, 3)).unwrap());
+}
+
+#[test]
+fn windows_beyond_what_can_be_counted_wait_for_one_another() {
+    let kernel = kernel(Shape::of(4));
+    let settled: Vec<_> = (0..MAX_USERS).map(|_| kernel.settle::<Read>(FRAME, At::Home).unwrap()).collect();
+    assert_eq!(kernel.settle::<Read>(FRAME, At::Home).err(), Some(Error::Full(FRAME)));
+    drop(settled);
+    drop(kernel.settle::<Read>(FRAME, At::Home).unwrap());
+}
+
+#[test]
+fn as_many_buffers_as_a_page_has_lines_can_be_written_by_devices_at_a_time() {
+    for colours in [1, 4, 16] {
+        for speculative in [false, true] {
+            let kernel = kernel(Shape { speculative, ..Shape::of(colours) });
+            kernel.clear(FRAME, at(&kernel, 0)).unwrap();
+            let whole = 0..PAGE / LINE;
+            let buffers: Vec<_> = whole.map(|line| kernel.device_writes(FRAME, line * LINE, LINE).unwrap()).collect();
+            for buffer in buffers {
+                assert_eq!(kernel.read(FRAME, 0, &mut [0]).err(), Some(Error::Device(FRAME)));
+                completed(buffer);
+            }
+            kernel.read(FRAME, 0, &mut [0]).unwrap();
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "nothing holds frame 0x1")]
+fn a_hold_that_was_never_made_cannot_be_resumed_though_windows_are_open() {
+    let kernel = kernel(Shape::of(4));
+    let _window = kernel.window::<Read>(FRAME).unwrap();
+    let _ = kernel.resume(FRAME);
+}
