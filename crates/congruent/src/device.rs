@@ -24,9 +24,10 @@ impl<P: Platform> Congruent<P> {
     pub fn device_reads(&self, frame: Frame, offset: u32, len: u32) -> Result<(), Error> {
         let range = self.transfer_range(frame, offset, len)?;
         if P::COHERENT_DEVICES || len == 0 {
-            return Ok(());
+            return self.check_known(frame);
         }
         if !P::ALIASES {
+            self.check_known(frame)?;
             self.issue(Maintenance::WriteBack, Reach::new(self, frame, 0)?.address, range);
             return Ok(());
         }
@@ -45,21 +46,24 @@ impl<P: Platform> Congruent<P> {
     /// Counterpart of `arch_sync_dma_for_device` from a device, and of `invalidate_kernel_vmap_range`.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::InUse`] if a window or hold is open and the bytes do not make whole lines.
+    /// [`Error`]; [`Error::InUse`] if a window or hold is open, or the kernel has the frame, and the bytes do not make whole lines.
     pub fn device_writes(&self, frame: Frame, offset: u32, len: u32) -> Result<Transfer<'_, P>, Error> {
         let range = self.transfer_range(frame, offset, len)?;
         let transfer = Transfer { congruent: self, frame, range };
         if P::COHERENT_DEVICES || len == 0 {
-            return Ok(transfer);
+            return transfer.unless(self.check_known(frame).err());
         }
+        let line = self.geometry().line();
+        let aligned = (offset | len) & (line - 1) == 0;
         if !P::ALIASES {
-            let begun = Reach::new(self, frame, 0).map(|mapping| {
+            if !aligned {
+                return transfer.unless(Some(Error::PartOfLine { frame, offset, len }));
+            }
+            let begun = self.check_known(frame).and_then(|()| Reach::new(self, frame, 0)).map(|mapping| {
                 self.issue(Maintenance::WriteBackInvalidate, mapping.address, range);
             });
             return transfer.unless(begun.err());
         }
-        let line = self.geometry().line();
-        let aligned = (offset | len) & (line - 1) == 0;
         let whole = range == self.whole_page();
         let begun = self.transact(frame, range, Step::DeviceWrites { whole, aligned });
         transfer.unless(begun.err())

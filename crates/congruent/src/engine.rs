@@ -151,6 +151,12 @@ impl<P: Platform> Congruent<P> {
         self.platform.word(frame).ok_or(Error::UnknownFrame(frame))
     }
 
+    /// That there is such a frame, and that it is plain bytes: where nothing is tracked, all that its word says.
+    #[inline]
+    pub(crate) fn check_known(&self, frame: Frame) -> Result<(), Error> {
+        if self.platform.word(frame).is_some() { Ok(()) } else { Err(Error::UnknownFrame(frame)) }
+    }
+
     pub(crate) const fn exact(&self) -> bool {
         self.config.geometry.colours() <= crate::state::EXACT_COLOURS
     }

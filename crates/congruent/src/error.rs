@@ -55,6 +55,17 @@ pub enum Error {
         /// How many they are.
         len: usize,
     },
+    /// A device is to write a part of a line, on a platform that does not [alias](crate::Platform::ALIASES) and whose devices do not
+    /// see the caches: nothing is tracked there that would keep others from storing to the rest of the line meanwhile. Use a
+    /// buffer of whole lines; or `ALIASES = true`, which tracks frames on a cache with one colour as well.
+    PartOfLine {
+        /// The frame.
+        frame: Frame,
+        /// Where the bytes begin, in bytes from the start of the page.
+        offset: u32,
+        /// How many they are.
+        len: u32,
+    },
     /// The frame has no permanent kernel mapping.
     NoLinearMapping(Frame),
     /// A frame cannot be copied to itself.
@@ -89,6 +100,9 @@ impl fmt::Display for Error {
             }
             Self::OutOfPage { frame, offset, len } => {
                 write!(f, "{len} bytes at offset {offset:#x} do not lie within frame {:#x}", frame.0)
+            }
+            Self::PartOfLine { frame, offset, len } => {
+                write!(f, "{len} bytes at offset {offset:#x} of frame {:#x} share a line with others", frame.0)
             }
             Self::NoLinearMapping(frame) => write!(f, "frame {:#x} has no permanent kernel mapping", frame.0),
             Self::SameFrame(frame) => write!(f, "frame {:#x} cannot be copied to itself", frame.0),

@@ -99,7 +99,8 @@ pub unsafe trait WindowMapper {
 
     /// The word of this frame in the kernel's frame table; `None` if there is no such frame, or if it is not plain bytes: windows
     /// store to every frame that has a word, so Rust objects may live in one only while it is
-    /// [given to the kernel](crate::Congruent::give_to_kernel).
+    /// [given to the kernel](crate::Congruent::give_to_kernel). On platforms that do not
+    /// [alias](Platform::ALIASES) nothing is remembered in words, so there a frame with objects in it has none.
     fn word(&self, frame: Frame) -> Option<&FrameWord>;
 
     /// The window slots of this CPU.
@@ -219,6 +220,9 @@ pub struct WouldBlock;
 pub trait Platform: CacheOps + WindowMapper + Sized {
     /// Whether the data cache can alias at all. A kernel built for cores that cannot says `false`, and what the library does about
     /// aliases compiles to nothing: windows are the permanent mapping, a copy is a copy.
+    ///
+    /// Words are still asked for, to know which frames are plain bytes, and not looked at: a kernel whose frames all are answers
+    /// with one word for all of them, and pays nothing.
     const ALIASES: bool = true;
 
     /// Whether devices see the caches. If so, transfers need no maintenance.

@@ -78,6 +78,7 @@ impl<P: Platform> Congruent<P> {
     /// If nothing holds the frame. (That it is this hold, and was leaked, only the caller can know.)
     pub fn resume(&self, frame: Frame) -> Result<Hold<'_, P>, Error> {
         if !P::ALIASES {
+            self.check_known(frame)?;
             return Ok(Hold { congruent: self, frame, word: None, colour: 0 });
         }
         let word = self.word(frame)?;

@@ -48,6 +48,7 @@ impl<P: Platform> Congruent<P> {
     /// [`Error::Device`] while a device writes the frame: wait and fault again.
     pub fn map_user<R>(&self, frame: Frame, address: VirtAddr, rights: Rights, install: impl FnOnce() -> R) -> Result<R, Error> {
         if !P::ALIASES {
+            self.check_known(frame)?;
             if rights.execute {
                 self.sync_untracked(frame)?;
             }
@@ -90,12 +91,21 @@ impl<P: Platform> Congruent<P> {
         self.note(frame, State::unmapped)
     }
 
+    /// A change of what is known of the whole frame.
+    fn tell(&self, frame: Frame, step: Step) -> Result<(), Error> {
+        if !P::ALIASES {
+            return self.check_known(frame);
+        }
+        self.transact(frame, self.whole_page(), step).map(|_| ())
+    }
+
     /// A change that only forgets rights. Missing it is harmless, so it gives way to whoever is at work on the frame.
     fn note(&self, frame: Frame, change: impl Fn(State) -> State) -> Result<(), Error> {
-        if P::ALIASES {
-            self.word(frame)?
-                .update(self.exact(), |state| if state.busy || state.given || state.users > 0 { state } else { change(state) });
+        if !P::ALIASES {
+            return self.check_known(frame);
         }
+        let noted = |state: State| if state.busy || state.given || state.users > 0 { state } else { change(state) };
+        self.word(frame)?.update(self.exact(), noted);
         Ok(())
     }
 
@@ -108,10 +118,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error`] if somebody still uses it; [`Error::Device`] if a device does.
     pub fn freed(&self, frame: Frame) -> Result<(), Error> {
-        if P::ALIASES {
-            self.transact(frame, self.whole_page(), Step::Free)?;
-        }
-        Ok(())
+        self.tell(frame, Step::Free)
     }
 
     /// Gives a free frame to kernel code that knows nothing of this library and loads and stores at its permanent address whenever it
@@ -127,9 +134,7 @@ impl<P: Platform> Congruent<P> {
     /// already; [`Error::MustRevoke`] and [`Error::Busy`], which pass.
     pub fn give_to_kernel(&self, frame: Frame) -> Result<VirtAddr, Error> {
         let address = self.platform().linear(frame).ok_or(Error::NoLinearMapping(frame))?;
-        if P::ALIASES {
-            self.transact(frame, self.whole_page(), Step::Give { linear: self.colour(address).0 })?;
-        }
+        self.tell(frame, Step::Give { linear: self.colour(address).0 })?;
         Ok(address)
     }
 
@@ -141,10 +146,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`]; [`Error::Device`] while a device writes it; [`Error::Busy`].
     pub fn take_from_kernel(&self, frame: Frame) -> Result<(), Error> {
-        if P::ALIASES {
-            self.transact(frame, self.whole_page(), Step::Return)?;
-        }
-        Ok(())
+        self.tell(frame, Step::Return)
     }
 
     /// Code has been stored to the frame, through a user's own writable mapping (a JIT, `cacheflush(2)`) or a window: instruction
@@ -164,6 +166,7 @@ impl<P: Platform> Congruent<P> {
 
     /// Without tracking, nothing is known and everything is done.
     fn sync_untracked(&self, frame: Frame) -> Result<(), Error> {
+        self.check_known(frame)?;
         let mapping = crate::reach::Reach::new(self, frame, 0)?;
         self.issue(crate::state::Maintenance::WriteBack, mapping.address, self.whole_page());
         // SAFETY: the page is mapped, cacheable, while `mapping` lives.

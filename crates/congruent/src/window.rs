@@ -237,6 +237,7 @@ impl<P: Platform> Congruent<P> {
     #[inline]
     pub fn settle<A: Access>(&self, frame: Frame, at: At<P>) -> Result<Settled<'_, P, A>, Error> {
         if !P::ALIASES {
+            self.check_known(frame)?;
             return Ok(Settled { congruent: self, frame, word: None, colour: 0, access: PhantomData });
         }
         let step = Step::Access { place: self.place_of(frame, at, true)?, kind: <A as access::Sealed>::KIND };

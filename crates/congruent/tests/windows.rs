@@ -108,7 +108,7 @@ fn a_colour_of_a_machine_with_more_colours_is_refused_before_anything_happens() 
 fn machines_that_cannot_be_served_are_refused() {
     let config = Config::new(Shape::of(4).geometry(), WindowArea::new(VirtAddr(0x4000), 2, 2));
     let one_colour = CacheGeometry::new(4096, 1, 32).unwrap();
-    let refused = |config: Config| Congruent::new(Direct, Config { geometry: one_colour, ..config }).err();
+    let refused = |config: Config| Congruent::new(Direct::<true>, Config { geometry: one_colour, ..config }).err();
     assert_eq!(refused(config), None);
     assert_eq!(refused(Config { tags: Tags::Virtual, ..config }), Some(ConfigError::VirtuallyTagged));
     let windows = WindowArea { base: VirtAddr(0x4100), ..config.windows };
@@ -118,7 +118,7 @@ fn machines_that_cannot_be_served_are_refused() {
     assert_eq!(refused(Config { windows, ..config }), Some(ConfigError::Slots { thread: 1, interrupt: 2, levels: 2 }));
     let kept = Some(KeptArea { base: VirtAddr(0x8000), slots: 4 });
     assert_eq!(refused(Config { kept, ..config }), Some(ConfigError::KeptWindowsOnSpeculatingCore));
-    assert_eq!(Congruent::new(Direct, config).err(), Some(ConfigError::Aliases { colours: 4 }));
+    assert_eq!(Congruent::new(Direct::<true>, config).err(), Some(ConfigError::Aliases { colours: 4 }));
 }
 
 #[test]
@@ -217,12 +217,13 @@ fn unaligned_transfers_are_maintained_in_whole_lines_and_stop_stores_to_their_ne
 }
 
 /// A machine whose cache cannot alias, in real memory: its windows are its memory.
-struct Direct;
+struct Direct<const COHERENT: bool>;
 
+static DIRECT_WORD: FrameWord = FrameWord::new();
 static DIRECT_SLOTS: CpuSlots = CpuSlots::new();
 
 // SAFETY: the host keeps its caches coherent; nothing is needed.
-unsafe impl CacheOps for Direct {
+unsafe impl<const COHERENT: bool> CacheOps for Direct<COHERENT> {
     unsafe fn write_back(&self, _: VirtAddr, _: u32) {}
     unsafe fn invalidate(&self, _: VirtAddr, _: u32) {}
     unsafe fn write_back_invalidate(&self, _: VirtAddr, _: u32) {}
@@ -231,15 +232,15 @@ unsafe impl CacheOps for Direct {
 }
 
 // SAFETY: frame numbers are those of real pages of the test, which live as long as it.
-unsafe impl WindowMapper for Direct {
+unsafe impl<const COHERENT: bool> WindowMapper for Direct<COHERENT> {
     fn enter(&self) -> Context {
         unreachable!("no window is ever needed")
     }
     fn leave(&self) {}
     fn begin_busy(&self) {}
     fn end_busy(&self) {}
-    fn word(&self, _: Frame) -> Option<&FrameWord> {
-        unreachable!("no word is ever looked at")
+    fn word(&self, frame: Frame) -> Option<&FrameWord> {
+        (frame.0 != 0).then_some(&DIRECT_WORD)
     }
     fn slots(&self, _: u32) -> &CpuSlots {
         &DIRECT_SLOTS
@@ -251,9 +252,9 @@ unsafe impl WindowMapper for Direct {
     }
 }
 
-impl Platform for Direct {
+impl<const COHERENT: bool> Platform for Direct<COHERENT> {
     const ALIASES: bool = false;
-    const COHERENT_DEVICES: bool = true;
+    const COHERENT_DEVICES: bool = COHERENT;
 
     fn revoke(&self, _: Frame, _: Revoke<Self>) -> Result<Remaining, WouldBlock> {
         unreachable!("no rights are ever in the way")
@@ -269,7 +270,7 @@ fn where_nothing_aliases_a_copy_is_a_copy() {
     let (source, destination) = (frame(&mut from), frame(&mut to));
     let geometry = CacheGeometry::new(16 << 10, 4, 32).unwrap();
     let windows = WindowArea::new(VirtAddr(0), 2, 0);
-    let kernel = Congruent::new(Direct, Config::new(geometry, windows)).unwrap();
+    let kernel = Congruent::new(Direct::<true>, Config::new(geometry, windows)).unwrap();
     kernel.copy(source, destination, At::Home).unwrap();
     kernel.write(destination, 4095, b"x").unwrap();
     let mut bytes = [0; 2];
@@ -280,4 +281,43 @@ fn where_nothing_aliases_a_copy_is_a_copy() {
     kernel.map_user(source, VirtAddr(0x1000), Rights { write: true, execute: false }, || ()).unwrap();
     assert!(from.0.iter().all(|&byte| byte == 0));
     assert_eq!(to.0[..4095], [7; 4095]);
+}
+
+fn direct<const COHERENT: bool>() -> Congruent<Direct<COHERENT>> {
+    let geometry = CacheGeometry::new(16 << 10, 4, 32).unwrap();
+    Congruent::new(Direct, Config::new(geometry, WindowArea::new(VirtAddr(0), 2, 0))).unwrap()
+}
+
+#[test]
+fn where_nothing_aliases_frames_that_are_not_plain_bytes_are_refused_all_the_same() {
+    // Frame 0 has no word: the kernel's own objects live there.
+    let (kernel, own) = (direct::<true>(), Frame(0));
+    let refused = Some(Error::UnknownFrame(own));
+    assert_eq!(kernel.read(own, 0, &mut [0]).err(), refused);
+    assert_eq!(kernel.write(own, 0, &[0]).err(), refused);
+    assert_eq!(kernel.clear(own, At::Home).err(), refused);
+    assert_eq!(kernel.fill(own, At::Home, &[0]).err(), refused);
+    assert_eq!(kernel.copy(Frame(1), own, At::Home).err(), refused);
+    assert_eq!(kernel.window::<Write>(own).err(), refused);
+    assert_eq!(kernel.map_user(own, VirtAddr(0x1000), Rights { write: true, execute: false }, || ()).err(), refused);
+    assert_eq!(kernel.device_reads(own, 0, 32).err(), refused);
+    assert_eq!(kernel.device_writes(own, 0, 32).err(), refused);
+    assert_eq!(kernel.unmapped(own).err(), refused);
+    assert_eq!(kernel.freed(own).err(), refused);
+    assert_eq!(direct::<false>().device_reads(own, 0, 32).err(), refused);
+    assert_eq!(direct::<false>().device_writes(own, 0, 32).err(), refused);
+}
+
+#[test]
+fn where_nothing_is_tracked_a_device_does_not_get_a_part_of_a_line() {
+    // A neighbour's store in between would be discarded with the line, when the device has ended.
+    let kernel = direct::<false>();
+    for (offset, len) in [(0, 16), (16, 16), (8, 32), (32, 40)] {
+        let refused = Error::PartOfLine { frame: Frame(1), offset, len };
+        assert_eq!(kernel.device_writes(Frame(1), offset, len).err(), Some(refused));
+        kernel.device_reads(Frame(1), offset, len).unwrap();
+    }
+    kernel.device_writes(Frame(1), 32, 64).unwrap().complete().unwrap();
+    // A device that sees the caches sees the line that has both.
+    direct::<true>().device_writes(Frame(1), 8, 16).unwrap().complete().unwrap();
 }
