@@ -4,7 +4,7 @@
 //! An implementation that keeps the contracts below makes every safe function of the crate sound. How two processors meet them is
 //! shown in `docs/embedding/`.
 
-use crate::{Colour, CpuSlots, Frame, FrameWord, KeptSlot, VirtAddr};
+use crate::{Colour, CpuSlots, Frame, FrameWord, KeptSlot, VirtAddr, bytes};
 
 /// The cache operations of the processor, on virtual addresses.
 ///
@@ -131,50 +131,47 @@ pub unsafe trait WindowMapper {
 
     /// Copies `to.len()` bytes from a window to kernel memory.
     ///
-    /// The default is an ordinary copy. A kernel may put its own here; a host-side model must.
+    /// Others may store to them at the same moment: users, devices, other windows of the frame. The default, of [`bytes`], is
+    /// made for that; a kernel's own copy must be, too. A host-side model must put its own here.
     ///
     /// # Safety
     /// The bytes at `from` are those of a mapped window or of a permanent mapping.
     #[inline]
     unsafe fn load(&self, from: VirtAddr, to: &mut [u8]) {
-        // SAFETY: the caller says that the source is mapped; the destination is a slice; kernel memory and windows do not overlap.
-        unsafe { core::ptr::copy_nonoverlapping(pointer(from).cast_const(), to.as_mut_ptr(), to.len()) }
+        // SAFETY: the caller says that they are mapped, whole pages of them; the library accesses frames in no other way.
+        unsafe { bytes::load(from, to) }
     }
 
-    /// Copies `from` to a window.
+    /// Copies `from` to a window. Others may use the bytes at the same moment, as in [`load`](Self::load).
     ///
     /// # Safety
     /// As [`load`](Self::load).
     #[inline]
     unsafe fn store(&self, to: VirtAddr, from: &[u8]) {
-        // SAFETY: as for `load`.
-        unsafe { core::ptr::copy_nonoverlapping(from.as_ptr(), pointer(to), from.len()) }
+        // SAFETY: as for `load`, and windows are writable.
+        unsafe { bytes::store(to, from) }
     }
 
-    /// Copies `len` bytes from one window to another one of a different frame.
+    /// Copies `len` bytes from one window to another one of a different frame. Others may use the bytes at the same moment, as in
+    /// [`load`](Self::load).
     ///
     /// # Safety
     /// As [`load`](Self::load), for both.
     #[inline]
     unsafe fn copy(&self, from: VirtAddr, to: VirtAddr, len: u32) {
         // SAFETY: both are mapped, and different frames do not overlap.
-        unsafe { core::ptr::copy_nonoverlapping(pointer(from).cast_const(), pointer(to), len as usize) }
+        unsafe { bytes::copy(from, to, len) }
     }
 
-    /// Stores `len` zeros to a window.
+    /// Stores `len` zeros to a window. Others may use the bytes at the same moment, as in [`load`](Self::load).
     ///
     /// # Safety
     /// As [`load`](Self::load).
     #[inline]
     unsafe fn zero(&self, to: VirtAddr, len: u32) {
-        // SAFETY: the destination is mapped.
-        unsafe { core::ptr::write_bytes(pointer(to), 0, len as usize) }
+        // SAFETY: as for `store`.
+        unsafe { bytes::zero(to, len) }
     }
-}
-
-#[inline]
-fn pointer(address: VirtAddr) -> *mut u8 {
-    core::ptr::with_exposed_provenance_mut(address.0 as usize)
 }
 
 /// Which user rights to a frame have to go.

@@ -65,6 +65,7 @@
 //! ```
 #![cfg_attr(not(loom), no_std)]
 
+pub mod bytes;
 mod colour;
 mod config;
 mod content;

@@ -1,5 +1,5 @@
 //! Each function twice under one name: through the library, on a machine whose one colour is known at compile time, and (feature
-//! `plain`) as a kernel without the library would write it.
+//! `plain`) as a kernel without the library would write it, with the same copies that tolerate races.
 //!
 //! Checks that have nothing to do with caches are kept in the plain versions (a page is not copied to itself) or made at compile time in
 //! both (bounds: where they are not known, each optimiser has its own way to put the same comparison). Compared by
@@ -164,21 +164,19 @@ mod through_the_library {
 
 #[cfg(feature = "plain")]
 mod plain {
-    use core::ptr;
-
-    use congruent::{Frame, VirtAddr};
+    use congruent::{Frame, VirtAddr, bytes};
 
     use super::{PAGE, linear};
 
-    fn pointer(frame: Frame) -> *mut u8 {
-        ptr::with_exposed_provenance_mut(linear(frame) as usize)
+    fn page(frame: Frame) -> VirtAddr {
+        VirtAddr(linear(frame))
     }
 
     /// A page of zeros.
     #[unsafe(no_mangle)]
     pub fn clear(frame: Frame) -> bool {
         // SAFETY: never run.
-        unsafe { ptr::write_bytes(pointer(frame), 0, PAGE as usize) };
+        unsafe { bytes::zero(page(frame), PAGE) };
         true
     }
 
@@ -195,7 +193,7 @@ mod plain {
             return false;
         }
         // SAFETY: never run.
-        unsafe { ptr::copy_nonoverlapping(pointer(from).cast_const(), pointer(to), PAGE as usize) };
+        unsafe { bytes::copy(page(from), page(to), PAGE) };
         true
     }
 
@@ -209,7 +207,7 @@ mod plain {
     #[unsafe(no_mangle)]
     pub fn read(frame: Frame, to: &mut [u8; 512]) -> bool {
         // SAFETY: never run.
-        unsafe { ptr::copy_nonoverlapping(pointer(frame).wrapping_add(1024), to.as_mut_ptr(), to.len()) };
+        unsafe { bytes::load(page(frame).add(1024), to) };
         true
     }
 
@@ -217,15 +215,17 @@ mod plain {
     #[unsafe(no_mangle)]
     pub fn write(frame: Frame, from: &[u8; 512]) -> bool {
         // SAFETY: never run.
-        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), pointer(frame).wrapping_add(1024), from.len()) };
+        unsafe { bytes::store(page(frame).add(1024), from) };
         true
     }
 
     /// One byte.
     #[unsafe(no_mangle)]
     pub fn first_byte(frame: Frame) -> u8 {
+        let mut byte = [0];
         // SAFETY: never run.
-        unsafe { *pointer(frame) }
+        unsafe { bytes::load(page(frame), &mut byte) };
+        byte[0]
     }
 
     /// A page-table entry.
