@@ -93,6 +93,8 @@ pub struct Config {
     pub policy: Policy,
     /// Where windows stay mapped, if they do.
     pub kept: Option<KeptArea>,
+    /// The last address of the address space, the last of its page: that of the machine this was compiled for, if not told otherwise.
+    pub top: VirtAddr,
 }
 
 impl Config {
@@ -107,6 +109,7 @@ impl Config {
             speculative: true,
             policy: Policy::Remember,
             kept: None,
+            top: VirtAddr(usize::MAX as u64),
         }
     }
 }
@@ -141,6 +144,8 @@ pub enum ConfigError {
     },
     /// The pages of the kept area are not a power of two, as many of each colour.
     KeptSlots(u32),
+    /// The last address is not the last of all colours.
+    Top(VirtAddr),
     /// Kept windows are live mappings, and a speculating core may fill lines through them that nobody asked for.
     KeptWindowsOnSpeculatingCore,
 }
@@ -162,6 +167,7 @@ impl fmt::Display for ConfigError {
             Self::KeptSlots(slots) => {
                 write!(f, "{slots} kept windows per CPU are not a power of two with as many of each colour")
             }
+            Self::Top(top) => write!(f, "the address space ends at {top}, which is not the end of a page of the last colour"),
             Self::KeptWindowsOnSpeculatingCore => f.write_str("kept windows cannot be used on a core that speculates"),
         }
     }

@@ -77,15 +77,9 @@ impl<P: Platform> Congruent<P> {
         Ok(())
     }
 
-    /// The guard of a transfer that was [leaked](Transfer::leak): the same bytes must be named.
-    ///
-    /// # Panics
-    /// If the bytes do not lie within the page; and on completion, if no transfer of the frame is going on.
-    pub fn resume_transfer(&self, frame: Frame, offset: u32, len: u32) -> Transfer<'_, P> {
-        match self.transfer_range(frame, offset, len) {
-            Ok(range) => Transfer { congruent: self, frame, range },
-            Err(error) => panic!("{error}"),
-        }
+    /// A transfer that was [leaked](Transfer::leak), to be completed.
+    pub const fn resume_transfer(&self, transfer: TransferId) -> Transfer<'_, P> {
+        Transfer { congruent: self, frame: transfer.frame, range: transfer.range }
     }
 
     fn transfer_range(&self, frame: Frame, offset: u32, len: u32) -> Result<Range, Error> {
@@ -94,8 +88,36 @@ impl<P: Platform> Congruent<P> {
     }
 }
 
-/// A device is writing a frame. The end of it must be told: an unfinished transfer that is dropped panics, because copies of what
-/// the device wrote would stay in the cache, and be read, one day.
+/// A transfer that goes on, by name: it cannot be copied, so it is ended once, and for the bytes for which it began.
+#[must_use = "a transfer must be completed when the device has finished"]
+#[derive(PartialEq, Eq, Debug)]
+pub struct TransferId {
+    frame: Frame,
+    range: Range,
+}
+
+impl TransferId {
+    /// The frame.
+    #[must_use]
+    pub const fn frame(&self) -> Frame {
+        self.frame
+    }
+
+    /// The bytes: where they begin in the page, and how many they are.
+    #[must_use]
+    pub const fn bytes(&self) -> (u32, u32) {
+        (self.range.offset, self.range.len)
+    }
+
+    /// A transfer that was begun elsewhere.
+    #[cfg(feature = "model")]
+    pub const fn new(frame: Frame, offset: u32, len: u32) -> Self {
+        Self { frame, range: Range { offset, len } }
+    }
+}
+
+/// A device is writing a frame. The end of it must be told. One that is forgotten goes on, as far as the library knows: its frame
+/// answers [`Error::Device`] to everybody, which is noticed, and no old bytes are read, which would not be.
 #[must_use = "a transfer must be completed when the device has finished, or old bytes will be read"]
 pub struct Transfer<'c, P: Platform> {
     congruent: &'c Congruent<P>,
@@ -110,19 +132,16 @@ impl<P: Platform> Transfer<'_, P> {
         self.frame
     }
 
-    /// Gives up the guard of a transfer that goes on, for kernels that keep their requests where no guard can live. Its end is
-    /// told with [`Congruent::resume_transfer`].
-    pub fn leak(self) {
-        core::mem::forget(self);
+    /// What names the transfer, for kernels that keep their requests where nothing with a lifetime can be. Its end is told with
+    /// [`Congruent::resume_transfer`].
+    pub const fn leak(self) -> TransferId {
+        TransferId { frame: self.frame, range: self.range }
     }
 
     fn unless(self, error: Option<Error>) -> Result<Self, Error> {
         match error {
             None => Ok(self),
-            Some(error) => {
-                core::mem::forget(self); // it has not begun
-                Err(error)
-            }
+            Some(error) => Err(error),
         }
     }
 
@@ -144,18 +163,9 @@ impl<P: Platform> Transfer<'_, P> {
             Reach::new(congruent, frame, 0).map(|mapping| congruent.issue(Maintenance::Invalidate, mapping.address, range))
         };
         match ended {
-            Ok(()) => {
-                core::mem::forget(self);
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(error) => Err((self, error)),
         }
-    }
-}
-
-impl<P: Platform> Drop for Transfer<'_, P> {
-    fn drop(&mut self) {
-        panic!("a device's transfer to frame {:#x} was dropped without being completed", self.frame.0);
     }
 }
 

@@ -79,6 +79,9 @@ impl<P: Platform> Congruent<P> {
                 levels: windows.levels,
             });
         }
+        if config.top.0 & (u64::from(align) - 1) != u64::from(align) - 1 {
+            return Err(ConfigError::Top(config.top));
+        }
         // SAFETY: there is no condition but the time it takes, once.
         unsafe { platform.write_back_invalidate_all() };
         Ok(Self { platform, config })
@@ -119,9 +122,9 @@ impl<P: Platform> Congruent<P> {
     }
 
     /// Types keep colours of different platforms apart, but not those of two geometries on one platform.
-    pub(crate) fn assert_own(&self, colour: u16, frame: Frame) {
+    pub(crate) fn assert_own(&self, colour: Colour<P>) {
         let geometry = self.geometry();
-        assert!(u32::from(colour) < geometry.colours(), "colour {colour} of frame {:#x} is not one of {geometry}", frame.0);
+        assert!((colour.0 as u32) < geometry.colours(), "{colour:?} is not one of {geometry}");
     }
 
     /// The colour of the frame's permanent kernel mapping, if it has one.
@@ -136,13 +139,30 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`].
     pub fn colour_hint(&self, frame: Frame) -> Result<Colour<P>, Error> {
-        Ok(Colour::new(self.state(frame)?.home))
+        Ok(Colour::new(self.word(frame)?.load(self.exact()).home))
     }
 
-    /// What is known of the frame now. Another CPU may have changed it when this returns.
+    /// Whether anything of the frame may be in the data cache. Another CPU may have changed that when this returns.
     ///
     /// # Errors
     /// [`Error::UnknownFrame`].
+    pub fn is_cached(&self, frame: Frame) -> Result<bool, Error> {
+        Ok(self.word(frame)?.load(self.exact()).held != 0)
+    }
+
+    /// Whether users may have the frame mapped. Another CPU may have changed that when this returns.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFrame`].
+    pub fn is_mapped(&self, frame: Frame) -> Result<bool, Error> {
+        Ok(self.word(frame)?.load(self.exact()).mapped)
+    }
+
+    /// What is known of the frame now.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFrame`].
+    #[cfg(feature = "model")]
     pub fn state(&self, frame: Frame) -> Result<State, Error> {
         Ok(self.word(frame)?.load(self.exact()))
     }

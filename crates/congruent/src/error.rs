@@ -33,8 +33,8 @@ pub enum Error {
     /// The frame belongs to kernel code that uses its permanent address ([`give_to_kernel`](crate::Congruent::give_to_kernel)): the
     /// library does not touch it, and nobody can map it at another colour.
     Kernel(Frame),
-    /// More windows of one frame, and mappings being installed, than its word can count ([`MAX_USERS`](crate::state::MAX_USERS); all
-    /// holds together are one), or more transfers ([`MAX_TRANSFERS`](crate::state::MAX_TRANSFERS)). Both are of short duration: let
+    /// More windows of one frame, and mappings being installed, than its word can count ([`MAX_USERS`](crate::MAX_USERS); all
+    /// holds together are one), or more transfers ([`MAX_TRANSFERS`](crate::MAX_TRANSFERS)). Both are of short duration: let
     /// others run, and try again.
     Full(Frame),
     /// All window slots of this CPU and context are taken: the area has too few for the nesting that happens.

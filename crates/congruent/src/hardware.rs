@@ -4,6 +4,8 @@
 //! An implementation that keeps the contracts below makes every safe function of the crate sound. How two processors meet them is
 //! shown in `docs/embedding/`.
 
+use core::fmt;
+
 use crate::{Colour, CpuSlots, Frame, FrameWord, KeptSlot, VirtAddr, bytes};
 
 /// The cache operations of the processor, on virtual addresses.
@@ -175,11 +177,11 @@ pub unsafe trait WindowMapper {
 }
 
 /// Which user rights to a frame have to go.
-#[derive(Debug)]
 pub enum Revoke<P: ?Sized> {
     /// Make every user mapping of the frame read-only.
     Writes,
-    /// Remove every user mapping of the frame at another colour than this.
+    /// Remove every user mapping of the frame at another colour than this that allows loads or stores. Those for
+    /// [execution alone](crate::Congruent::map_execute_only) stay.
     AllBut(Colour<P>),
 }
 
@@ -199,6 +201,14 @@ impl<P: ?Sized> PartialEq for Revoke<P> {
     }
 }
 impl<P: ?Sized> Eq for Revoke<P> {}
+impl<P: ?Sized> fmt::Debug for Revoke<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Writes => f.write_str("Writes"),
+            Self::AllBut(colour) => write!(f, "AllBut({colour:?})"),
+        }
+    }
+}
 
 /// What is left of a frame's user mappings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

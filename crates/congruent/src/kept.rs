@@ -87,10 +87,29 @@ impl Default for KeptSlot {
     }
 }
 
+/// A stretch of code that stays on its CPU.
+struct Stay<'c, P: Platform>(&'c P);
+
+impl<P: Platform> Drop for Stay<'_, P> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// A place that is being mapped. If the kernel's own code panics, nothing is.
+struct Locked<'s>(&'s KeptSlot);
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        self.0.state.store(0, Ordering::Release);
+    }
+}
+
 /// A kept window in use.
 pub(crate) struct Kept<'c, P: Platform> {
-    congruent: &'c Congruent<P>,
     slot: &'c KeptSlot,
+    // Dropped after the use has ended.
+    _stay: Stay<'c, P>,
     pub(crate) address: VirtAddr,
 }
 
@@ -106,6 +125,7 @@ impl<'c, P: Platform> Kept<'c, P> {
         // A power of two, as the slots and the colours are.
         let rows = area.slots >> colours.trailing_zeros();
         let cpu = platform.enter().cpu;
+        let stay = Stay(platform);
         let slots = platform.kept(cpu);
         // Frames of one colour tend to have numbers that differ by multiples of all colours.
         let group = number >> colours.trailing_zeros() & ((rows / GROUP).max(1) - 1);
@@ -134,24 +154,19 @@ impl<'c, P: Platform> Kept<'c, P> {
                 if before.is_some() {
                     platform.unmap(address(place));
                 }
+                let locked = Locked(&slots[place as usize]);
                 platform.map(address(place), frame);
+                core::mem::forget(locked);
             }
             slots[place as usize].settle(number);
             Some(place)
         });
-        match place {
-            Some(place) => Some(Self { congruent, slot: &slots[place as usize], address: address(place) }),
-            None => {
-                platform.leave();
-                None
-            }
-        }
+        place.map(|place| Self { slot: &slots[place as usize], _stay: stay, address: address(place) })
     }
 }
 
 impl<P: Platform> Drop for Kept<'_, P> {
     fn drop(&mut self) {
         self.slot.release();
-        self.congruent.platform().leave();
     }
 }

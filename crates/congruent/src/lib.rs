@@ -48,7 +48,7 @@
 //!
 //! # What it does not do
 //!
-//! Virtually *tagged* caches are refused ([`Tags::Virtual`]). Above [`EXACT_COLOURS`](state::EXACT_COLOURS) colours only one
+//! Virtually *tagged* caches are refused ([`Tags::Virtual`]). Above [`EXACT_COLOURS`] colours only one
 //! colour at a time is tracked, which is right but makes readers at two colours take turns. Cached copies in several processors are
 //! assumed coherent with each other for one colour, by hardware or by [`CacheOps`]. Second-level caches that are physically indexed
 //! are no concern, except that operations must reach memory if devices do not see them.
@@ -79,7 +79,10 @@ mod pin;
 mod placement;
 mod reach;
 mod slots;
+#[cfg(feature = "model")]
 pub mod state;
+#[cfg(not(feature = "model"))]
+mod state;
 mod sync;
 mod user;
 mod window;
@@ -88,7 +91,7 @@ mod word;
 pub use colour::Colour;
 pub use config::{Config, ConfigError, KeptArea, Policy, Tags, WindowArea};
 pub use congruent_geometry::{CacheGeometry, Frame, VirtAddr};
-pub use device::Transfer;
+pub use device::{Transfer, TransferId};
 pub use engine::Congruent;
 pub use error::Error;
 pub use hardware::{CacheOps, Context, Platform, Remaining, Revoke, WindowMapper, WouldBlock};
@@ -97,6 +100,7 @@ pub use kept::KeptSlot;
 pub use pin::{Finished, Pinned, Wrote};
 pub use placement::Placement;
 pub use slots::CpuSlots;
+pub use state::{EXACT_COLOURS, MAX_TRANSFERS, MAX_USERS};
 #[cfg(counted)]
 pub use sync::counted;
 pub use user::Rights;

@@ -19,8 +19,12 @@ pub enum Placement {
 
 impl<P: Platform> Congruent<P> {
     /// The colour of page `index` of an object whose first page has colour `first`.
+    ///
+    /// # Panics
+    /// If the colour came from another `Congruent` of this platform type, whose geometry has more colours.
     #[must_use]
     pub fn object_colour(&self, first: Colour<P>, index: u64) -> Colour<P> {
+        self.assert_own(first);
         let mask = u64::from(self.geometry().colours()) - 1;
         Colour::new(((u64::from(first.0) + index) & mask) as u16)
     }
@@ -33,31 +37,43 @@ impl<P: Platform> Congruent<P> {
     }
 
     /// The lowest address from `from` on for a mapping whose first page is to have `colour`: `mmap` without `MAP_FIXED`, `shmat`,
-    /// `vmap`, the user's side of a ring. `None` past the end of the address space.
+    /// `vmap`, the user's side of a ring. `None` past the end of the address space ([`Config::top`](crate::Config::top)).
     ///
     /// For `mremap` pass the colour of the old address: pages that move by a multiple of all colours move free of cost.
+    ///
+    /// # Panics
+    /// If the colour came from another `Congruent` of this platform type, whose geometry has more colours.
     #[must_use]
     pub fn place(&self, from: VirtAddr, colour: Colour<P>) -> Option<VirtAddr> {
+        self.assert_own(colour);
         let page = u64::from(self.geometry().page());
-        let start = VirtAddr(from.0.checked_next_multiple_of(page)?);
+        let start = VirtAddr(from.0.checked_add(page - 1)? & !(page - 1));
         let mask = u64::from(self.geometry().colours()) - 1;
         let ahead = (u64::from(colour.0).wrapping_sub(u64::from(self.colour(start).0))) & mask;
-        start.0.checked_add(ahead * page).map(VirtAddr)
+        start.0.checked_add(ahead * page).filter(|&address| address <= self.config().top.0).map(VirtAddr)
     }
 
     /// As [`place`](Self::place), the highest address that is not above `from`: for kernels that allocate top down.
+    ///
+    /// # Panics
+    /// As [`place`](Self::place).
     #[must_use]
     pub fn place_below(&self, from: VirtAddr, colour: Colour<P>) -> Option<VirtAddr> {
+        self.assert_own(colour);
         let page = u64::from(self.geometry().page());
-        let start = from.align_down(page);
+        let start = VirtAddr(from.0 & !(page - 1));
         let mask = u64::from(self.geometry().colours()) - 1;
         let back = (u64::from(self.colour(start).0).wrapping_sub(u64::from(colour.0))) & mask;
         start.0.checked_sub(back * page).map(VirtAddr)
     }
 
     /// What a mapping at the fixed address `address` costs, if the object's page there belongs at `colour`.
+    ///
+    /// # Panics
+    /// As [`place`](Self::place).
     #[must_use]
     pub fn judge(&self, address: VirtAddr, colour: Colour<P>) -> Placement {
+        self.assert_own(colour);
         if self.colour(address) == colour { Placement::Free } else { Placement::TakingTurns }
     }
 }

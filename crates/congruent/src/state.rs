@@ -184,6 +184,7 @@ impl Plan {
 
 impl State {
     /// A frame of which nothing is cached: what an all-zero word means.
+    #[cfg(any(feature = "model", test))]
     pub const UNCACHED: Self = Self {
         home: 0,
         dirty: false,

@@ -69,6 +69,25 @@ impl<P: Platform> Congruent<P> {
         Ok(result)
     }
 
+    /// A user is about to map `frame` for instruction fetches alone, at whatever address: loads and stores through the mapping fault,
+    /// which the processor must be able to enforce (MIPS32 with RI and without XI, PA-RISC, ARMv6 not).
+    ///
+    /// Fetches do not go through the data cache, so such a mapping has no colour there and is in nobody's way: a
+    /// [revocation](Platform::revoke) leaves it, and users store at other colours meanwhile. That is what a program needs whose code, at
+    /// one colour, stores to its own page at another one, in one instruction (a JIT that maps its code twice). If the mapping that it
+    /// fetches through allowed loads as well, each of the two would revoke the other for ever. Where the processor cannot tell fetches
+    /// from loads, the kernel has to carry out that store for the program, with [`write`](Self::write), as it does for unaligned ones.
+    ///
+    /// Everything that has to be done is done before `install` runs. What is stored later fetches see after
+    /// [`sync_instructions`](Self::sync_instructions).
+    ///
+    /// # Errors
+    /// [`Error::UnknownFrame`]; [`Error::Device`] while a device writes the frame; [`Error::Busy`]. `install` has not run then.
+    pub fn map_execute_only<R>(&self, frame: Frame, install: impl FnOnce() -> R) -> Result<R, Error> {
+        self.sync_instructions(frame)?;
+        Ok(install())
+    }
+
     /// No user mapping of `frame` allows stores any more: fork has made them read-only, or writeback has. No maintenance.
     ///
     /// Call it with the lock held that orders changes to this frame's mappings, after the TLBs have been flushed. Counterpart of

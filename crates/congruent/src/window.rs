@@ -21,6 +21,7 @@
 //! }
 //! ```
 
+use core::fmt;
 use core::marker::PhantomData;
 
 use crate::hardware::Platform;
@@ -29,7 +30,6 @@ use crate::state::{AccessKind, Place, Step};
 use crate::{Colour, Congruent, Error, Frame, FrameWord, Hold, VirtAddr};
 
 /// Through which colour a frame is to be accessed.
-#[derive(Debug)]
 pub enum At<P: ?Sized> {
     /// Whichever costs least. For every access of the kernel for a moment: the users' mappings stay, and there is never any
     /// alias maintenance for it but dropping an old copy.
@@ -46,6 +46,15 @@ impl<P: ?Sized> Clone for At<P> {
     }
 }
 impl<P: ?Sized> Copy for At<P> {}
+impl<P: ?Sized> fmt::Debug for At<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Home => f.write_str("Home"),
+            Self::Colour(colour) => write!(f, "Colour({colour:?})"),
+            Self::Linear => f.write_str("Linear"),
+        }
+    }
+}
 
 mod access {
     use crate::state::AccessKind;
@@ -81,7 +90,7 @@ impl Stores for Write {}
 /// The proof that a frame may be accessed through one colour, and the reason why it stays so: while this lives, the frame is not
 /// taken to another colour ([`Error::InUse`]).
 ///
-/// One of these is for a moment: a frame can have [`MAX_USERS`](crate::state::MAX_USERS) at a time. What is kept for long, above
+/// One of these is for a moment: a frame can have [`MAX_USERS`](crate::MAX_USERS) at a time. What is kept for long, above
 /// all on behalf of users, is made a [`Hold`].
 #[must_use = "the frame is bound to its colour only while this lives"]
 pub struct Settled<'c, P: Platform, A: Access> {
@@ -250,7 +259,7 @@ impl<P: Platform> Congruent<P> {
         Ok(match at {
             At::Home => Place::Home(if may_look_up { self.looked_up(frame) } else { None }),
             At::Colour(colour) => {
-                self.assert_own(colour.0, frame);
+                self.assert_own(colour);
                 Place::Fixed(colour.0)
             }
             At::Linear => Place::Fixed(self.linear_colour(frame).ok_or(Error::NoLinearMapping(frame))?.0),

@@ -194,9 +194,9 @@ impl FrameWord {
         Self { state: AtomicU32::new(0), more: AtomicU32::new(0) }
     }
 
-    /// A frame in this state, as a word for a geometry with `colours` colours: for a frame that is known to be cached at boot,
-    /// and for tests.
+    /// A frame in this state, as a word for a geometry with `colours` colours.
     #[must_use]
+    #[cfg(feature = "model")]
     pub fn with_state(state: State, colours: u32) -> Self {
         let state = state.pack(colours <= crate::state::EXACT_COLOURS);
         Self { state: AtomicU32::new(state), more: AtomicU32::new(0) }
@@ -204,6 +204,7 @@ impl FrameWord {
 
     /// The same, with so many holds.
     #[must_use]
+    #[cfg(feature = "model")]
     pub fn with_holds(self, holds: u32) -> Self {
         self.more.store(holds, Ordering::Relaxed);
         self
@@ -211,6 +212,7 @@ impl FrameWord {
 
     /// The state, as a word for a geometry with `colours` colours. Other CPUs may have changed it when this returns.
     #[must_use]
+    #[cfg(any(feature = "model", test))]
     pub fn state(&self, colours: u32) -> State {
         self.load(colours <= crate::state::EXACT_COLOURS)
     }

@@ -23,7 +23,7 @@ fn at(kernel: &Congruent<Machine>, colour: usize) -> At<Machine> {
 }
 
 fn completed(transfer: Transfer<'_, Machine>) {
-    transfer.complete().map_err(|(transfer, error)| (transfer.leak(), error)).unwrap();
+    transfer.complete().map_err(|(_, error)| error).unwrap();
 }
 
 /// What the judge says of what the library has done, and of what others do.

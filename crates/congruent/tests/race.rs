@@ -1,7 +1,7 @@
 //! Windows of one frame on several threads at once: safe code, so no data race, in Rust's sense of the word.
 //!
-//! Miri is who can tell, with the ordinary copies of Rust in the place of those of `congruent::bytes` it objects:
-//! `cargo +nightly miri test -p congruent --test race`. Run as it is, this checks that no byte is lost.
+//! Run as it is, this checks that no byte is lost. Who can tell a race is ThreadSanitizer (`RUSTFLAGS=-Zsanitizer=thread`, on a nightly
+//! compiler) or Miri: with the ordinary copies of Rust in the place of those of `congruent::bytes` they object.
 
 use congruent::{
     CacheGeometry, CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, Platform, Remaining, Revoke, VirtAddr,

@@ -76,10 +76,7 @@ fn left_dirty_at_home(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
 
 fn device_wrote(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
     let page = kernel.geometry().page();
-    kernel.device_writes(frame, 0, page)?.complete().map_err(|(transfer, error)| {
-        transfer.leak();
-        error
-    })
+    kernel.device_writes(frame, 0, page)?.complete().map_err(|(_, error)| error)
 }
 
 fn device_read(kernel: &Kernel, frame: Frame) -> Result<(), Error> {

@@ -8,7 +8,7 @@ use congruent::{
     Policy, Read, Remaining, Revoke, Rights, Tags, VirtAddr, WindowArea, WindowMapper, WouldBlock, Write, Wrote,
 };
 use model::line::COLOURS;
-use model::machine::{Did, Machine, Maintain, Pte, Shape};
+use model::machine::{Did, Machine, Maintain, Pte, Shape, When};
 
 fn machine(frames: usize) -> Congruent<Machine> {
     configured(frames, |config| config)
@@ -90,14 +90,102 @@ fn misuse_is_named_with_the_frame() {
 }
 
 #[test]
-#[should_panic(expected = "a device's transfer to frame 0x1 was dropped without being completed")]
-fn a_transfer_that_is_forgotten_panics() {
+fn a_transfer_that_is_forgotten_leaves_its_frame_to_the_device() {
     let kernel = machine(2);
-    drop(kernel.device_writes(Frame(1), 0, 64).unwrap());
+    // A panic while one is alive is a panic, and no more.
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _transfer = kernel.device_writes(Frame(1), 0, 64).unwrap();
+        panic!("in a driver");
+    }));
+    assert_eq!(panicked.unwrap_err().downcast_ref(), Some(&"in a driver"));
+    assert_eq!(kernel.read(Frame(1), 0, &mut [0]).err(), Some(Error::Device(Frame(1))));
+    assert_eq!(kernel.freed(Frame(1)).err(), Some(Error::Device(Frame(1))));
 }
 
 #[test]
-#[should_panic(expected = "colour 3 of frame 0x1 is not one of")]
+fn a_transfer_is_resumed_by_the_name_that_it_was_given() {
+    let kernel = machine(2);
+    let name = kernel.device_writes(Frame(1), 128, 256).unwrap().leak();
+    assert_eq!((name.frame(), name.bytes()), (Frame(1), (128, 256)));
+    kernel.resume_transfer(name).complete().unwrap();
+    kernel.read(Frame(1), 0, &mut [0]).unwrap();
+}
+
+#[test]
+fn a_proof_opens_on_the_machine_that_it_is_a_proof_of() {
+    let (here, there) = (machine(2), machine(2));
+    let settled = there.settle::<Read>(Frame(1), At::Colour(there.colour_from_index(2).unwrap())).unwrap();
+    let window = settled.open().unwrap();
+    assert!(here.platform().is_idle() && !there.platform().is_idle());
+    drop(window);
+    assert!(there.platform().is_idle());
+}
+
+#[test]
+fn a_colour_of_a_machine_with_more_colours_is_no_place() {
+    let foreign = machine(2).colour_from_index(3).unwrap();
+    let two = Machine::new(Shape::of(2), &[], vec![]);
+    let refused = |what: &dyn Fn()| std::panic::catch_unwind(std::panic::AssertUnwindSafe(what)).is_err();
+    assert!(refused(&|| _ = two.place(VirtAddr(0), foreign)));
+    assert!(refused(&|| _ = two.place_below(VirtAddr(0x8000), foreign)));
+    assert!(refused(&|| _ = two.judge(VirtAddr(0), foreign)));
+    assert!(refused(&|| _ = two.object_colour(foreign, 1)));
+}
+
+#[test]
+fn no_place_is_found_beyond_the_end_of_the_address_space() {
+    let kernel = configured(1, |config| Config { top: VirtAddr(0xffff_ffff), ..config });
+    let colour = |index| kernel.colour_from_index(index).unwrap();
+    let last = VirtAddr(0x1_0000_0000 - 1024);
+    assert_eq!(kernel.place(last, colour(3)), Some(last));
+    assert_eq!(kernel.place(last, colour(0)), None);
+    assert_eq!(kernel.place(last.add(1), colour(3)), None);
+    assert_eq!(configured(1, |config| config).place(last, colour(0)), Some(last.add(1024)));
+    let config = Config { top: VirtAddr(0xffff_f000), ..*kernel.config() };
+    assert_eq!(Machine::attempt(Shape::of(4), &[], vec![], |_| config).err(), Some(ConfigError::Top(VirtAddr(0xffff_f000))));
+}
+
+#[test]
+fn a_place_whose_mapping_panicked_can_be_used_again() {
+    // One place of each colour.
+    let kernel = keeping(8, 4);
+    kernel.platform().meanwhile(When::Mapping, || panic!("out of page tables"));
+    let open = || window(&kernel, 1).map(|window| window.address());
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)).is_err());
+    assert!(kernel.platform().is_idle(), "the CPU was not left");
+    assert!(open().unwrap().0 < 0xf000_0000, "the place in the kept area is lost");
+}
+
+#[test]
+fn code_that_stores_to_its_own_page_at_another_colour_goes_on() {
+    let kernel = machine(2);
+    let (code, data) = (1, 2);
+    let map = |colour: usize, write| {
+        kernel.map_user(Frame(1), Machine::user_address(colour), Rights { write, execute: !write }, || {
+            kernel.platform().ptes.borrow_mut()[1][colour] = if write { Pte::Write } else { Pte::Read };
+        })
+    };
+    let has = |colour: usize| kernel.platform().ptes.borrow()[1][colour] != Pte::None;
+    kernel.clear(Frame(1), At::Home).unwrap();
+    // With loads allowed where it executes, one mapping ends the other, and the instruction never has both.
+    for _ in 0..3 {
+        map(code, false).unwrap();
+        assert!(has(code) && kernel.platform().ptes.borrow()[1][data] != Pte::Write);
+        map(data, true).unwrap();
+        assert!(kernel.platform().ptes.borrow()[1][data] == Pte::Write && !has(code));
+    }
+    // Without, it has: nothing is taken away any more.
+    kernel.platform().ptes.borrow_mut()[1] = [Pte::None; COLOURS];
+    kernel.unmapped(Frame(1)).unwrap();
+    kernel.map_execute_only(Frame(1), || ()).unwrap();
+    kernel.platform().meanwhile(When::Revoking, || panic!("a mapping that nothing is loaded through is in the way"));
+    map(data, true).unwrap();
+    kernel.map_execute_only(Frame(1), || ()).unwrap();
+    assert!(has(data));
+}
+
+#[test]
+#[should_panic(expected = "colour:3 is not one of")]
 fn a_colour_of_a_machine_with_more_colours_is_refused_before_anything_happens() {
     let of_colours = |colours| Machine::new(Shape::of(colours), &[State::UNCACHED; 2], vec![[Pte::None; COLOURS]; 2]);
     let foreign = of_colours(4).colour_from_index(3).unwrap();

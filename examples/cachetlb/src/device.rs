@@ -3,7 +3,7 @@
 //! A frame that the kernel holds at a colour of its own has that colour for its home, so the maintenance before and after a transfer
 //! finds the right lines by itself.
 
-use congruent::{At, Colour, Error, Frame, Transfer, VirtAddr, Write};
+use congruent::{At, Colour, Error, Frame, TransferId, VirtAddr, Write};
 use skeleton::{Kernel, Machine};
 
 /// Who writes to memory.
@@ -17,34 +17,36 @@ pub enum Direction {
     Both,
 }
 
-/// Hands `len` bytes of a frame to a device.
+/// Hands `len` bytes of a frame to a device. What it writes has a name, which the request keeps: Linux keeps no guard between the
+/// two hooks.
 ///
 /// # Errors
 /// [`Error`]; the frame is not the device's then.
-pub fn arch_sync_dma_for_device(kernel: &Kernel, frame: Frame, offset: u32, len: u32, to: Direction) -> Result<(), Error> {
+pub fn arch_sync_dma_for_device(
+    kernel: &Kernel,
+    frame: Frame,
+    offset: u32,
+    len: u32,
+    to: Direction,
+) -> Result<Option<TransferId>, Error> {
     if to != Direction::FromDevice {
         kernel.device_reads(frame, offset, len)?;
     }
-    if to != Direction::ToDevice {
-        // Linux keeps no guard between the two hooks.
-        kernel.device_writes(frame, offset, len)?.leak();
+    if to == Direction::ToDevice {
+        return Ok(None);
     }
-    Ok(())
+    kernel.device_writes(frame, offset, len).map(|transfer| Some(transfer.leak()))
 }
 
 /// Takes them back.
 ///
 /// # Errors
-/// [`Error::Busy`]: call it again.
-pub fn arch_sync_dma_for_cpu(kernel: &Kernel, frame: Frame, offset: u32, len: u32, from: Direction) -> Result<(), Error> {
-    if from == Direction::ToDevice {
-        return Ok(());
+/// [`Error::Busy`]: call it again with what is handed back.
+pub fn arch_sync_dma_for_cpu(kernel: &Kernel, transfer: Option<TransferId>) -> Result<(), (TransferId, Error)> {
+    match transfer {
+        Some(transfer) => kernel.resume_transfer(transfer).complete().map_err(|(transfer, error)| (transfer.leak(), error)),
+        None => Ok(()),
     }
-    let transfer = kernel.resume_transfer(frame, offset, len);
-    transfer.complete().map_err(|(transfer, error)| {
-        Transfer::leak(transfer);
-        error
-    })
 }
 
 /// A frame is going to be mapped uncached, for as long as a driver has it: it is a device's all that time, and none of it is left
@@ -52,7 +54,7 @@ pub fn arch_sync_dma_for_cpu(kernel: &Kernel, frame: Frame, offset: u32, len: u3
 ///
 /// # Errors
 /// [`Error`].
-pub fn arch_dma_prep_coherent(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
+pub fn arch_dma_prep_coherent(kernel: &Kernel, frame: Frame) -> Result<Option<TransferId>, Error> {
     arch_sync_dma_for_device(kernel, frame, 0, kernel.geometry().page(), Direction::FromDevice)
 }
 
@@ -60,8 +62,8 @@ pub fn arch_dma_prep_coherent(kernel: &Kernel, frame: Frame) -> Result<(), Error
 ///
 /// # Errors
 /// As [`arch_sync_dma_for_cpu`].
-pub fn dma_free_coherent(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
-    arch_sync_dma_for_cpu(kernel, frame, 0, kernel.geometry().page(), Direction::FromDevice)
+pub fn dma_free_coherent(kernel: &Kernel, transfer: Option<TransferId>) -> Result<(), (TransferId, Error)> {
+    arch_sync_dma_for_cpu(kernel, transfer)
 }
 
 /// Kernel mappings of `frames`, one page after the other from `start` on, are about to be made: each frame is bound to the colour

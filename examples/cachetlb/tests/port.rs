@@ -87,16 +87,16 @@ fn code_is_flushed_once_and_not_again() {
 fn a_frame_is_the_devices_from_one_hook_to_the_other() {
     let kernel = kernel();
     let page = frame(&kernel);
-    arch_sync_dma_for_device(&kernel, page, 0, ALL, Direction::FromDevice).unwrap();
+    let transfer = arch_sync_dma_for_device(&kernel, page, 0, ALL, Direction::FromDevice).unwrap();
     assert_eq!(kernel.read(page, 0, &mut [0]), Err(Error::Device(page)));
-    arch_sync_dma_for_cpu(&kernel, page, 0, ALL, Direction::FromDevice).unwrap();
+    arch_sync_dma_for_cpu(&kernel, transfer).unwrap();
     kernel.read(page, 0, &mut [0]).unwrap();
 
-    arch_dma_prep_coherent(&kernel, page).unwrap();
+    let uncached = arch_dma_prep_coherent(&kernel, page).unwrap();
     assert_eq!(kernel.write(page, 0, &[0]), Err(Error::Device(page)));
-    dma_free_coherent(&kernel, page).unwrap();
+    dma_free_coherent(&kernel, uncached).unwrap();
     kernel.write(page, 0, &[0]).unwrap();
-    assert_eq!(maintenance(&kernel, || arch_sync_dma_for_device(&kernel, page, 0, ALL, Direction::ToDevice).unwrap()), 1);
+    assert_eq!(maintenance(&kernel, || drop(arch_sync_dma_for_device(&kernel, page, 0, ALL, Direction::ToDevice))), 1);
 }
 
 #[test]
@@ -106,13 +106,13 @@ fn a_vmap_area_holds_each_frame_at_the_colour_of_its_address() {
     let start = VirtAddr(0xd000_1000);
     flush_cache_vmap(&kernel, start, &frames).unwrap();
     for (page, &frame) in frames.iter().enumerate() {
-        assert_eq!(kernel.state(frame).unwrap().home as usize, page + 1);
+        assert_eq!(kernel.colour_hint(frame).unwrap().index(), page + 1);
         assert_eq!(kmap_coherent(&kernel, frame, VirtAddr(0)).err(), Some(Error::InUse { frame, home: page as u16 + 1 }));
     }
     let known = [frames[0], Frame(7)];
     assert_eq!(flush_cache_vmap(&kernel, start, &known), Err(Error::UnknownFrame(Frame(7))), "and the first is let go");
     flush_cache_vunmap(&kernel, &frames).unwrap();
-    assert!(frames.iter().all(|&frame| kernel.state(frame).unwrap().users == 0));
+    assert!(frames.iter().all(|&frame| kernel.freed(frame).is_ok()), "one is still held");
 }
 
 #[test]

@@ -89,18 +89,14 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal::Busy`]; nothing has changed then.
-    ///
-    /// # Panics
-    /// If no transfer is going on.
     pub fn device_wrote(self, whole: bool, rules: &Rules) -> Result<Plan, Refusal> {
-        assert!(self.transfers > 0, "a transfer ended that never began");
         if self.busy {
             return Err(Refusal::Busy);
         }
         let home = self.bit(self.home, rules);
         let mut plan = Plan::none(self);
         let state = &mut plan.after;
-        state.transfers -= 1;
+        state.transfers = state.transfers.saturating_sub(1);
         if let Some(linear) = rules.linear
             && rules.speculative
         {

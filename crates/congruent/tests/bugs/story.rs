@@ -375,8 +375,5 @@ impl Then<'_, '_> {
 
 /// Ends a device's transfer, if the library began one.
 pub fn complete(transfer: Option<Transfer<'_, Machine>>) -> Result<(), Error> {
-    transfer.expect("begun by the library").complete().map_err(|(transfer, error)| {
-        transfer.leak();
-        error
-    })
+    transfer.expect("begun by the library").complete().map_err(|(_, error)| error)
 }

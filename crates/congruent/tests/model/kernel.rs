@@ -1,7 +1,7 @@
 //! A kernel that does with one frame whatever a kernel may do, and users who do whatever their mappings allow.
 
 use congruent::state::State;
-use congruent::{At, Congruent, Error, Frame, FrameWord, Read, Rights, Write};
+use congruent::{At, Congruent, Error, Frame, FrameWord, Read, Rights, TransferId, Write};
 
 use super::line::{BOTH, COLOURS, Event, Halves};
 use super::machine::{Did, HALF, LINE, Machine, Maintain, PAGE, Pte, Shape};
@@ -371,15 +371,12 @@ fn make(congruent: &Congruent<Machine>, call: Call, after: &mut Scene) -> Result
         }
         Call::DeviceWrites(part) => {
             let (offset, len) = part.bytes();
-            congruent.device_writes(FRAME, offset, len)?.leak();
+            drop(congruent.device_writes(FRAME, offset, len)?);
             after.flights[part as usize] += 1;
         }
         Call::Complete(part) => {
             let (offset, len) = part.bytes();
-            congruent.resume_transfer(FRAME, offset, len).complete().map_err(|(transfer, error)| {
-                transfer.leak();
-                error
-            })?;
+            congruent.resume_transfer(TransferId::new(FRAME, offset, len)).complete().map_err(|(_, error)| error)?;
             after.flights[part as usize] -= 1;
             after.dead = false;
         }

@@ -75,6 +75,8 @@ pub enum When {
     Storing,
     /// Maintenance is about to be done.
     Maintaining,
+    /// A window is about to be mapped.
+    Mapping,
 }
 
 type Meanwhile = (When, Box<dyn FnOnce()>);
@@ -309,6 +311,7 @@ unsafe impl WindowMapper for Machine {
         &self.kept[cpu as usize]
     }
     unsafe fn map(&self, slot: VirtAddr, frame: Frame) {
+        self.now(When::Mapping);
         self.window_maps.set(self.window_maps.get() + 1);
         let before = self.mapped.borrow_mut().insert(slot.0, frame.0);
         assert_eq!(before, None, "two windows at {slot}");

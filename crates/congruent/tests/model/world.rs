@@ -336,7 +336,7 @@ impl<'c> World<'c> {
 impl Drop for World<'_> {
     fn drop(&mut self) {
         for page in &mut self.pages {
-            page.flights.drain(..).for_each(|(transfer, _)| transfer.leak());
+            page.flights.drain(..).for_each(|(transfer, _)| drop(transfer));
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The library `congruent` in the place of a policy: every hook is one call of its public surface.
 
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 
 use congruent::{
-    At as Colour, Config, ConfigError, Congruent, Error, KeptArea, Policy as Finding, Read, Rights, WindowArea, Write,
+    At as Colour, Config, ConfigError, Congruent, Error, KeptArea, Policy as Finding, Read, Rights, TransferId, WindowArea, Write,
 };
 use congruent_geometry::{Frame, VirtAddr};
 
@@ -18,6 +19,8 @@ use crate::tables::{Allowed, KEPT, WINDOWS};
 pub(super) struct Library {
     congruent: Congruent<Shore>,
     kind: PolicyKind,
+    /// What devices are writing.
+    flights: Vec<TransferId>,
 }
 
 /// Everything that the library refuses passes by itself, or cannot happen in this kernel.
@@ -44,7 +47,7 @@ impl Library {
         };
         board.hw().at(At::Boot);
         let shore = Shore::new(board, kind != PolicyKind::KeptWindows);
-        Ok(Self { congruent: Congruent::new(shore, config)?, kind })
+        Ok(Self { congruent: Congruent::new(shore, config)?, kind, flights: Vec::new() })
     }
 
     fn colour(&self, index: usize) -> Option<congruent::Colour<Shore>> {
@@ -65,7 +68,7 @@ impl Library {
     /// Where the kernel reaches a page of the cache: where it is, but at the colour of its place in the file if it is nowhere yet
     /// (a device has filled it), so that programs that map it later find it at theirs.
     fn best(&self, page: Page) -> Colour<Shore> {
-        let nowhere = self.congruent.state(page.frame).is_ok_and(|state| state.held == 0 && !state.mapped);
+        let nowhere = self.congruent.is_cached(page.frame) == Ok(false) && self.congruent.is_mapped(page.frame) == Ok(false);
         match page.owner {
             Owner::File { index, .. } if nowhere => Colour::Colour(self.congruent.file_colour(index)),
             _ => Colour::Home,
@@ -86,8 +89,8 @@ impl Policy for Library {
         if self.kind == PolicyKind::FrameColoured {
             return self.congruent.linear_colour(frame).map(|colour| colour.index());
         }
-        let state = self.congruent.state(frame).ok()?;
-        (state.held != 0).then_some(state.home.into())
+        let hint = self.congruent.colour_hint(frame).ok()?;
+        (self.congruent.is_cached(frame) == Ok(true)).then_some(hint.index())
     }
 
     fn kernel_colour(&self, _: &Board, index: u64) -> Option<usize> {
@@ -198,14 +201,16 @@ impl Policy for Library {
 
     fn device_writes(&mut self, b: &Board, page: Page, offset: u32, len: u32) -> Done {
         b.hw().at(At::DmaFromDevice);
-        self.congruent.device_writes(page.frame, offset, len).map_err(refused)?.leak();
+        self.flights.push(self.congruent.device_writes(page.frame, offset, len).map_err(refused)?.leak());
         Ok(())
     }
 
     fn device_wrote(&mut self, b: &Board, page: Page, offset: u32, len: u32) -> Done {
         b.hw().at(At::DmaUnmap);
-        self.congruent.resume_transfer(page.frame, offset, len).complete().map_err(|(transfer, error)| {
-            transfer.leak();
+        let ended = |flight: &TransferId| flight.frame() == page.frame && flight.bytes() == (offset, len);
+        let flight = self.flights.iter().position(ended).expect("a transfer that ends has begun");
+        self.congruent.resume_transfer(self.flights.swap_remove(flight)).complete().map_err(|(transfer, error)| {
+            self.flights.push(transfer.leak());
             refused(error)
         })
     }
