@@ -89,6 +89,9 @@ pub struct Config {
     /// Whether the core may fill lines that nobody accessed, through any live mapping. If in doubt, yes: it costs an invalidation
     /// here and there; a wrong no costs data.
     pub speculative: bool,
+    /// Whether instruction fetches that miss look into the data cache (Linux calls it `cpu_has_ic_fills_f_dc`), so that nothing has
+    /// to be written back for them. What the instruction side holds already is dropped all the same.
+    pub fetches_see_data: bool,
     /// How windows find their colour.
     pub policy: Policy,
     /// Where windows stay mapped, if they do.
@@ -107,6 +110,7 @@ impl Config {
             tags: Tags::Physical,
             write_back: true,
             speculative: true,
+            fetches_see_data: false,
             policy: Policy::Remember,
             kept: None,
             top: VirtAddr(usize::MAX as u64),

@@ -43,7 +43,7 @@ struct Asked<'w> {
 }
 
 impl<P: Platform> Congruent<P> {
-    /// The library for a machine. Empties the whole data cache, because zeroed words say that nothing is cached; from here on,
+    /// The library for a machine. Empties the caches of both sides, because zeroed words say that nothing is cached; from here on,
     /// frames that have a word are accessed through this only.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl<P: Platform> Congruent<P> {
             return Err(ConfigError::Top(config.top));
         }
         // SAFETY: there is no condition but the time it takes, once.
-        unsafe { platform.write_back_invalidate_all() };
+        unsafe { platform.empty() };
         Ok(Self { platform, config })
     }
 
@@ -192,6 +192,7 @@ impl<P: Platform> Congruent<P> {
             write_back: self.config.write_back,
             speculative: self.config.speculative,
             linear: self.linear_colour(frame).map(|colour| colour.0),
+            fetches_see_data: self.config.fetches_see_data,
         }
     }
 

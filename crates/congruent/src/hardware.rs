@@ -43,14 +43,19 @@ pub unsafe trait CacheOps {
     /// As [`write_back`](Self::write_back).
     unsafe fn write_back_invalidate(&self, start: VirtAddr, len: u32);
 
-    /// Writes the whole data cache to memory and drops every copy in it.
+    /// Writes the whole data cache to memory, drops every copy in it, and drops all that the instruction side holds. Asked for once,
+    /// by [`Congruent::new`](crate::Congruent::new); the boot loader may have left anything.
     ///
     /// # Safety
     /// The caller accepts the time it takes; there is no other condition.
-    unsafe fn write_back_invalidate_all(&self);
+    unsafe fn empty(&self);
 
     /// Drops what the instruction side holds of this frame, under every colour that it could hold it under, on every processor,
-    /// pipelines included. The data side has been written back already.
+    /// pipelines included. The data side has been written back already. Not asked for as long as the instruction side can hold
+    /// nothing of the frame.
+    ///
+    /// Where fetches are kept coherent by hardware there is nothing to do. Where they only see the data cache
+    /// ([`Config::fetches_see_data`](crate::Config::fetches_see_data)), old copies have to be dropped all the same.
     ///
     /// Where the instruction cache is itself virtually indexed with more ways than the range can name, dropping all of it is the
     /// right implementation (ARMv6: "Invalidate Entire Instruction Cache", ARM1136 erratum 411920; MIPS: index operations on the

@@ -41,6 +41,8 @@ pub struct Rules {
     pub speculative: bool,
     /// The colour of the frame's permanent kernel mapping, if it has one.
     pub linear: Option<u16>,
+    /// Whether fetches see what is dirty in the data cache.
+    pub fetches_see_data: bool,
 }
 
 impl Rules {
@@ -138,6 +140,8 @@ pub struct State {
     pub spread: bool,
     /// Whether instruction fetches see the newest bytes.
     pub fetchable: bool,
+    /// Whether the instruction side may hold anything of the frame: it has been fetchable since the caches were empty.
+    pub fetched: bool,
     /// Whether maintenance is going on: nobody else may change the state, except to end a use.
     pub busy: bool,
     /// Whether somebody is taking user rights away: nobody announces a mapping meanwhile, or takes rights away as well.
@@ -194,6 +198,7 @@ impl State {
         writable: false,
         spread: false,
         fetchable: false,
+        fetched: false,
         busy: false,
         revoking: false,
         given: false,

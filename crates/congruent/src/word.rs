@@ -24,10 +24,11 @@ pub struct FrameWord {
     more: AtomicU32,
 }
 
-// From the top: users 4, transfers 2, four flags, two bits of mappings, then 19 bits of colours.
+// From the top: users 4, transfers 2, five flags, two bits of mappings, then 19 bits of colours.
 const USERS: u32 = 28;
 const ONE_USER: u32 = 1 << USERS;
 const TRANSFERS: u32 = 26;
+const FETCHED: u32 = 1 << 25;
 const BUSY: u32 = 1 << 24;
 const REVOKING: u32 = 1 << 23;
 const FETCHABLE: u32 = 1 << 22;
@@ -75,6 +76,7 @@ impl State {
             | mappings << MAPPINGS
             | flag(self.dirty, DIRTY)
             | flag(self.fetchable, FETCHABLE)
+            | flag(self.fetched, FETCHED)
             | flag(self.revoking, REVOKING)
             | flag(self.busy, BUSY)
             | u32::from(self.transfers.min(MANY)) << TRANSFERS
@@ -95,6 +97,7 @@ impl State {
             writable: mappings == WRITABLE,
             spread: mappings == SPREAD,
             fetchable: word & FETCHABLE != 0,
+            fetched: word & FETCHED != 0,
             busy: word & BUSY != 0,
             revoking: word & REVOKING != 0,
             given: users == GIVEN,
@@ -359,6 +362,7 @@ mod tests {
                                     writable: mappings == WRITABLE,
                                     spread: mappings == SPREAD,
                                     fetchable: on(8),
+                                    fetched: on(2),
                                     busy: on(16),
                                     revoking: on(32),
                                     given: on(4) && users == 0,

@@ -219,6 +219,9 @@ fn the_small_judge_of_the_proof_agrees_with_the_judge() {
                 Event::WriteBackInvalidate { colour } => maintain(Maintenance::WriteBackInvalidate, colour),
                 Event::DeviceReads { .. } => Real::Dma { direction: DmaDirection::Read, paddr, len: u64::from(size), site },
                 Event::DeviceWrites { .. } => Real::Dma { direction: DmaDirection::Write, paddr, len: u64::from(size), site },
+                Event::Fetch { .. } | Event::FillInstructions { .. } | Event::DropInstructions => {
+                    unreachable!("the data side only")
+                }
             });
             let real = shadow.stats().hazards > 0;
             let small = line.apply(event, true);

@@ -58,7 +58,7 @@ unsafe impl CacheOps for Cpus {
     unsafe fn write_back_invalidate(&self, _: VirtAddr, _: u32) {
         self.maintain();
     }
-    unsafe fn write_back_invalidate_all(&self) {}
+    unsafe fn empty(&self) {}
     unsafe fn drop_instructions(&self, _: VirtAddr, _: u32) {}
 }
 

@@ -22,7 +22,7 @@ unsafe impl CacheOps for Memory {
     unsafe fn write_back(&self, _: VirtAddr, _: u32) {}
     unsafe fn invalidate(&self, _: VirtAddr, _: u32) {}
     unsafe fn write_back_invalidate(&self, _: VirtAddr, _: u32) {}
-    unsafe fn write_back_invalidate_all(&self) {}
+    unsafe fn empty(&self) {}
     unsafe fn drop_instructions(&self, _: VirtAddr, _: u32) {}
 }
 

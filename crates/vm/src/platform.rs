@@ -40,7 +40,7 @@ unsafe impl CacheOps for Shore {
         self.board.hw().maintain(Maintenance::WriteBackInvalidate, start, len);
     }
 
-    unsafe fn write_back_invalidate_all(&self) {
+    unsafe fn empty(&self) {
         self.board.hw().flush_whole();
     }
 

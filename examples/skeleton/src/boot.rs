@@ -1,6 +1,6 @@
-//! Boot: one flush of the whole cache, the geometry from the processor, the library.
+//! Boot: the geometry from the processor, and the library, which empties the caches.
 
-use congruent::{CacheOps, Config, ConfigError, Congruent};
+use congruent::{Config, ConfigError, Congruent};
 
 use crate::arch::Hardware;
 use crate::machine::WINDOWS;
@@ -12,9 +12,6 @@ use crate::{Kernel, Machine};
 /// [`ConfigError`] if the processor's cache is one that the library cannot serve.
 pub fn boot(hardware: Hardware) -> Result<Kernel, ConfigError> {
     let geometry = hardware.data_cache();
-    let machine = Machine::new(hardware);
-    // Whatever the boot loader left in the cache, under whatever colour: a zeroed frame table says that nothing is there.
-    // SAFETY: there is no other condition than the time that it takes.
-    unsafe { machine.write_back_invalidate_all() };
-    Congruent::new(machine, Config::new(geometry, WINDOWS))
+    // Whatever the boot loader left in the caches, under whatever colour, goes: a zeroed frame table says that nothing is there.
+    Congruent::new(Machine::new(hardware), Config::new(geometry, WINDOWS))
 }

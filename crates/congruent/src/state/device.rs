@@ -143,15 +143,17 @@ impl State {
         if self.fetchable {
             return Ok(plan);
         }
-        if self.dirty {
+        if self.dirty && !rules.fetches_see_data {
             plan.push(Maintenance::WriteBack, self.home);
             plan.after.dirty = !self.cleanable(readers);
         }
-        plan.drop_instructions = true;
+        // A core that speculates may have fetched what it was never told to.
+        plan.drop_instructions = self.fetched || rules.speculative;
         if rules.speculative {
             // Through the address at which that is done.
             plan.after.held |= self.bit(self.home, rules);
         }
+        plan.after.fetched = true;
         plan.after.fetchable = self.cleanable(readers);
         Ok(plan)
     }

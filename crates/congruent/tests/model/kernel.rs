@@ -57,6 +57,8 @@ pub struct Scene {
     pub dead: bool,
     /// Whether code that knows only the permanent address has it.
     pub given: bool,
+    /// Whether users may have fetched from it, rightly or not.
+    pub executable: bool,
 }
 
 impl Scene {
@@ -69,6 +71,7 @@ impl Scene {
             flights: [0; 4],
             dead: true,
             given: false,
+            executable: false,
         }
     }
 
@@ -134,6 +137,9 @@ impl Scene {
         {
             happens(Event::Fill { colour });
         }
+        if shape.executes && (self.executable || shape.speculative) {
+            happens(Event::FillInstructions { sees_data: shape.fetches_see_data });
+        }
     }
 }
 
@@ -147,9 +153,22 @@ pub enum Place {
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Call {
-    Map { colour: usize, write: bool },
-    Unmap { colour: usize, told: bool },
-    WriteProtect { told: bool },
+    Map {
+        colour: usize,
+        write: bool,
+    },
+    /// For execution alone, or with loads.
+    Execute {
+        colour: Option<usize>,
+    },
+    StopExecuting,
+    Unmap {
+        colour: usize,
+        told: bool,
+    },
+    WriteProtect {
+        told: bool,
+    },
     Free,
     Clear(Place),
     CopyFrom,
@@ -157,8 +176,13 @@ pub enum Call {
     Read(Halves),
     Write(Halves),
     Poke,
-    Hold { place: Place, write: bool },
-    Release { write: bool },
+    Hold {
+        place: Place,
+        write: bool,
+    },
+    Release {
+        write: bool,
+    },
     DeviceReads(Part),
     DeviceWrites(Part),
     Complete(Part),
@@ -180,8 +204,8 @@ pub fn calls(scene: &Scene, shape: &Shape, used: usize) -> Vec<Call> {
         calls.push(Call::Clear(place));
         calls.push(Call::CopyTo(place));
     }
-    if scene.flights.iter().sum::<u8>() < 2 {
-        let possible = |part: &Part| (!scene.dead || *part == Part::Whole) && !scene.overlaps(*part);
+    if scene.flights.iter().sum::<u8>() < if shape.executes { 1 } else { 2 } {
+        let possible = |part: &Part| (*part == Part::Whole || !(scene.dead || shape.executes)) && !scene.overlaps(*part);
         calls.extend(PARTS.into_iter().filter(possible).map(Call::DeviceWrites));
     }
     calls.extend(PARTS.into_iter().zip(scene.flights).filter(|&(_, n)| n > 0).map(|(part, _)| Call::Complete(part)));
@@ -191,17 +215,22 @@ pub fn calls(scene: &Scene, shape: &Shape, used: usize) -> Vec<Call> {
     }
     for colour in 0..used {
         calls.extend([false, true].map(|write| Call::Map { colour, write }));
+        calls.extend(shape.executes.then_some(Call::Execute { colour: Some(colour) }));
         if scene.ptes[colour] != Pte::None {
             calls.extend([false, true].map(|told| Call::Unmap { colour, told }));
         }
     }
+    if shape.executes {
+        calls.push(Call::Execute { colour: None });
+        calls.extend(scene.executable.then_some(Call::StopExecuting));
+    }
     if scene.ptes.contains(&Pte::Write) {
         calls.extend([false, true].map(|told| Call::WriteProtect { told }));
     }
-    if !scene.mapped() && !scene.reader && !scene.writer && !scene.in_flight() {
+    if !scene.mapped() && !scene.executable && !scene.reader && !scene.writer && !scene.in_flight() {
         calls.push(Call::Free);
     }
-    for write in [false, true] {
+    for write in [false, true].into_iter().filter(|write| *write || !shape.executes) {
         if !(if write { scene.writer } else { scene.reader }) {
             calls.extend(places.iter().map(|&place| Call::Hold { place, write }));
         } else {
@@ -287,17 +316,27 @@ pub fn perform(scene: &Scene, call: Call, shape: Shape) -> Outcome {
         if let Call::Map { colour, write } = call {
             after.ptes[colour] = after.ptes[colour].max(if write { Pte::Write } else { Pte::Read });
         }
+        if let Call::Execute { colour: Some(colour) } = call {
+            after.ptes[colour] = after.ptes[colour].max(Pte::Read);
+        }
     }
     let mut events: Vec<Step> = machine.log.borrow().iter().filter_map(|&did| watched(did)).collect();
+    // Where the instruction side is not looked at, nobody can say whether it was needed.
+    events.retain(|step| shape.executes || step.event != Event::DropInstructions);
     if result.is_ok() {
         let halves = match call {
             Call::DeviceReads(part) => part.halves(),
             // A fetch finds what a device would.
-            Call::SyncInstructions | Call::Poke => BOTH,
+            Call::SyncInstructions | Call::Poke if !shape.executes => BOTH,
             _ => 0,
         };
         if halves != 0 {
             events.push(Step { event: Event::DeviceReads { halves }, maintenance: false });
+        }
+        if shape.executes && matches!(call, Call::SyncInstructions | Call::Poke | Call::Execute { .. }) {
+            // Now, if not later, a fetch sees the newest.
+            let fetch = Event::Fetch { halves: BOTH, sees_data: shape.fetches_see_data };
+            events.push(Step { event: fetch, maintenance: false });
         }
         if call == Call::GiveToKernel {
             // Its new owner stores every byte before anything else.
@@ -324,6 +363,16 @@ fn make(congruent: &Congruent<Machine>, call: Call, after: &mut Scene) -> Result
             let rights = Rights { write, execute: false };
             congruent.map_user(FRAME, Machine::user_address(colour), rights, || ())?;
         }
+        Call::Execute { colour: Some(colour) } => {
+            let rights = Rights { write: false, execute: true };
+            congruent.map_user(FRAME, Machine::user_address(colour), rights, || ())?;
+            after.executable = true;
+        }
+        Call::Execute { colour: None } => {
+            congruent.map_execute_only(FRAME, || ())?;
+            after.executable = true;
+        }
+        Call::StopExecuting => after.executable = false,
         Call::Unmap { colour, told } => {
             after.ptes[colour] = Pte::None;
             if told && !after.mapped() {
@@ -415,6 +464,7 @@ fn watched(did: Did) -> Option<Step> {
             };
             (event, true)
         }
+        Did::DropInstructions { frame: 0 } => (Event::DropInstructions, true),
         Did::Reachable { frame: 0, colour } => (Event::Fill { colour }, false),
         _ => return None,
     };

@@ -23,6 +23,9 @@ struct Copy_ {
 pub struct Line {
     copies: [Copy_; COLOURS],
     lost: Halves,
+    /// What the instruction side holds, if anything, and of that what is older than the newest.
+    fetched: bool,
+    fetched_stale: Halves,
 }
 
 /// Somebody could see old bytes, or newer ones be destroyed.
@@ -59,6 +62,16 @@ pub enum Event {
     DeviceWrites {
         halves: Halves,
     },
+    /// An instruction fetch that must see the newest bytes.
+    Fetch {
+        halves: Halves,
+        sees_data: bool,
+    },
+    /// One that need not, for whatever reason: the line is there then.
+    FillInstructions {
+        sees_data: bool,
+    },
+    DropInstructions,
 }
 
 impl Line {
@@ -92,6 +105,7 @@ impl Line {
                     own.dirty |= halves;
                 }
                 self.lost &= !halves;
+                self.fetched_stale |= if self.fetched { halves } else { 0 };
             }
             Event::Fill { colour } => self.fill(colour),
             Event::WriteBack { colour } => self.copies[colour].dirty = 0,
@@ -115,6 +129,21 @@ impl Line {
                     }
                 }
                 self.lost &= !halves;
+                self.fetched_stale |= if self.fetched { halves } else { 0 };
+            }
+            Event::Fetch { halves, sees_data } => {
+                if self.fetched && halves & self.fetched_stale != 0 {
+                    return Err(Hazard("fetch-stale-copy"));
+                }
+                if halves & self.behind(sees_data) != 0 {
+                    return Err(Hazard("fetch-dirty"));
+                }
+                self.fill_instructions(sees_data);
+            }
+            Event::FillInstructions { sees_data } => self.fill_instructions(sees_data),
+            Event::DropInstructions => {
+                self.fetched = false;
+                self.fetched_stale = 0;
             }
         }
         // A dirty line with old bytes in it may be written back now, whole.
@@ -124,6 +153,17 @@ impl Line {
             }
         }
         Ok(())
+    }
+
+    /// What a fetch that misses does not find.
+    fn behind(&self, sees_data: bool) -> Halves {
+        self.lost | if sees_data { 0 } else { self.dirty_elsewhere(COLOURS) }
+    }
+
+    /// Filled, or dropped and filled again.
+    fn fill_instructions(&mut self, sees_data: bool) {
+        self.fetched = true;
+        self.fetched_stale |= self.behind(sees_data);
     }
 
     fn dirty_elsewhere(&self, colour: usize) -> Halves {

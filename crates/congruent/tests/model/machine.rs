@@ -93,6 +93,9 @@ pub struct Shape {
     /// Kept windows per CPU.
     pub kept: u32,
     pub policy: Policy,
+    /// Whether the instruction side is looked at: users execute, and code is stored.
+    pub executes: bool,
+    pub fetches_see_data: bool,
 }
 
 impl Shape {
@@ -105,6 +108,8 @@ impl Shape {
             knows_remaining: true,
             kept: 0,
             policy: Policy::Remember,
+            executes: false,
+            fetches_see_data: false,
         }
     }
 
@@ -173,6 +178,7 @@ impl Machine {
             speculative: shape.speculative,
             kept,
             policy: shape.policy,
+            fetches_see_data: shape.fetches_see_data,
             ..Config::new(shape.geometry(), windows)
         });
         let kept = config.kept.map_or(0, |area| area.slots);
@@ -279,7 +285,7 @@ unsafe impl CacheOps for Machine {
     unsafe fn write_back_invalidate(&self, start: VirtAddr, len: u32) {
         self.maintain(Maintain::Both, start, len);
     }
-    unsafe fn write_back_invalidate_all(&self) {}
+    unsafe fn empty(&self) {}
     unsafe fn drop_instructions(&self, start: VirtAddr, _: u32) {
         let (frame, ..) = self.place(start);
         self.log.borrow_mut().push(Did::DropInstructions { frame });

@@ -145,7 +145,7 @@ unsafe impl CacheOps for Machine {
     unsafe fn write_back_invalidate(&self, _: VirtAddr, _: u32) {
         self.hardware.maintenance.fetch_add(1, Ordering::Relaxed);
     }
-    unsafe fn write_back_invalidate_all(&self) {}
+    unsafe fn empty(&self) {}
     unsafe fn drop_instructions(&self, _: VirtAddr, _: u32) {
         self.hardware.maintenance.fetch_add(1, Ordering::Relaxed);
     }

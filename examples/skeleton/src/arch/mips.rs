@@ -166,12 +166,14 @@ unsafe impl CacheOps for Machine {
         sync();
     }
 
-    unsafe fn write_back_invalidate_all(&self) {
+    unsafe fn empty(&self) {
         let geometry = self.hardware.geometry;
         for line in lines(VirtAddr(LINEAR), geometry.size(), geometry.line()) {
             cache!("0x01", line); // index, write back and invalidate: the bits above a way's size choose the way
         }
         sync();
+        // SAFETY: it looks at no address: all of it goes.
+        unsafe { self.drop_instructions(VirtAddr(0), 0) };
     }
 
     unsafe fn drop_instructions(&self, _: VirtAddr, _: u32) {
