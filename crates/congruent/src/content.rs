@@ -4,7 +4,8 @@
 //! the page mapped, in whatever address space and with whatever rights, sees the same bytes.
 //!
 //! Who stores a whole page may discard what the cache had of it. Where that is done the frame is busy until the last byte is stored:
-//! nobody, neither reader nor device, sees what an earlier owner had left in memory.
+//! nobody, neither reader nor device, sees what an earlier owner had left in memory. Only those who fetch through a mapping for
+//! execution alone are not kept away: a kernel takes such a mapping away before it replaces the page.
 
 use crate::hardware::Platform;
 use crate::state::{AccessKind, Step};

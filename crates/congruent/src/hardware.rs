@@ -250,7 +250,7 @@ pub trait Platform: CacheOps + WindowMapper + Sized {
     /// It is called in whatever context the call of the library was made that needs it, with no word busy: it may wait, and take
     /// locks, if its caller could. It may not call the library for this frame. While it runs, nobody announces a mapping of the frame
     /// ([`Error::MustRevoke`](crate::Error::MustRevoke)); a mapping that was announced before and is being installed is allowed by
-    /// what is revoked, and need not be found.
+    /// what is revoked, and need not be found. One that repeats another (fork) must be found wherever that one is.
     ///
     /// # Errors
     /// [`WouldBlock`] if it would have to wait and must not, because the caller is an interrupt or holds locks; the operation that

@@ -103,6 +103,6 @@ pub use slots::CpuSlots;
 pub use state::{EXACT_COLOURS, MAX_TRANSFERS, MAX_USERS};
 #[cfg(counted)]
 pub use sync::counted;
-pub use user::Rights;
+pub use user::{Prepared, Rights};
 pub use window::{Access, At, Read, Settled, Stores, Window, Write};
 pub use word::FrameWord;

@@ -19,12 +19,36 @@ pub struct Rights {
     pub execute: bool,
 }
 
-/// Ends the use of a frame while its mapping is being installed, also if the kernel's closure panics.
-struct Installing<'w>(Option<&'w FrameWord>);
+/// A mapping for which everything has been done but to make the page-table entry: made by [`Congruent::prepare`].
+///
+/// While it lives the frame keeps its colour, and nobody takes the rights away that were asked for.
+#[must_use = "the frame is bound to its colour only while this lives"]
+pub struct Prepared<'c> {
+    frame: Frame,
+    // `None` where nothing is tracked, and for a frame that cannot move.
+    word: Option<&'c FrameWord>,
+}
 
-impl Drop for Installing<'_> {
+impl Prepared<'_> {
+    /// The frame.
+    #[must_use]
+    pub const fn frame(&self) -> Frame {
+        self.frame
+    }
+
+    /// Makes the entry: `install` does. It cannot fail, waits for nothing and does no maintenance, so the lock of the page table may
+    /// be held, and any other. A mapping that turns out not to be wanted is dropped instead.
+    #[inline]
+    pub fn install<R>(self, install: impl FnOnce() -> R) -> R {
+        install()
+    }
+}
+
+/// Also if the kernel's closure panics.
+impl Drop for Prepared<'_> {
+    #[inline]
     fn drop(&mut self) {
-        if let Some(word) = self.0 {
+        if let Some(word) = self.word {
             word.release();
         }
     }
@@ -47,26 +71,47 @@ impl<P: Platform> Congruent<P> {
     /// [`Error`]; `install` has not run then. [`Error::InUse`] if a window or hold of another colour is open, and
     /// [`Error::Device`] while a device writes the frame: wait and fault again.
     pub fn map_user<R>(&self, frame: Frame, address: VirtAddr, rights: Rights, install: impl FnOnce() -> R) -> Result<R, Error> {
+        Ok(self.prepare(frame, address, rights)?.install(install))
+    }
+
+    /// The first half of [`map_user`](Self::map_user), for kernels that make their page-table entries under locks: all that may
+    /// take rights away, wait, or fail is done here, before the lock is taken; [`Prepared::install`] cannot fail.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// fn fault<P: Platform>(kernel: &Congruent<P>, frame: Frame, address: VirtAddr, rights: Rights) -> Result<(), Error> {
+    ///     let prepared = kernel.prepare(frame, address, rights)?; // may sleep
+    ///     // Take the page table's lock, and look whether the fault is still to be served. If it is:
+    ///     prepared.install(|| { /* set the entry */ });
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// An entry that repeats one that exists (the child's at fork, the new one of an `mremap` to a congruent address) with the lock
+    /// held that keeps the first one from going needs no announcement: what was done for the first holds for both, and
+    /// [`Platform::revoke`] finds both.
+    ///
+    /// # Errors
+    /// As [`map_user`](Self::map_user).
+    pub fn prepare(&self, frame: Frame, address: VirtAddr, rights: Rights) -> Result<Prepared<'_>, Error> {
         if !P::ALIASES {
             self.check_known(frame)?;
             if rights.execute {
                 self.sync_untracked(frame)?;
             }
-            return Ok(install());
+            return Ok(Prepared { frame, word: None });
         }
         let word = self.word(frame)?;
         let colour = self.colour(address).0;
         let after = self.transact(frame, self.whole_page(), Step::Map { colour, write: rights.write })?;
         // A frame that cannot move has no use that keeps it.
-        let installing = Installing((!after.given).then_some(word));
+        let prepared = Prepared { frame, word: (!after.given).then_some(word) };
         if rights.execute {
             // We are a user ourselves, and one that does not store unless the mapping may.
             let readers = u8::from(!rights.write);
             self.transact(frame, self.whole_page(), Step::Fetch { readers })?;
         }
-        let result = install();
-        drop(installing);
-        Ok(result)
+        Ok(prepared)
     }
 
     /// A user is about to map `frame` for instruction fetches alone, at whatever address: loads and stores through the mapping fault,
