@@ -35,7 +35,9 @@ struct Watch<'k> {
 impl Watch<'_> {
     fn drain(&mut self) {
         for did in std::mem::take(&mut *self.kernel.platform().log.borrow_mut()) {
-            judged::events(did, Site(0), |event| self.judge.apply(&event));
+            judged::events(did, Site(0), |event| {
+                self.judge.apply(&event);
+            });
         }
     }
 

@@ -66,7 +66,9 @@ impl Watched {
     fn drain(&self) {
         let log = std::mem::take(&mut *self.kernel.platform().log.borrow_mut());
         for did in log {
-            judged::events(did, Site(0), |event| self.judge.borrow_mut().apply(&event));
+            judged::events(did, Site(0), |event| {
+                self.judge.borrow_mut().apply(&event);
+            });
         }
     }
 
