@@ -117,8 +117,7 @@ fn one(shape: Shape, history: &[Call], calls: [(Call, u32, u8); 2], schedule: &m
         let _ = kernel.perform(Call::Read { frame: FRAME, part: Part::Whole });
         let _ = kernel.perform(Call::ToDevice { frame: FRAME, part: Part::Whole });
     }
-    let wrong = world.hazard.borrow().clone();
-    wrong
+    world.hazard.take()
 }
 
 fn shape() -> Shape {

@@ -229,7 +229,7 @@ impl Kernel {
             }
             Call::FromDevice { frame, part } => {
                 world.claim(frame, part.mask(), true);
-                let done = self.from_device(frame, part);
+                let done = self.let_device_write(frame, part);
                 world.unclaim(frame, part.mask(), true);
                 done?;
             }
@@ -242,7 +242,7 @@ impl Kernel {
         Ok(())
     }
 
-    fn from_device(&self, frame: usize, part: Part) -> Result<(), Error> {
+    fn let_device_write(&self, frame: usize, part: Part) -> Result<(), Error> {
         let (offset, len) = part.bytes();
         // What users do to the bytes from here on is lost or not, as on any machine.
         self.world.taken.borrow_mut()[frame] |= part.mask();
