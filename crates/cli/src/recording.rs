@@ -12,8 +12,8 @@ use congruent_arch::Arch;
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_report::{Callers, Chain, Chains, Outcome};
 use congruent_shadow::{Config, Finding, LedgerLine, Shadow, Stats};
-use congruent_trace::file::{CallChains, ChainId, Header, Layout, Recorded, Validity, Visitor, chains, play};
-use congruent_trace::{AccessKind, Context, Event, IndexForm, Site};
+use congruent_trace::file::{Bounds, CallChains, ChainId, Header, Layout, Recorded, Validity, Visitor, chains, play};
+use congruent_trace::{AccessKind, Context, Event, IndexForm, Maintenance, On, Site, Target};
 use congruent_wire::MuteRange;
 
 /// The bytes of a recording.
@@ -78,8 +78,13 @@ pub(crate) fn outcome(layout: &Layout<'_>) -> Outcome {
     if let Some(damage) = &layout.damage {
         return Outcome::Incomplete(format!("the recording is damaged, {damage}, and was used up to there"));
     }
-    if layout.footer.is_none() {
-        return Outcome::Incomplete("the recording has no end: the recorder was stopped before the guest was".to_owned());
+    match &layout.footer {
+        None => return Outcome::Incomplete("the recording has no end: the recorder was stopped before the guest was".to_owned()),
+        Some(footer) if footer.blocks.is_none() => {
+            let reason = "the recording does not say which blocks it is made of, so some may be missing; record again";
+            return Outcome::Incomplete(reason.to_owned());
+        }
+        Some(_) => {}
     }
     match &layout.end {
         None => Outcome::Incomplete("the recording does not say how its run ended".to_owned()),
@@ -132,16 +137,22 @@ pub(crate) fn judge(
     let calls = chains(layout).map_err(nonsense)?;
     let mut replay = Replay {
         shadow: Shadow::new(caches),
+        caches,
         form: layout.header.index,
         muting,
         calls: &calls,
         muted_chains: HashMap::new(),
+        bounds: Bounds::of(layout),
+        lines_left: Bounds::of(layout).events.saturating_mul(LINES_PER_EVENT).saturating_add(LINES),
         progress,
     };
     if let Err(damage) = play(layout, &mut replay)
         && layout.damage.is_none()
     {
         return Err(nonsense(damage));
+    }
+    if replay.is_exhausted() {
+        bail!("the recording asks for more frames, or more work, than a run of so many events can need; record again");
     }
     let mut stats = replay.shadow.stats();
     // Events that could change no verdict are not in the file, only their number.
@@ -169,6 +180,10 @@ pub(crate) fn judge(
     Ok(Replayed { stats, findings, chains, ledger, callers })
 }
 
+/// Lines that operations and devices look at, for each event of a recording and at the least; real runs need a hundredth.
+const LINES_PER_EVENT: u64 = 1 << 10;
+const LINES: u64 = 1 << 28;
+
 /// Callers that a finding tells of, as many as those of a check.
 const TOLD: usize = 16;
 /// Callers that a line of the ledger tells of, as many as those of a check.
@@ -176,15 +191,38 @@ const NEAREST: usize = 6;
 
 struct Replay<'a, P> {
     shadow: Shadow,
+    caches: Config,
     form: IndexForm,
     muting: &'a Muting,
     calls: &'a CallChains,
     /// What is known of call chains: whether they are muted.
     muted_chains: HashMap<(ChainId, Site), bool>,
+    bounds: Bounds,
+    /// Lines that operations and devices may look at yet: what a file of this size can ask for.
+    lines_left: u64,
     progress: P,
 }
 
+/// Chains of which it is remembered whether they are muted; beyond that it is looked up again.
+const MOST_REMEMBERED: usize = 1 << 20;
+
 impl<P> Replay<'_, P> {
+    /// Whether so many lines more may be looked at.
+    fn may_look_at(&mut self, lines: u64) -> bool {
+        let left = self.lines_left.checked_sub(lines);
+        self.lines_left = left.unwrap_or(0);
+        left.is_some()
+    }
+
+    /// Whether there are more frames than a run of so many events can need.
+    fn has_too_many_frames(&self) -> bool {
+        self.shadow.pages() > self.bounds.frames
+    }
+
+    fn is_exhausted(&self) -> bool {
+        self.has_too_many_frames() || self.lines_left == 0
+    }
+
     fn is_muted(&mut self, recorded: &Recorded) -> bool {
         let within =
             |ranges: &[MuteRange], code: Site| ranges.iter().any(|range| (range.start..range.end).contains(&u64::from(code.0)));
@@ -201,7 +239,12 @@ impl<P> Replay<'_, P> {
         match self.muting {
             Muting::AsRecorded => muted,
             Muting::Of(ranges) if ranges.is_empty() => false,
-            _ => *self.muted_chains.entry((chain, site)).or_insert_with(is_muted),
+            _ => {
+                if self.muted_chains.len() > MOST_REMEMBERED {
+                    self.muted_chains.clear();
+                }
+                *self.muted_chains.entry((chain, site)).or_insert_with(is_muted)
+            }
         }
     }
 }
@@ -209,17 +252,43 @@ impl<P> Replay<'_, P> {
 impl<P: FnMut(u64, u64)> Visitor for Replay<'_, P> {
     #[inline]
     fn access(&mut self, kind: AccessKind, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site, chain: ChainId) {
+        if self.has_too_many_frames() {
+            return;
+        }
         self.shadow.set_context(chain.into());
         self.shadow.access_at(kind, vaddr, paddr, size, site);
     }
 
     fn operation(&mut self, recorded: &Recorded) {
+        let geometry = match (recorded.operation.on, self.caches.code) {
+            (On::Data(_), _) => self.caches.geometry,
+            (On::Code, Some(code)) => code.geometry,
+            (On::Code, None) => return,
+        };
+        let frames = self.shadow.pages();
+        if !self.may_look_at(match (recorded.operation.on, recorded.operation.target) {
+            (On::Data(Maintenance::Invalidate), Target::Whole) => frames * u64::from(geometry.lines_per_page()),
+            (On::Data(Maintenance::Invalidate), Target::Index(_)) => frames,
+            _ => 1,
+        }) {
+            return;
+        }
         let muted = self.is_muted(recorded);
         self.shadow.set_context(recorded.chain.into());
         self.shadow.operate(&recorded.operation, self.form, muted);
     }
 
     fn event(&mut self, event: &Event, chain: ChainId) {
+        let lines = match event {
+            Event::Dma { len, .. } => {
+                let every_line = self.shadow.pages() * u64::from(self.caches.geometry.lines_per_page());
+                every_line.min(len / u64::from(self.caches.geometry.line())) + 1
+            }
+            _ => 1,
+        };
+        if self.has_too_many_frames() || !self.may_look_at(lines) {
+            return;
+        }
         self.shadow.set_context(chain.into());
         self.shadow.apply(event);
     }

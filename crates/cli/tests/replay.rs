@@ -47,6 +47,7 @@ fn recorded(directory: &Path, end: Option<RunEnd>) -> std::path::PathBuf {
             fetches: 0,
             shadow_bytes: Some(4321),
             events: 0,
+            blocks: None,
             limits,
             programs: Vec::new(),
         })

@@ -149,6 +149,7 @@ impl Judge {
             fetches,
             shadow_bytes: Some(shadow_bytes),
             events: 0,
+            blocks: None,
             limits,
             programs: programs.to_vec(),
         };

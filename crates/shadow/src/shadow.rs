@@ -284,6 +284,12 @@ impl Shadow {
         self.findings.hazards()
     }
 
+    /// How many frames have a shadow.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.frames.len() as u64
+    }
+
     /// The frame whose shadow this is.
     ///
     /// # Panics

@@ -63,8 +63,8 @@ impl Operation {
         let line = u64::from(geometry.line());
         let (first, lines) = match target {
             Target::Bytes { vaddr, paddr, bytes } => {
-                let end = vaddr.0 + u64::from(bytes);
-                (Scope::Line { vaddr, paddr }, (end.div_ceil(line) - vaddr.0 / line).max(1))
+                let last = vaddr.0.saturating_add(u64::from(bytes.saturating_sub(1)));
+                (Scope::Line { vaddr, paddr }, last / line - vaddr.0 / line + 1)
             }
             Target::Index(operand) => (form.scope(geometry, operand), 1),
             Target::Whole => (Scope::Whole, 1),
@@ -73,7 +73,7 @@ impl Operation {
             let scope = match first {
                 Scope::Line { vaddr, paddr } if at > 0 => {
                     let vaddr_at = (vaddr.0 & !(line - 1)) + at * line;
-                    Scope::Line { vaddr: VirtAddr(vaddr_at), paddr: PhysAddr(paddr.0 + (vaddr_at - vaddr.0)) }
+                    Scope::Line { vaddr: VirtAddr(vaddr_at), paddr: PhysAddr(paddr.0.wrapping_add(vaddr_at - vaddr.0)) }
                 }
                 other => other,
             };

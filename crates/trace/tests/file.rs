@@ -143,7 +143,10 @@ proptest! {
         prop_assert_eq!(&read, &steps);
         let packed = pack(&layout).unwrap().unwrap();
         let (layout_of_packed, read) = self::read(&packed);
-        prop_assert_eq!((layout_of_packed.footer, layout_of_packed.end), (layout.footer, layout.end));
+        // The blocks are others, and what the packed file says of its own has been looked at by `is_whole`.
+        let but_for_blocks = |layout: Layout<'_>| (layout.footer.map(|footer| Footer { blocks: None, ..footer }), layout.end);
+        prop_assert!(layout_of_packed.is_whole());
+        prop_assert_eq!(but_for_blocks(layout_of_packed), but_for_blocks(layout));
         prop_assert_eq!(read, steps);
     }
 }
@@ -266,4 +269,235 @@ fn one_operation_on_bytes_covers_every_line_that_holds_one_of_them() {
         });
         assert_eq!(events.collect::<Vec<_>>(), lines, "lines of {line} bytes");
     }
+}
+
+/// Where each block of a file is.
+fn blocks(file: &[u8]) -> Vec<std::ops::Range<usize>> {
+    let mut blocks = Vec::new();
+    let mut at = 16;
+    while at < file.len() {
+        let length = u32::from_le_bytes(file[at + 5..at + 9].try_into().unwrap()) as usize;
+        blocks.push(at..at + 13 + length);
+        at += 13 + length;
+    }
+    blocks
+}
+
+/// Whether a file passes for the recording of a whole run.
+fn is_taken_for_whole(file: &[u8]) -> bool {
+    let Ok(layout) = Layout::of(file) else { return false };
+    let sealed = layout.footer.as_ref().is_some_and(|footer| footer.blocks.is_some());
+    let plays = || play(&layout, &mut Counted::default()).is_ok() && chains(&layout).is_ok();
+    layout.is_whole() && layout.end.is_some() && sealed && plays()
+}
+
+/// Every file that lacks one block, has one twice, or has two in each other's place.
+fn with_blocks_moved(file: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let blocks = blocks(file);
+    let of = |order: &[usize]| {
+        let mut made = file[..16].to_vec();
+        order.iter().for_each(|block| made.extend(&file[blocks[*block].clone()]));
+        made
+    };
+    let all: Vec<usize> = (0..blocks.len()).collect();
+    let mut made = Vec::new();
+    for at in 0..blocks.len() {
+        let mut order = all.clone();
+        order.remove(at);
+        made.push((format!("block {at} is missing"), of(&order)));
+        let mut order = all.clone();
+        order.insert(at, at);
+        made.push((format!("block {at} is there twice"), of(&order)));
+        for other in at + 1..blocks.len() {
+            let mut order = all.clone();
+            order.swap(at, other);
+            made.push((format!("blocks {at} and {other} are exchanged"), of(&order)));
+        }
+    }
+    made
+}
+
+#[test]
+fn a_block_that_is_missing_doubled_or_exchanged_is_noticed() {
+    let file = sample();
+    assert!(is_taken_for_whole(&file));
+    for (how, made) in with_blocks_moved(&file) {
+        assert!(!is_taken_for_whole(&made), "{how}");
+    }
+}
+
+#[test]
+fn the_recordings_of_this_repository_are_whole_and_none_is_with_a_block_missing_doubled_or_exchanged() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recordings");
+    let mut tried = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "congruent") {
+            continue;
+        }
+        let file = std::fs::read(&path).unwrap();
+        assert!(is_taken_for_whole(&file), "{}", path.display());
+        for (how, made) in with_blocks_moved(&file) {
+            assert!(!is_taken_for_whole(&made), "{}: {how}", path.display());
+        }
+        tried += 1;
+    }
+    assert!(tried >= 4, "only {tried} recordings");
+}
+
+/// A finished file whose footer is changed so, with all checksums right.
+fn with_footer(file: &[u8], change: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
+    let blocks = blocks(file);
+    let footer = blocks.iter().find(|block| file[block.start] == b'F').unwrap().clone();
+    let mut value: serde_json::Value = serde_json::from_slice(&file[footer.start + 13..footer.end]).unwrap();
+    change(&mut value);
+    let text = serde_json::to_vec(&value).unwrap();
+    [&file[..footer.start], &block(b'F', text.len(), &text), &file[footer.end..]].concat()
+}
+
+/// The same blocks with a footer that names them, as if a recorder had written them.
+fn resealed(file: &[u8]) -> Vec<u8> {
+    let mut sums = crc32fast::Hasher::new();
+    for block in blocks(file).iter().take_while(|block| file[block.start] != b'F') {
+        sums.update(&file[block.start + 9..block.start + 13]);
+    }
+    let sum = sums.finalize();
+    with_footer(file, |footer| footer["blocks"] = sum.into())
+}
+
+/// A block with the right checksum.
+fn block(kind: u8, length: usize, stored: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend((length as u32).to_le_bytes());
+    bytes.extend((stored.len() as u32).to_le_bytes());
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&bytes);
+    sum.update(stored);
+    bytes.extend(sum.finalize().to_le_bytes());
+    bytes.extend(stored);
+    bytes
+}
+
+#[test]
+fn a_footer_that_counts_other_events_than_there_are_is_noticed_and_such_a_file_is_not_packed() {
+    let file = sample();
+    for events in [0, 59, 61, u64::MAX] {
+        let made = with_footer(&file, |footer| footer["events"] = events.into());
+        let layout = Layout::of(&made).unwrap();
+        assert!(layout.damage.is_none() && play(&layout, &mut Collected::default()).is_err(), "{events} events");
+        assert_eq!(pack(&layout).unwrap(), None);
+    }
+    let older = with_footer(&file, |footer| footer["blocks"] = serde_json::Value::Null);
+    assert!(!is_taken_for_whole(&older) && play(&Layout::of(&older).unwrap(), &mut Collected::default()).is_ok());
+}
+
+/// A file whose one block of this kind holds these coded bytes, without an end.
+fn crafted(kind: u8, coded: &[u8]) -> Vec<u8> {
+    let stored = zstd::bulk::compress(coded, 19).unwrap();
+    let mut file = Writer::new(Vec::new(), &header()).unwrap().finish(Footer::default()).unwrap();
+    file.truncate(blocks(&file)[1].start);
+    file.extend(block(kind, coded.len(), &stored));
+    file
+}
+
+/// Counts what comes.
+#[derive(Default)]
+struct Counted(u64);
+
+impl Visitor for Counted {
+    fn access(&mut self, _: AccessKind, _: VirtAddr, _: PhysAddr, _: u32, _: Site, _: ChainId) {
+        self.0 += 1;
+    }
+
+    fn operation(&mut self, recorded: &Recorded) {
+        let operation = recorded.operation;
+        self.0 += 1;
+        for line in [16, 128] {
+            let lines = operation.events(&CacheGeometry::new(32 << 10, 4, line).unwrap(), IndexForm::WayAboveSet).count();
+            assert!(lines <= 4096 / 16, "{operation:?}: {lines} lines");
+        }
+    }
+
+    fn event(&mut self, _: &Event, _: ChainId) {
+        self.0 += 1;
+    }
+}
+
+#[test]
+fn crafted_files_end_within_what_their_size_allows() {
+    let number = |mut n: u64| {
+        let mut bytes = Vec::new();
+        while n >= 0x80 {
+            bytes.push(n as u8 | 0x80);
+            n >>= 7;
+        }
+        bytes.push(n as u8);
+        bytes
+    };
+    // A store by a new code address to a frame, and 2^32 - 1 like it.
+    let first = [&[0x80 | 1 | 2 | 4 | 2 << 4][..], &number(1), &number(8), &number(4 << 2 | 1), &number(8), &number(1)].concat();
+    let long_run = [&first[..], &[0x03], &number(u32::MAX.into())].concat();
+    let operation = |target: Vec<u8>| [&[0x11, 2][..], &number(1), &number(8), &number(0), &target].concat();
+    let wraps = operation([number(u64::MAX - 8), number(u64::MAX - 8), number(4)].concat());
+    let whole = [&[0x11, 2 | 2 << 2][..], &number(1), &number(8), &number(0), &[0x10], &number(u32::MAX.into())].concat();
+    let many_runs = [&first[..], &[&[0x03][..], &number(u32::MAX.into())].concat().repeat(100)].concat();
+    for (name, kind, coded) in [
+        ("a run", b'E', long_run.clone()),
+        ("many runs", b'E', many_runs.clone()),
+        ("late runs", b'L', many_runs),
+        ("an operand that wraps", b'E', wraps),
+        ("operations on the whole cache", b'E', whole),
+    ] {
+        let file = crafted(kind, &coded);
+        let layout = Layout::of(&file).unwrap();
+        let mut counted = Counted::default();
+        // The operand is no event of more lines than a page has, whether it is taken or refused; the others are refused.
+        let damage = play(&layout, &mut counted).err();
+        assert!(name.contains("wraps") || damage.is_some_and(|damage| damage.what.contains("more events")), "{name}");
+        assert!(counted.0 <= (1 << 25) + (file.len() as u64) * (1 << 16), "{name}: {} events", counted.0);
+    }
+}
+
+#[test]
+fn changed_recordings_with_right_checksums_end() {
+    let file = sample();
+    let blocks = blocks(&file);
+    let decoded = |at: usize| {
+        let block = &file[blocks[at].clone()];
+        zstd::bulk::decompress(&block[13..], u32::from_le_bytes(block[1..5].try_into().unwrap()) as usize).unwrap()
+    };
+    let coded: Vec<usize> = (0..blocks.len()).filter(|at| b"CEL".contains(&file[blocks[*at].start])).collect();
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    let mut below = |limit: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % limit as u64) as usize
+    };
+    assert!(is_taken_for_whole(&resealed(&file)));
+    let (mut refused, mut taken) = (0, 0);
+    for seed in 0..3_000 {
+        let at = coded[below(coded.len())];
+        let mut content = decoded(at);
+        for _ in 0..1 + below(4) {
+            let place = below(content.len());
+            content[place] = below(256) as u8;
+        }
+        let stored = zstd::bulk::compress(&content, 1).unwrap();
+        let changed = block(file[blocks[at].start], content.len(), &stored);
+        let made = [&file[..blocks[at].start], &changed, &file[blocks[at].end..]].concat();
+        assert!(!is_taken_for_whole(&made) || content == decoded(at), "change {seed} of block {at}");
+        // No checksum shows this one, so everything in it is decoded.
+        let made = resealed(&made);
+        let layout = Layout::of(&made).unwrap();
+        assert_eq!(layout.damage, None, "change {seed} of block {at}");
+        let mut counted = Counted::default();
+        let is_sense = play(&layout, &mut counted).is_ok() && chains(&layout).is_ok();
+        assert!(counted.0 <= layout.footer.as_ref().unwrap().events, "change {seed} of block {at}: {} events", counted.0);
+        (refused, taken) = if is_sense { (refused, taken + 1) } else { (refused + 1, taken) };
+    }
+    assert!(
+        refused > 100 && taken > 100,
+        "{refused} changes were refused and {taken} were not: the changes are not what they should be"
+    );
 }

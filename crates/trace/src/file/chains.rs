@@ -23,9 +23,6 @@ impl From<ChainId> for Context {
     }
 }
 
-/// More chains than any recorder keeps, and not more than memory has room for.
-const MOST: usize = 1 << 24;
-
 /// The call chains of a recording.
 #[derive(Clone, Debug, Default)]
 pub struct CallChains {
@@ -99,15 +96,15 @@ impl CallChains {
         bytes
     }
 
-    /// Takes the chains of one block.
-    pub(super) fn decode(&mut self, bytes: &[u8]) -> Result<(), Nonsense> {
+    /// Takes the chains of one block, so many in all at most.
+    pub(super) fn decode(&mut self, bytes: &[u8], most: usize) -> Result<(), Nonsense> {
         let mut bytes = Bytes(bytes);
         while !bytes.0.is_empty() {
             let back: u32 = bytes.small()?;
             let caller = (self.nodes.len() as u32 + 1).checked_sub(back).ok_or(Nonsense)?;
             let before = self.nodes.last().map_or(0, |node| node.number());
             let number = before.wrapping_add(unzigzag(bytes.number()?));
-            if self.nodes.len() == MOST {
+            if self.nodes.len() == most {
                 return Err(Nonsense);
             }
             self.push(if back == 0 { Node::Program(number) } else { Node::Call(ChainId(caller), Site(number)) });
@@ -131,7 +128,7 @@ mod tests {
             let outer = written.add(root, Site(0x8000_1000));
             let inner = written.add(outer, Site(0x400));
             let nobodys = written.add(ChainId::NONE, Site(0xffff_fff0));
-            read.decode(&written.coded_from(from)).unwrap();
+            read.decode(&written.coded_from(from), 100).unwrap();
             told.extend([
                 (root, std::vec![], Some(program)),
                 (outer, std::vec![0x8000_1000], Some(program)),
@@ -145,6 +142,8 @@ mod tests {
         }
         assert_eq!((read.callers(ChainId::NONE).count(), read.program(ChainId(9))), (0, None));
         // A caller that comes after the call.
-        assert!(read.decode(&[20, 0]).is_err());
+        assert!(read.decode(&[20, 0], 100).is_err());
+        // More than there may be.
+        assert!(read.decode(&[1, 0], 8).is_err() && read.decode(&[1, 0], 9).is_ok());
     }
 }

@@ -1,7 +1,7 @@
 //! The outermost layer of a recording: a signature, then blocks with a checksum each.
 //!
-//! Guarantees: every changed or missing byte is noticed before anything of its block is used, and its position told. Sources:
-//! none; CRC-32 is that of IEEE 802.3.
+//! Guarantees: every changed or missing byte is noticed before anything of its block is used, and its position told; a block that is
+//! missing, there twice or in another's place is noticed at the footer. Sources: none; CRC-32 is that of IEEE 802.3.
 
 use std::vec::Vec;
 
@@ -51,6 +51,13 @@ pub fn block(kind: Kind, content_length: usize, stored: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The checksum in the head of a block.
+pub fn sum_of(block: &[u8]) -> [u8; 4] {
+    let mut sum = [0; 4];
+    sum.copy_from_slice(&block[HEAD - 4..HEAD]);
+    sum
+}
+
 fn checksum(head: &[u8], stored: &[u8]) -> u32 {
     let mut sum = crc32fast::Hasher::new();
     sum.update(head);
@@ -79,6 +86,9 @@ pub struct Layout<'a> {
     pub footer: Option<Footer>,
     /// How the run ended; none if nobody was there to see it.
     pub end: Option<RunEnd>,
+    pub(super) footer_at: u64,
+    /// Of the checksums of the blocks so far.
+    sums: crc32fast::Hasher,
     /// The first thing that is wrong with the file. What is listed above came before it.
     pub damage: Option<Damage>,
 }
@@ -94,9 +104,11 @@ impl<'a> Layout<'a> {
         let damaged = |position, what| OpenError::Header(Damage { position, what });
         let at = blocks.position;
         let first = blocks.next().unwrap_or(Err(Damage { position: at, what: "the file is cut off" }));
-        let Block { kind: Kind::Header, stored, position, .. } = first.map_err(OpenError::Header)? else {
+        let Block { kind: Kind::Header, stored, position, sum, .. } = first.map_err(OpenError::Header)? else {
             return Err(damaged(at, "something else is in its place"));
         };
+        let mut sums = crc32fast::Hasher::new();
+        sums.update(&sum.to_le_bytes());
         // The version first: another one may have other fields.
         let value: serde_json::Value = serde_json::from_slice(stored).map_err(|_| damaged(position, "it is no JSON"))?;
         match value["version"].as_u64() {
@@ -104,8 +116,8 @@ impl<'a> Layout<'a> {
             version => return Err(OpenError::Version(version.unwrap_or(0) as u32)),
         }
         let header = serde_json::from_value(value).map_err(|_| damaged(position, "a field is missing"))?;
-        let mut layout =
-            Self { header, chains: Vec::new(), events: Vec::new(), late: Vec::new(), footer: None, end: None, damage: None };
+        let (chains, events, late) = Default::default();
+        let mut layout = Self { header, chains, events, late, footer: None, end: None, footer_at: 0, sums, damage: None };
         for block in blocks {
             if let Err(damage) = block.and_then(|block| layout.add(block)) {
                 layout.damage = Some(damage);
@@ -115,14 +127,15 @@ impl<'a> Layout<'a> {
         Ok(layout)
     }
 
-    /// Whether the recorder finished: nothing is missing, nothing is damaged.
+    /// Whether the recorder finished: nothing is missing, nothing is damaged. That its blocks hold what it says shows when it is
+    /// [played](super::play).
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.footer.is_some() && self.damage.is_none()
     }
 
     fn add(&mut self, block: Block<'a>) -> Result<(), Damage> {
-        let Block { kind, position, content_length, stored } = block;
+        let Block { kind, position, content_length, stored, sum } = block;
         let wrong = |what| Damage { position, what };
         match kind {
             Kind::Chains | Kind::Events | Kind::Late if self.footer.is_none() => {
@@ -132,11 +145,16 @@ impl<'a> Layout<'a> {
                     _ => &mut self.events,
                 };
                 list.push(EventsAt { position, content_length, stored });
+                self.sums.update(&sum.to_le_bytes());
             }
             Kind::Footer if self.footer.is_none() => {
-                self.footer = Some(serde_json::from_slice(stored).map_err(|_| wrong("a footer that cannot be read"))?);
+                let footer: Footer = serde_json::from_slice(stored).map_err(|_| wrong("a footer that cannot be read"))?;
+                if footer.blocks.is_some_and(|sums| sums != self.sums.clone().finalize()) {
+                    return Err(wrong("a footer that is not of the blocks before it"));
+                }
+                (self.footer, self.footer_at) = (Some(footer), position);
             }
-            Kind::End if self.end.is_none() => {
+            Kind::End if self.end.is_none() && self.footer.is_some() => {
                 self.end = Some(serde_json::from_slice(stored).map_err(|_| wrong("an end that cannot be read"))?);
             }
             _ => return Err(wrong("a block that should not be here")),
@@ -150,6 +168,7 @@ struct Block<'a> {
     position: u64,
     content_length: usize,
     stored: &'a [u8],
+    sum: u32,
 }
 
 /// The blocks of a file, up to the first that is damaged.
@@ -188,7 +207,7 @@ impl<'a> Blocks<'a> {
             return Err("a block whose checksum is wrong");
         }
         let kind = Kind::of(head[0]).ok_or("a block of an unknown kind")?;
-        let block = Block { kind, position: self.position, content_length: content_length as usize, stored };
+        let block = Block { kind, position: self.position, content_length: content_length as usize, stored, sum };
         self.position += (HEAD + stored.len()) as u64;
         self.rest = rest;
         Ok(block)

@@ -6,6 +6,7 @@
 //! Guarantees: what the writer was given comes out of [`play`], in order; a file that was cut or changed anywhere is never
 //! taken for whole. Not here: judging, and whether the run itself ended well (the program adds that as [`RunEnd`]).
 
+mod bounds;
 mod chains;
 mod codec;
 mod filter;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Event, IndexForm, Operation};
 
+pub use bounds::Bounds;
 pub use chains::{CallChains, ChainId};
 pub use filter::{Access, Filter, Keep, Moment};
 pub use frame::Layout;
@@ -172,6 +174,10 @@ pub struct Footer {
     pub shadow_bytes: Option<u64>,
     /// Events in the file.
     pub events: u64,
+    /// The checksum of the checksums of all blocks before the footer, in their order; unknown in recordings that were made before this
+    /// was kept, which do not show that they are whole.
+    #[serde(default)]
+    pub blocks: Option<u32>,
     /// What the run could not observe, in sentences.
     pub limits: Vec<String>,
     /// What the guest calls the programs that call chains belong to.

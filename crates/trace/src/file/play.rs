@@ -4,7 +4,7 @@ use std::vec::Vec;
 
 use super::codec::Decoder;
 use super::frame::EventsAt;
-use super::{CallChains, ChainId, Damage, Layout, Recorded, ends_era};
+use super::{Bounds, CallChains, ChainId, Damage, Layout, Recorded, ends_era};
 use crate::{AccessKind, Event, Site};
 use congruent_geometry::{PhysAddr, VirtAddr};
 
@@ -32,8 +32,9 @@ pub trait Visitor {
 /// Contents that are no chains although their checksum is right.
 pub fn chains(layout: &Layout<'_>) -> Result<CallChains, Damage> {
     let mut chains = CallChains::default();
+    let most = usize::try_from(Bounds::of(layout).places).unwrap_or(usize::MAX);
     for block in &layout.chains {
-        chains.decode(&content(block)?).map_err(|_| wrong(block, "a block that holds no call chains"))?;
+        chains.decode(&content(block)?, most).map_err(|_| wrong(block, "a block that holds no call chains"))?;
     }
     Ok(chains)
 }
@@ -41,31 +42,43 @@ pub fn chains(layout: &Layout<'_>) -> Result<CallChains, Damage> {
 /// Plays everything that comes before the first damage.
 ///
 /// # Errors
-/// The damage, if any: that of the file, or contents that are no events although their checksum is right. What came before it has
-/// been played.
+/// The damage, if any: that of the file, or contents that are no events although their checksum is right, or more or fewer than the
+/// footer says, or more than a file of its size may hold. What came before it has been played.
 pub fn play(layout: &Layout<'_>, visitor: &mut impl Visitor) -> Result<(), Damage> {
     let of = layout.events.iter().map(|block| block.stored.len() as u64).sum();
-    let (mut decoder, mut late) = (Decoder::default(), Late::default());
+    let bounds = Bounds::of(layout);
+    let mut late = Late::default();
+    let mut decoder = Decoder::bounded(bounds.late, bounds.places);
     for block in &layout.late {
-        decoder.play(&content(block)?, &mut late).map_err(|_| wrong(block, NONSENSE))?;
-        if late.events.len() > MOST_LATE {
-            return Err(wrong(block, "a block after which too many events wait"));
-        }
+        decode(&mut decoder, block, &mut late)?;
     }
+    let kept_late = decoder.events();
     late.events.sort_by_key(|(era, ..)| *era);
     let mut in_order = InOrder { visitor, late: &late.events, era: 0 };
-    let (mut decoder, mut done) = (Decoder::default(), 0);
+    let (mut decoder, mut done) = (Decoder::bounded(bounds.events - kept_late.min(bounds.events), bounds.places), 0);
     for block in &layout.events {
-        decoder.play(&content(block)?, &mut in_order).map_err(|_| wrong(block, NONSENSE))?;
+        decode(&mut decoder, block, &mut in_order)?;
         done += block.stored.len() as u64;
         in_order.visitor.progress(done, of);
     }
-    layout.damage.clone().map_or(Ok(()), Err)
+    if let Some(damage) = &layout.damage {
+        return Err(damage.clone());
+    }
+    match &layout.footer {
+        Some(footer) if footer.events != kept_late + decoder.events() => {
+            Err(Damage { position: layout.footer_at, what: "a footer that tells of more events than there are" })
+        }
+        _ => Ok(()),
+    }
 }
 
 const NONSENSE: &str = "a block that holds no events";
-/// More than any recorder keeps, and not more than memory has room for.
-const MOST_LATE: usize = 1 << 26;
+const TOO_MANY: &str = "a block with more events than its file can have";
+
+fn decode(decoder: &mut Decoder, block: &EventsAt<'_>, visitor: &mut impl Visitor) -> Result<(), Damage> {
+    let content = content(block)?;
+    decoder.play(&content, visitor).map_err(|_| wrong(block, if decoder.is_full() { TOO_MANY } else { NONSENSE }))
+}
 
 fn wrong(block: &EventsAt<'_>, what: &'static str) -> Damage {
     Damage { position: block.position, what }
@@ -94,9 +107,7 @@ impl Visitor for Late {
     fn operation(&mut self, _recorded: &Recorded) {}
 
     fn event(&mut self, event: &Event, chain: ChainId) {
-        if self.events.len() <= MOST_LATE {
-            self.events.push((self.era, chain, *event));
-        }
+        self.events.push((self.era, chain, *event));
     }
 
     fn era(&mut self, era: u64) {

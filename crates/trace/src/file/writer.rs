@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::vec::Vec;
 
 use super::codec::Encoder;
-use super::frame::{Kind, SIGNATURE, block};
+use super::frame::{Kind, SIGNATURE, block, sum_of};
 use super::{CallChains, ChainId, Footer, Header, Recorded, RunEnd, ends_era};
 use crate::{Event, Site};
 
@@ -26,6 +26,8 @@ pub struct Writer<W: Write> {
     chains_written: usize,
     era: u64,
     events: u64,
+    /// Of the checksums of the blocks so far.
+    sums: crc32fast::Hasher,
 }
 
 impl<W: Write> Writer<W> {
@@ -43,6 +45,7 @@ impl<W: Write> Writer<W> {
             chains_written: 0,
             era: 0,
             events: 0,
+            sums: crc32fast::Hasher::new(),
         };
         writer.json(Kind::Header, header)?;
         Ok(writer)
@@ -97,19 +100,20 @@ impl<W: Write> Writer<W> {
         for (kind, coded) in [(Kind::Chains, chains), (Kind::Late, self.late.take()), (Kind::Events, self.encoder.take())] {
             if !coded.is_empty() {
                 let stored = zstd::bulk::compress(&coded, LEVEL)?;
-                self.to.write_all(&block(kind, coded.len(), &stored))?;
+                self.block(kind, coded.len(), &stored)?;
             }
         }
         self.to.flush()
     }
 
-    /// Ends the recording. `footer.events` is filled in.
+    /// Ends the recording. `footer.events` and `footer.blocks` are filled in.
     ///
     /// # Errors
     /// Whatever the file reports.
     pub fn finish(mut self, footer: Footer) -> io::Result<W> {
         self.flush()?;
-        self.json(Kind::Footer, &Footer { events: self.events, ..footer })?;
+        let blocks = Some(self.sums.clone().finalize());
+        self.json(Kind::Footer, &Footer { events: self.events, blocks, ..footer })?;
         self.to.flush()?;
         Ok(self.to)
     }
@@ -121,7 +125,13 @@ impl<W: Write> Writer<W> {
 
     fn json(&mut self, kind: Kind, value: &impl serde::Serialize) -> io::Result<()> {
         let text: Vec<u8> = serde_json::to_vec(value)?;
-        self.to.write_all(&block(kind, text.len(), &text))
+        self.block(kind, text.len(), &text)
+    }
+
+    fn block(&mut self, kind: Kind, content_length: usize, stored: &[u8]) -> io::Result<()> {
+        let block = block(kind, content_length, stored);
+        self.sums.update(&sum_of(&block));
+        self.to.write_all(&block)
     }
 }
 

@@ -7,9 +7,12 @@ use crate::file::{ChainId, Visitor};
 use crate::{AccessKind, DmaDirection, Event};
 
 /// Turns bytes into events.
-#[derive(Default)]
 pub struct Decoder {
     model: Model,
+    /// Events that may come yet.
+    left: u64,
+    events: u64,
+    places: usize,
 }
 
 /// Bytes to be read.
@@ -44,6 +47,35 @@ impl Bytes<'_> {
 }
 
 impl Decoder {
+    /// A decoder of so many events and code addresses at most.
+    pub fn bounded(events: u64, places: u64) -> Self {
+        let places = usize::try_from(places).unwrap_or(usize::MAX);
+        Self { model: Model::default(), left: events, events: 0, places }
+    }
+
+    /// Events so far.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// Whether there were more than there may be.
+    pub fn is_full(&self) -> bool {
+        self.left == 0
+    }
+
+    /// Counts events that are about to be played. More than are left are none.
+    #[inline]
+    fn count(&mut self, events: u64) -> Result<(), Nonsense> {
+        match self.left.checked_sub(events) {
+            Some(left) => (self.left, self.events) = (left, self.events + events),
+            None => {
+                self.left = 0;
+                return Err(Nonsense);
+            }
+        }
+        Ok(())
+    }
+
     /// Plays the events of one block.
     ///
     /// # Errors
@@ -53,17 +85,24 @@ impl Decoder {
         while !bytes.0.is_empty() {
             let tag = bytes.byte()?;
             match tag {
-                _ if tag & ACCESS != 0 => self.access(tag & !ACCESS, &mut bytes, visitor)?,
+                _ if tag & ACCESS != 0 => {
+                    self.count(1)?;
+                    self.access(tag & !ACCESS, &mut bytes, visitor)?;
+                }
                 _ if tag == EXPECTED[0] || tag == EXPECTED[1] => self.run(1, usize::from(tag == EXPECTED[1]), visitor)?,
                 _ if tag == RUN[0] || tag == RUN[1] => self.run(bytes.number()?, usize::from(tag == RUN[1]), visitor)?,
                 OPERATIONS_EXPECTED => {
                     let length: u32 = bytes.small()?;
+                    self.count(length.into())?;
                     for _ in 0..length {
                         let recorded = self.model.expected_operation();
                         self.operation(&recorded, visitor)?;
                     }
                 }
-                OPERATION => self.said_operation(&mut bytes, visitor)?,
+                OPERATION => {
+                    self.count(1)?;
+                    self.said_operation(&mut bytes, visitor)?;
+                }
                 ERA => {
                     let coded = bytes.number()?;
                     let difference = coded >> 1 ^ (coded & 1).wrapping_neg();
@@ -71,6 +110,7 @@ impl Decoder {
                     visitor.era(self.model.era);
                 }
                 _ => {
+                    self.count(1)?;
                     let (event, chain) = self.other(tag, &mut bytes)?;
                     visitor.event(&event, chain);
                 }
@@ -81,9 +121,7 @@ impl Decoder {
 
     #[inline]
     fn run(&mut self, length: u64, by: usize, visitor: &mut impl Visitor) -> Result<(), Nonsense> {
-        if length > u64::from(u32::MAX) {
-            return Err(Nonsense);
-        }
+        self.count(length)?;
         for _ in 0..length {
             let place = self.model.expected_place();
             let address = self.model.expected_address(place, by);
@@ -151,8 +189,11 @@ impl Decoder {
     }
 
     fn operation(&mut self, recorded: &Recorded, visitor: &mut impl Visitor) -> Result<(), Nonsense> {
-        if let Target::Bytes { vaddr, bytes, .. } = recorded.operation.target
-            && (bytes == 0 || (vaddr.0 as u32 & PAGE_MASK).saturating_add(bytes) > PAGE_MASK + 1)
+        // Within one page, and the pages of both addresses are in an address space.
+        if let Target::Bytes { vaddr, paddr, bytes } = recorded.operation.target
+            && (bytes == 0
+                || (vaddr.0 as u32 & PAGE_MASK).saturating_add(bytes) > PAGE_MASK + 1
+                || paddr.0.checked_add(bytes.into()).is_none())
         {
             return Err(Nonsense);
         }
@@ -190,6 +231,9 @@ impl Decoder {
         let place: u32 = bytes.small()?;
         let known = self.model.places.len() as u32;
         if place == known {
+            if self.model.places.len() == self.places {
+                return Err(Nonsense);
+            }
             self.model.newest = self.model.newest.wrapping_add(unzigzag(bytes.number()?));
             self.model.places.push(Place::new(self.model.newest));
         }
