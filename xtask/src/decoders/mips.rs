@@ -192,6 +192,11 @@ impl Subject for Release5 {
             "mttc0" if operands.ends_with(",$16") => {
                 Told { config_of_other: Some(register(operands.split(',').next()?)?), ..Told::meaning(Meaning::Translation) }
             }
+            // The same without its alias, as some releases of binutils write it: register, register of the other thread, and that it is one of
+            // coprocessor 0, its selection 0, and no upper half.
+            "mttr" if operands.ends_with(",$16,0,0,0") => {
+                Told { config_of_other: Some(register(operands.split(',').next()?)?), ..Told::meaning(Meaning::Translation) }
+            }
             // The bytes of the aligned word up to the address, in the one byte order for one of them, in the other for the other.
             "lwl" | "lwr" | "lwle" | "lwre" => {
                 let (_, (register, offset)) = loads()?;
