@@ -1,7 +1,7 @@
 //! User pages that the kernel works on, with a finish that cannot be forgotten.
 //!
 //! A pinned page whose kernel-side work is never declared finished is the root of several defects that live in Linux: nothing
-//! flushes at unpin (`linux.md`, §4). Here the work is a closure that must return [`Finished`], and only
+//! flushes at unpin. Here the work is a closure that must return [`Finished`], and only
 //! [`Pinned::finish`] makes one; dropping the page instead does not compile:
 //!
 //! ```compile_fail,E0308

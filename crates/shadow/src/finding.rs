@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use congruent_geometry::{PhysAddr, VirtAddr};
 use congruent_trace::{Context, Maintenance, Site};
 
-/// The way in which old bytes could be seen (the design's `oracle.md` states each as a rule).
+/// The way in which old bytes could be seen.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum HazardClass {

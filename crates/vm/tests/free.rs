@@ -1,4 +1,4 @@
-//! What issue 4 set out to show: with windows of the right colour, fork, copy-on-write, read, write and mmap need no alias maintenance
+//! With windows of the right colour, fork, copy-on-write, read, write and mmap need no alias maintenance
 //! at all, as long as mappings are congruent.
 
 use congruent_geometry::CacheGeometry;

@@ -1,6 +1,6 @@
 //! What a policy is asked: every place at which a kernel touches a frame that programs map, or changes such a mapping.
 //!
-//! The hooks are those of Linux's `cachetlb.rst`, at the places where Linux calls them (`linux.md`, sections 2 and 4), and a few
+//! The hooks are those of Linux's `cachetlb.rst`, at the places where Linux calls them, and a few
 //! more for what it has no hook for: what became true (unmapped, write-protected, freed), the end of a transfer, the kernel's own
 //! mappings. The default of each is to do nothing about caches and to reach frames through their permanent address: that is the
 //! policy `none`.
