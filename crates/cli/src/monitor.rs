@@ -1,7 +1,7 @@
 //! QEMU's own account of a run: a machine monitor (QMP) that is added to the command, as the plugin is.
 //!
 //! It is added by a file of QEMU's configuration (`-readconfig`): the options `-qmp` and `-mon` would take away the monitor that
-//! `-nographic` puts behind Ctrl-A. It is one of its own beside those that the command asks for, and disturbs none of them. Guarantees:
+//! `-nographic` puts behind Ctrl-A. It is one of its own beside those that the command asks for. Guarantees:
 //! what QEMU said before it ended is heard. Not here: what it means for the run (`ending`).
 //!
 //! Sources: QEMU's `qmp-spec.rst` and `qapi/run-state.json` (10.0 to 11.1).
