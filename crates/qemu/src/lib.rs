@@ -7,28 +7,33 @@
 //! It guarantees that the guest runs exactly as without it: an internal error ends the judging, never the guest. It does
 //! not see instruction fetches, the accesses of other processors, or the DMA of engines that `dma/` does not know.
 //!
-//! Where what is: [`api`](self) binds QEMU's functions; `cpu/` reads the running processor, one file per architecture, whose
-//! instructions `congruent-arch` decodes; `dma/` follows what the guest tells DMA engines to do, one file per engine; `registers`
-//! reaches into QEMU's CPU state; `translation` remembers where addresses lead; `stretches` cuts what
-//! maintenance names into pages; `mute` knows whether a muted function is running;
-//! `judge` judges and records; `stacks` keeps the guest's call stacks and `contexts` numbers them; `programs` and
-//! `tasks` know what the guest's programs are called; `calls` knows which calls a recorded
-//! operation was made under; `session`
-//! puts them together; `plugin` is the thin shell that QEMU calls.
+//! Where what is: [`api`](self) binds QEMU's functions; `moment` says when they may be asked what; `plugin` is the thin shell that QEMU
+//! calls, `callbacks` what it has called, `install` how it begins; `cpu/` reads the running processor, one file per architecture, whose
+//! instructions `congruent-arch` decodes; `calibration` tries whether its registers are where they should be; `dma/` follows what the guest
+//! tells DMA engines to do, one file per engine; `translation` remembers where addresses lead; `stretches` cuts what maintenance names into
+//! pages; `mute` knows whether a muted function is running; `judge` judges and records, with the `recorder`; `stacks` keeps the guest's call
+//! stacks and `contexts` numbers them; `programs` and `tasks` know what the guest's programs are called; `session` puts them together.
+//!
+//! Only three files are unsafe: `api`, `moment` and `plugin`.
 
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+#![deny(unsafe_code)]
 
+mod access;
 mod api;
+mod calibration;
+mod callbacks;
 mod channel;
 mod contexts;
 mod cpu;
 mod dma;
+mod install;
 mod judge;
+mod moment;
 mod mute;
 mod plugin;
 mod programs;
 mod recorder;
-mod registers;
 mod session;
 mod stacks;
 mod stretches;

@@ -1,26 +1,35 @@
 //! The shell that QEMU calls: installation, callbacks, and the boundary that no panic crosses.
 //!
+//! Each callback says in a value what QEMU is doing (`moment`) and lends it to the session: whatever is asked of QEMU beyond this file
+//! hangs on such a value, and on this file's word that it is true.
+//!
 //! Invariant on which the one global rests: QEMU runs all callbacks one after another (translation, execution and memory callbacks on
 //! the one thread of all CPUs, the callbacks of resets while that thread is paused, the exit callback after it has stopped), and none
 //! of the functions the plugin calls back
 //! into QEMU runs a callback. If the CPUs of a guest have threads of their own, QEMU is ended before the second one runs anything: each
 //! thread reports its CPU first.
+//!
+//! Unsafe, because what QEMU calls is called by its word alone, and because the session is shared by the invariant above alone.
 
+#![allow(unsafe_code)]
+
+use std::arch::naked_asm;
 use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::ThreadId;
 
-use congruent_arch::Arch;
 use congruent_trace::Site;
-use congruent_wire::{FailureKind, Message, PROTOCOL};
+use congruent_wire::FailureKind;
 
-use crate::api::{AccessInfo, Api, Block, Info, OLDEST_API};
-use crate::channel::{Channel, read_config};
-use crate::registers::Environment;
-use crate::session::{Fetched, Instruction, Session};
+use crate::access::AccessInfo;
+use crate::api::{Block, Info, LifeByData, LifeByNumber, Registers};
+use crate::callbacks::{Callbacks, Fetched, Instruction};
+use crate::channel::Channel;
+use crate::install::{Refused, prepare};
+use crate::moment::{Accessing, Data, Environment, Executing, ExecutionCallback, MemoryCallback, Running, Starting, Translating};
+use crate::session::Session;
 
 /// The one value that callbacks share. Whoever uses it takes it away for as long, so that a callback within a callback finds nothing.
 struct Global<T>(UnsafeCell<*mut T>);
@@ -84,13 +93,45 @@ fn guarded(body: impl FnOnce(&mut Session)) {
     });
 }
 
-/// As [`guarded`], for the CPU whose turn it is.
+/// As [`guarded`], on a CPU.
+///
+/// # Safety
+/// Called from a callback on the thread that runs the CPUs.
 #[inline]
-fn in_turn(body: impl FnOnce(&mut Session)) {
+unsafe fn on_cpu(body: impl FnOnce(&mut Session, &Running)) {
     guarded(|session| {
-        // SAFETY: callbacks of instructions run on the thread that runs the CPUs.
-        unsafe { session.take_turn() };
-        body(session);
+        // SAFETY: the callback runs until this function returns, and the value not as long.
+        let now = unsafe { Running::new(session.api()) };
+        body(session, &now);
+    });
+}
+
+/// As [`on_cpu`], for the CPU whose turn it is.
+///
+/// # Safety
+/// As [`on_cpu`].
+#[inline]
+unsafe fn in_turn(body: impl FnOnce(&mut Session, &Running)) {
+    // SAFETY: what is asked for here is what the caller promises.
+    unsafe {
+        on_cpu(|session, now| {
+            session.take_turn(now);
+            body(session, now);
+        });
+    }
+}
+
+/// As [`in_turn`], before something that has the registers stored.
+///
+/// # Safety
+/// Called from a callback that reads registers, with the environment it received.
+#[inline]
+unsafe fn with_registers(environment: Environment, body: impl FnOnce(&mut Session, &Executing)) {
+    guarded(|session| {
+        // SAFETY: the callback runs until this function returns, the value not as long, and the environment is the callback's.
+        let now = unsafe { Executing::new(session.api(), environment) };
+        session.take_turn(&now);
+        body(session, &now);
     });
 }
 
@@ -112,7 +153,8 @@ pub unsafe extern "C" fn qemu_plugin_install(id: u64, info: *const Info, argc: c
             (0..argc.max(0) as usize).map(|index| CStr::from_ptr(*argv.add(index)).to_string_lossy().into_owned()).collect();
         (&*info, arguments)
     };
-    let installed = catch_unwind(|| install(id, info, &arguments));
+    // SAFETY: QEMU is installing the plugin, and passes its number.
+    let installed = catch_unwind(|| unsafe { install(id, info, &arguments) });
     match installed {
         Ok(Ok(())) => 0,
         Ok(Err(Refused::Unheard(reason))) => {
@@ -123,89 +165,92 @@ pub unsafe extern "C" fn qemu_plugin_install(id: u64, info: *const Info, argc: c
     }
 }
 
-/// Why the plugin does not install.
-enum Refused {
-    /// The program knows, and says it.
-    Told,
-    /// Nobody else can say it.
-    Unheard(String),
+/// Prepares a session, and has QEMU call what concerns it.
+///
+/// # Safety
+/// QEMU is installing the plugin under the number `id`.
+unsafe fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), Refused> {
+    let (session, line) = prepare(info, arguments, &CALLBACKS)?;
+    *LINE.lock().unwrap_or_else(PoisonError::into_inner) = line;
+    let api = session.api();
+    // SAFETY: the plugin is being installed, and no callback is registered before the session is there.
+    unsafe {
+        SESSION.install(session);
+        api.register(id, &life_by_number::LIFE, &life_by_data::LIFE);
+        api.on_reset(on_reset, after_any_reset);
+    }
+    Ok(())
 }
 
-impl From<String> for Refused {
-    fn from(reason: String) -> Self {
-        Self::Unheard(reason)
+/// The plugin's life as API 6 and older ones tell it.
+mod life_by_number {
+    use super::*;
+
+    pub const LIFE: LifeByNumber = LifeByNumber { translate, vcpu_init, exit };
+
+    unsafe extern "C" fn translate(_id: u64, block: *mut Block) {
+        // SAFETY: QEMU calls this with a block under translation.
+        unsafe { super::translate(block) };
+    }
+
+    unsafe extern "C" fn vcpu_init(_id: u64, vcpu: c_uint) {
+        // SAFETY: QEMU calls this when a CPU starts, on its thread.
+        unsafe { super::vcpu_init(vcpu) };
+    }
+
+    unsafe extern "C" fn exit(_id: u64, _data: *mut c_void) {
+        super::exit();
     }
 }
 
-fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), Refused> {
-    let config = arguments
-        .iter()
-        .find_map(|argument| argument.strip_prefix("config="))
-        .ok_or_else(|| String::from("the plugin is started by `congruent check`; it needs config=FILE"))?;
-    let config = read_config(Path::new(config))?;
-    let mut channel = Channel::connect(&config)?;
-    let bound = Api::bind(info.api());
-    let follows_resets = bound.as_ref().is_ok_and(Api::knows_resets);
-    // From here on the program is told as well, because it decides the exit status.
-    let target = info.target();
-    let started = match Arch::of_qemu(&target) {
-        Some(target) => {
-            channel.send(&Message::Hello { protocol: PROTOCOL, target, qemu_api: info.api(), follows_resets });
-            start(info, bound, target, config)
-        }
-        None => Err(format!("guests of architecture {target} are not supported; {} are", Arch::names())),
-    };
-    match started {
-        Ok(mut session) => {
-            *LINE.lock().unwrap_or_else(PoisonError::into_inner) = channel.again();
-            session.attach(channel);
-            let api = *session.api();
-            // SAFETY: no callback is registered yet.
-            unsafe { SESSION.install(session) };
-            api.register(id);
-            // SAFETY: the plugin is being installed.
-            unsafe { api.on_reset(on_reset, after_any_reset) };
-            Ok(())
-        }
-        Err(reason) => {
-            channel.fail(FailureKind::Environment, reason);
-            Err(Refused::Told)
-        }
-    }
-}
+/// The plugin's life as API 7 and newer ones tell it.
+mod life_by_data {
+    use super::*;
 
-fn start(info: &Info, bound: Result<Api, &'static str>, arch: Arch, config: congruent_wire::Config) -> Result<Session, String> {
-    if info.api() < OLDEST_API {
-        return Err(format!("this QEMU offers plugin API {}; install QEMU 10.0 or newer", info.api()));
+    pub const LIFE: LifeByData = LifeByData { translate, vcpu_init, exit };
+
+    unsafe extern "C" fn translate(block: *mut Block, _data: *mut c_void) {
+        // SAFETY: QEMU calls this with a block under translation.
+        unsafe { super::translate(block) };
     }
-    let Some(cpus) = info.max_vcpus() else {
-        return Err("this is user-mode emulation; use qemu-system-… and a kernel".into());
-    };
-    let api = bound.map_err(|missing| format!("this QEMU lacks {missing}; install QEMU 10.0 or newer, built with plugins"))?;
-    Session::new(api, info.api(), arch, cpus.max(1) as u32, config)
+
+    unsafe extern "C" fn vcpu_init(vcpu: c_uint, _data: *mut c_void) {
+        // SAFETY: QEMU calls this when a CPU starts, on its thread.
+        unsafe { super::vcpu_init(vcpu) };
+    }
+
+    unsafe extern "C" fn exit(_data: *mut c_void) {
+        super::exit();
+    }
 }
 
 /// A block is being translated.
 ///
 /// # Safety
 /// Called by QEMU with the block.
-pub unsafe fn translate(block: *mut Block) {
-    // SAFETY: by this function's contract.
-    guarded(|session| unsafe { session.translate(block) });
+unsafe fn translate(block: *mut Block) {
+    guarded(|session| {
+        // SAFETY: QEMU is translating the block until this function returns.
+        let now = unsafe { Translating::new(session.api(), block) };
+        session.translate(&now);
+    });
 }
 
 /// A CPU exists.
 ///
 /// # Safety
 /// Called by QEMU from its initialisation callback, on the CPU's thread.
-pub unsafe fn vcpu_init(vcpu: c_uint) {
+unsafe fn vcpu_init(vcpu: c_uint) {
     static THREAD: OnceLock<ThreadId> = OnceLock::new();
     let this = std::thread::current().id();
     if *THREAD.get_or_init(|| this) != this {
         refuse_threads();
     }
-    // SAFETY: by this function's contract.
-    guarded(|session| unsafe { session.vcpu_init(vcpu) });
+    guarded(|session| {
+        // SAFETY: QEMU is initialising the CPU until this function returns.
+        let now = unsafe { Starting::new(session.api(), vcpu) };
+        session.vcpu_init(&now);
+    });
 }
 
 /// Ends QEMU: its CPUs would run callbacks at the same time.
@@ -224,7 +269,7 @@ fn refuse_threads() -> ! {
 /// The machine is being reset; [`after_any_reset`] follows.
 ///
 /// # Safety
-/// To be registered with QEMU only, see [`Api::on_reset`].
+/// Called by QEMU while it resets the machine, see `Api::on_reset`.
 unsafe extern "C" fn on_reset(_data: *mut c_void) {
     guarded(Session::machine_is_reset);
 }
@@ -238,44 +283,73 @@ unsafe extern "C" fn after_any_reset(_data: *mut c_void) {
 }
 
 /// QEMU is leaving.
-///
-/// # Safety
-/// Called by QEMU from its exit callback.
-pub unsafe fn exit() {
+fn exit() {
     guarded(Session::finish);
 }
+
+/// What QEMU calls while a guest runs.
+// SAFETY: each function takes what its field says, and those that are registered as reading registers are the ones that are passed the CPU
+// state.
+static CALLBACKS: Callbacks = unsafe {
+    Callbacks {
+        memory: MemoryCallback::new(on_memory, Registers::Unused),
+        memory_in_turn: MemoryCallback::new(on_memory_in_turn, Registers::Unused),
+        memory_in_space: MemoryCallback::new(on_memory_in_space, Registers::Unused),
+        memory_with_registers: MemoryCallback::new(memory_with_registers, Registers::Read),
+        fetch: ExecutionCallback::new(on_fetch, Registers::Unused),
+        fetch_in_turn: ExecutionCallback::new(on_fetch_in_turn, Registers::Unused),
+        block: ExecutionCallback::new(block, Registers::Read),
+        execution: ExecutionCallback::new(execution, Registers::Read),
+        call: ExecutionCallback::new(call, Registers::Read),
+        arrival: ExecutionCallback::new(arrival, Registers::Read),
+        exception_return: ExecutionCallback::new(on_exception_return, Registers::Unused),
+    }
+};
 
 /// A load or store has been executed.
 ///
 /// # Safety
-/// Called by QEMU as a memory callback registered with an [`Instruction`] as data.
-pub unsafe extern "C" fn on_memory(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
-    let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::from_data(data as usize).site());
+/// Called by QEMU as a memory callback, with an [`Instruction`] as data. So are the other `on_memory…`.
+unsafe extern "C" fn on_memory(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
+    let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::unpack(data as usize).site());
     // SAFETY: it cannot panic, and calls nothing of QEMU's.
     if !unsafe { SESSION.quietly(|session| session.quiet_access(info, vaddr, site)) } {
-        any_access(info, vaddr, site);
+        // SAFETY: this is the callback of the access.
+        unsafe { any_access(info, vaddr, site) };
     }
 }
 
 /// As [`on_memory`], of guests with several CPUs.
 ///
 /// # Safety
-/// As [`on_memory`].
-pub unsafe extern "C" fn on_memory_in_turn(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
-    let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::from_data(data as usize).site());
-    // SAFETY: by this function's contract; none of it can panic, or calls anything of QEMU's.
-    if !unsafe { SESSION.quietly(|session| session.has_turn() && session.quiet_access(info, vaddr, site)) } {
-        any_access_in_turn(info, vaddr, site);
+/// See [`on_memory`].
+unsafe extern "C" fn on_memory_in_turn(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
+    let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::unpack(data as usize).site());
+    let quiet = |session: &mut Session| {
+        // SAFETY: a memory callback is one on the CPUs' thread, and lasts longer than the value.
+        let now = unsafe { Running::new(session.api()) };
+        session.has_turn(&now) && session.quiet_access(info, vaddr, site)
+    };
+    // SAFETY: none of it can panic, or calls anything of QEMU's.
+    if !unsafe { SESSION.quietly(quiet) } {
+        // SAFETY: this is the callback of the access.
+        unsafe { any_access_in_turn(info, vaddr, site) };
     }
 }
 
 /// The rest of [`on_memory_in_turn`].
+///
+/// # Safety
+/// Called from it.
 #[cold]
 #[inline(never)]
-fn any_access_in_turn(info: AccessInfo, vaddr: u32, site: Site) {
-    in_turn(|session| {
+unsafe fn any_access_in_turn(info: AccessInfo, vaddr: u32, site: Site) {
+    guarded(|session| {
+        // SAFETY: the callback of the access runs until this function returns.
+        let access = unsafe { Accessing::new(session.api(), info) };
+        session.take_turn(&access);
         if !session.quiet_access(info, vaddr, site) {
-            session.access(info, vaddr, site);
+            session.access(&access, vaddr, site);
         }
     });
 }
@@ -283,37 +357,60 @@ fn any_access_in_turn(info: AccessInfo, vaddr: u32, site: Site) {
 /// As [`on_memory`], on guests where an address belongs to a space.
 ///
 /// # Safety
-/// As [`on_memory`].
-pub unsafe extern "C" fn on_memory_in_space(_vcpu: c_uint, info: u32, reported: u64, data: *mut c_void) {
-    let (info, vaddr, site) = (AccessInfo(info), reported as u32, Instruction::from_data(data as usize).site());
-    // SAFETY: neither can panic, or calls anything of QEMU's.
-    let quiet = unsafe {
-        SESSION.quietly(|session| {
-            session.enter(reported);
-            session.quiet_access(info, vaddr, site)
-        })
+/// See [`on_memory`].
+unsafe extern "C" fn on_memory_in_space(_vcpu: c_uint, info: u32, reported: u64, data: *mut c_void) {
+    let (info, vaddr, site) = (AccessInfo(info), reported as u32, Instruction::unpack(data as usize).site());
+    let quiet = |session: &mut Session| {
+        session.enter(reported);
+        session.quiet_access(info, vaddr, site)
     };
-    if !quiet {
-        any_access(info, vaddr, site);
+    // SAFETY: neither can panic, or calls anything of QEMU's.
+    if !unsafe { SESSION.quietly(quiet) } {
+        // SAFETY: this is the callback of the access.
+        unsafe { any_access(info, vaddr, site) };
     }
 }
 
 /// The rest of [`on_memory`], apart so that the quiet path keeps no stack frame.
+///
+/// # Safety
+/// Called from it, or from [`on_memory_in_space`].
 #[cold]
 #[inline(never)]
-fn any_access(info: AccessInfo, vaddr: u32, site: Site) {
-    guarded(|session| session.access(info, vaddr, site));
+unsafe fn any_access(info: AccessInfo, vaddr: u32, site: Site) {
+    guarded(|session| {
+        // SAFETY: the callback of the access runs until this function returns.
+        let access = unsafe { Accessing::new(session.api(), info) };
+        session.access(&access, vaddr, site);
+    });
+}
+
+/// As [`on_memory`], for the few instructions whose registers are needed.
+///
+/// # Safety
+/// See [`on_memory`]; registers are stored, and `environment` is the CPU state.
+unsafe extern "C" fn on_memory_with_registers(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void, environment: Environment) {
+    let instruction = Instruction::unpack(data as usize);
+    let body = |session: &mut Session, now: &Executing| {
+        // SAFETY: the callback of the access runs until this function returns.
+        let access = unsafe { Accessing::new(session.api(), AccessInfo(info)) };
+        session.enter(vaddr);
+        session.access_with_registers(&access, vaddr as u32, instruction, now);
+    };
+    // SAFETY: this callback reads registers.
+    unsafe { with_registers(environment, body) };
 }
 
 /// A block starts, while fetches are judged.
 ///
 /// # Safety
-/// Called by QEMU as a block callback registered with a [`Fetched`] as data.
-pub unsafe extern "C" fn on_fetch(_vcpu: c_uint, data: *mut c_void) {
-    let fetched = Fetched::from_data(data as usize);
+/// Called by QEMU as a block callback, with a [`Fetched`] as data.
+unsafe extern "C" fn on_fetch(_vcpu: c_uint, data: *mut c_void) {
+    let fetched = Fetched::unpack(data as usize);
     // SAFETY: it cannot panic, and calls nothing of QEMU's.
     if !unsafe { SESSION.quietly(|session| session.quiet_fetch(fetched)) } {
-        any_fetch(fetched);
+        // SAFETY: block callbacks run on the CPUs' thread.
+        unsafe { any_fetch(fetched) };
     }
 }
 
@@ -321,94 +418,100 @@ pub unsafe extern "C" fn on_fetch(_vcpu: c_uint, data: *mut c_void) {
 ///
 /// # Safety
 /// As [`on_fetch`].
-pub unsafe extern "C" fn on_fetch_in_turn(_vcpu: c_uint, data: *mut c_void) {
-    let fetched = Fetched::from_data(data as usize);
-    // SAFETY: by this function's contract; none of it can panic, or calls anything of QEMU's.
-    if !unsafe { SESSION.quietly(|session| session.has_turn() && session.quiet_fetch(fetched)) } {
-        any_fetch_in_turn(fetched);
+unsafe extern "C" fn on_fetch_in_turn(_vcpu: c_uint, data: *mut c_void) {
+    let fetched = Fetched::unpack(data as usize);
+    let quiet = |session: &mut Session| {
+        // SAFETY: a block callback is one on the CPUs' thread, and lasts longer than the value.
+        let now = unsafe { Running::new(session.api()) };
+        session.has_turn(&now) && session.quiet_fetch(fetched)
+    };
+    // SAFETY: none of it can panic, or calls anything of QEMU's.
+    if !unsafe { SESSION.quietly(quiet) } {
+        // SAFETY: block callbacks run on the CPUs' thread.
+        unsafe { any_fetch_in_turn(fetched) };
     }
 }
 
 /// The rest of [`on_fetch_in_turn`].
+///
+/// # Safety
+/// Called from it.
 #[cold]
 #[inline(never)]
-fn any_fetch_in_turn(fetched: Fetched) {
-    in_turn(|session| {
+unsafe fn any_fetch_in_turn(fetched: Fetched) {
+    let body = |session: &mut Session, now: &Running| {
         if !session.quiet_fetch(fetched) {
-            session.fetch(fetched);
+            session.fetch(fetched, now);
         }
-    });
+    };
+    // SAFETY: block callbacks run on the CPUs' thread.
+    unsafe { in_turn(body) };
 }
 
 /// The rest of [`on_fetch`].
+///
+/// # Safety
+/// Called from it.
 #[cold]
 #[inline(never)]
-fn any_fetch(fetched: Fetched) {
-    guarded(|session| session.fetch(fetched));
-}
-
-/// A call is about to run.
-///
-/// # Safety
-/// As [`on_memory_with_environment`].
-pub unsafe extern "C" fn on_call_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
-    // SAFETY: by this function's contract.
-    in_turn(|session| unsafe { session.called(data as usize as u32, environment) });
-}
-
-/// A block starts that follows a call.
-///
-/// # Safety
-/// As [`on_memory_with_environment`].
-pub unsafe extern "C" fn on_arrival_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
-    // SAFETY: by this function's contract.
-    in_turn(|session| unsafe { session.arrived(data as usize as u32, environment) });
+unsafe fn any_fetch(fetched: Fetched) {
+    // SAFETY: block callbacks run on the CPUs' thread.
+    unsafe { on_cpu(|session, now| session.fetch(fetched, now)) };
 }
 
 /// A return from an exception is about to run.
 ///
 /// # Safety
-/// To be registered with QEMU only.
-pub unsafe extern "C" fn on_exception_return(_vcpu: c_uint, _data: *mut c_void) {
-    in_turn(Session::exception_returns);
+/// Called by QEMU as an execution callback.
+unsafe extern "C" fn on_exception_return(_vcpu: c_uint, _data: *mut c_void) {
+    // SAFETY: execution callbacks run on the CPUs' thread.
+    unsafe { in_turn(|session, _| session.exception_returns()) };
 }
 
-/// As [`on_memory`], for the few instructions whose registers are needed.
-///
-/// # Safety
-/// As [`on_memory`]; `environment` is the CPU state.
-pub unsafe extern "C" fn on_memory_with_environment(
-    _vcpu: c_uint,
-    info: u32,
-    vaddr: u64,
-    data: *mut c_void,
-    environment: Environment,
-) {
-    let instruction = Instruction::from_data(data as usize);
-    // SAFETY: by this function's contract.
-    in_turn(|session| unsafe {
-        session.enter(vaddr);
-        session.access_with_registers(AccessInfo(info), vaddr as u32, instruction, environment);
-    });
+/// Callbacks that read registers. Generated code, which calls them, keeps the CPU state in a register of the host, of which QEMU says
+/// nothing: the naked half passes it on after what QEMU gives.
+macro_rules! with_the_cpu_state {
+    ($name:ident($($argument:ty),*) in $x86_64:literal or $aarch64:literal to $callback:path) => {
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name($(_: $argument),*) {
+            #[cfg(target_arch = "x86_64")]
+            naked_asm!(concat!("mov ", $x86_64, ", rbp"), "jmp {}", sym $callback);
+            #[cfg(target_arch = "aarch64")]
+            naked_asm!(concat!("mov ", $aarch64, ", x19"), "b {}", sym $callback);
+        }
+    };
+    ($($(#[$documentation:meta])* $name:ident: $body:path;)*) => { $(
+        with_the_cpu_state!($name(c_uint, *mut c_void) in "rdx" or "x2" to received::$name);
+    )*
+        /// The halves that receive the CPU state.
+        mod received {
+            use super::*;
+            $(
+                $(#[$documentation])*
+                ///
+                /// # Safety
+                /// Called by QEMU as a callback that reads registers, with data as its body wants it; `environment` is the CPU state.
+                pub unsafe extern "C" fn $name(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
+                    let body = |session: &mut Session, now: &Executing| $body(session, Data::unpack(data as usize), now);
+                    // SAFETY: this callback reads registers.
+                    unsafe { with_registers(environment, body) };
+                }
+            )*
+        }
+    };
 }
 
-/// An instruction that is more than loads and stores is about to run.
-///
-/// # Safety
-/// As [`on_memory_with_environment`].
-pub unsafe extern "C" fn on_execution_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
-    let instruction = Instruction::from_data(data as usize);
-    // SAFETY: by this function's contract.
-    in_turn(|session| unsafe { session.execute(instruction, environment) });
-}
+with_the_cpu_state!(memory_with_registers(c_uint, u32, u64, *mut c_void) in "r8" or "x4" to on_memory_with_registers);
 
-/// A block starts, while something is muted or addresses belong to spaces.
-///
-/// # Safety
-/// As [`on_memory_with_environment`].
-pub unsafe extern "C" fn on_block_with_environment(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
-    // SAFETY: by this function's contract.
-    in_turn(|session| unsafe { session.block(data as usize as u32, environment) });
+with_the_cpu_state! {
+    /// An instruction that is more than loads and stores is about to run.
+    execution: Session::execute;
+    /// A block starts, while something is muted or addresses belong to spaces.
+    block: Session::block;
+    /// A call is about to run.
+    call: Session::called;
+    /// A block starts that follows a call.
+    arrival: Session::arrived;
 }
 
 #[cfg(test)]

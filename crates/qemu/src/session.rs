@@ -22,13 +22,15 @@ use congruent_trace::file::{Header, Validity};
 use congruent_trace::{AccessKind, Event, On, Operation, Site};
 use congruent_wire::{Config, FailureKind};
 
-use crate::api::{AccessInfo, AccessShape, Api, Block, Insn, Registers};
+use crate::access::{AccessInfo, AccessShape};
+use crate::api::Api;
+use crate::callbacks::{Callbacks, Fetched, Instruction};
 use crate::channel::Channel;
 use crate::cpu::{self, ControlStore};
 use crate::dma::Devices;
 use crate::judge::Judge;
+use crate::moment::{Accessing, Executing, Insn, Starting, Translating};
 use crate::mute::Mute;
-use crate::registers::{self, Environment};
 use crate::translation::GRANULE;
 use follow::{Callers, Following};
 use lives::Lives;
@@ -37,38 +39,12 @@ use reach::{Reach, Reached};
 use tell::Telling;
 use turns::Turns;
 
-/// An instruction as callbacks carry it: its address and its word, in the one pointer that QEMU hands back.
-#[derive(Clone, Copy)]
-pub struct Instruction {
-    pc: u32,
-    word: u32,
-}
-
-impl Instruction {
-    fn data(self) -> usize {
-        ((self.word as usize) << 32) | self.pc as usize
-    }
-
-    /// The instruction behind a callback's data.
-    #[inline]
-    pub fn from_data(data: usize) -> Self {
-        Self { pc: data as u32, word: (data >> 32) as u32 }
-    }
-
-    /// Its site.
-    #[inline]
-    pub fn site(self) -> Site {
-        Site(self.pc)
-    }
-}
-
-pub use code::Fetched;
-
 /// The number of values of QEMU's access description whose shape is remembered.
 const SHAPES: usize = 1 << 18;
 
 /// The state of one check: where an address leads, who called, and what is told to whom, around the judge.
 pub struct Session {
+    callbacks: &'static Callbacks,
     reach: Reach,
     shapes: Box<[u8; SHAPES]>,
     judge: Judge,
@@ -95,10 +71,17 @@ impl Session {
     ///
     /// # Errors
     /// A sentence that says why this guest cannot be checked in this QEMU, and what to do.
-    pub fn new(api: Api, qemu_api: i32, arch: Arch, cpus: u32, config: Config) -> Result<Self, String> {
+    pub fn new(
+        api: &'static Api,
+        callbacks: &'static Callbacks,
+        qemu_api: i32,
+        arch: Arch,
+        cpus: u32,
+        config: Config,
+    ) -> Result<Self, String> {
         let facts = arch.facts();
-        let cpu = cpu::of_arch(arch, &api)?;
-        let turns = Turns::new(&*cpu, &api, cpus, config.cpus)?;
+        let cpu = cpu::of_arch(arch, api)?;
+        let turns = Turns::new(&*cpu, api, cpus, config.cpus)?;
         let caches = JudgeConfig::try_from(config.caches).map_err(|error| format!("the caches: {error}"))?;
         let caches = caches.with_cpus(config.cpus.of(cpus)).map_err(|error| error.to_string())?;
         if cpus > 1 && config.record.is_some() {
@@ -137,6 +120,7 @@ impl Session {
             started.map_err(|error| format!("cannot write the recording `{path}`: {error}; give --record another file"))?;
         }
         Ok(Self {
+            callbacks,
             recorded_shapes: judge.is_recording().then(shapes).transpose()?,
             reach: Reach::new(cpu, api, &caches),
             shapes: shapes()?,
@@ -161,95 +145,69 @@ impl Session {
     }
 
     /// QEMU's functions.
-    pub fn api(&self) -> &Api {
-        &self.reach.api
+    #[inline]
+    pub fn api(&self) -> &'static Api {
+        self.reach.api
     }
 
     /// A CPU exists now: its registers can be looked up.
-    ///
-    /// # Safety
-    /// Called from QEMU's initialisation callback.
-    pub unsafe fn vcpu_init(&mut self, number: u32) {
-        // SAFETY: by this function's contract, here and below.
-        unsafe { self.meet_cpu(number) };
-        // SAFETY: as above.
-        let known = unsafe { self.reach.reader.registers() };
-        // SAFETY: as above.
-        let suits = unsafe { cpu::suits(self.arch, &known, &mut self.reach.reader) };
+    pub fn vcpu_init(&mut self, now: &Starting) {
+        self.meet_cpu(now);
+        let known = now.registers();
+        let suits = cpu::suits(self.arch, &known, |handle| now.register(handle));
         if let Err(reason) = suits.and_then(|()| self.reach.cpu.start(&known)) {
             self.stop(FailureKind::Environment, reason);
         }
     }
 
     /// Chooses the callbacks of every instruction of a block.
-    ///
-    /// # Safety
-    /// Called from QEMU's translation callback with its block.
-    pub unsafe fn translate(&mut self, block: *mut Block) {
+    pub fn translate(&mut self, block: &Translating) {
         if let Some(gate) = self.gate.take() {
             wait_for(&gate);
         }
         if self.stopped {
             return;
         }
-        let api = self.reach.api;
         let mut first = true;
         let mut fetched = Fetched::default();
         let facts = self.reach.cpu.arch().facts();
-        // SAFETY: by this function's contract, here and below.
-        for insn in unsafe { api.instructions(block) } {
-            // SAFETY: as above.
-            let (address, bytes, length) = unsafe { api.fetch(insn) };
-            let pc = self.reach.cpu.site(address);
-            // SAFETY: as above.
-            fetched.extend(pc, unsafe { api.length(insn) });
+        for insn in block.instructions() {
+            let (bytes, length) = insn.bytes();
+            let pc = self.reach.cpu.site(insn.address());
+            fetched.extend(pc, insn.length());
             if std::mem::take(&mut first) {
-                // SAFETY: as above.
-                unsafe {
-                    if self.mute.is_used() || self.reach.cpu.has_spaces() {
-                        api.on_block(block, registers::block_with_environment, Registers::Read, pc as usize);
-                    }
-                    self.watch_returns(block, insn, pc);
+                if self.mute.is_used() || self.reach.cpu.has_spaces() {
+                    block.on_start(&self.callbacks.block, Site(pc));
                 }
+                self.watch_returns(block, &insn, pc);
             }
             let word = facts.word(bytes, length);
             if let Some(word) = word {
-                // SAFETY: as above.
-                unsafe { self.watch_flow(insn, pc, word) };
+                self.watch_flow(&insn, pc, word);
             }
-            // SAFETY: as above.
-            unsafe { self.instrument(insn, pc, word) };
+            self.instrument(&insn, pc, word);
         }
         if self.code.is_some() && !first {
-            // SAFETY: as above; the callback takes a `Fetched` as data.
-            unsafe { api.on_block(block, self.fetch_callback(), Registers::Unused, fetched.data()) };
+            block.on_start(self.fetch_callback(), fetched);
         }
     }
 
-    /// # Safety
-    /// As [`translate`](Self::translate).
-    unsafe fn instrument(&mut self, insn: *mut Insn, pc: u32, word: Option<u32>) {
-        let (api, plain) = (self.reach.api, self.memory_callback());
-        let data = Instruction { pc, word: word.unwrap_or(0) }.data();
+    fn instrument(&mut self, insn: &Insn<'_>, pc: u32, word: Option<u32>) {
+        let instruction = Instruction { pc, word: word.unwrap_or(0) };
         let meaning = word.map_or(Meaning::Other, |word| self.reach.cpu.decode(word));
         let partial = matches!(meaning, Meaning::PartialWord(_));
-        // SAFETY: by this function's contract; each callback takes an `Instruction` as data.
-        unsafe {
-            match meaning {
-                Meaning::Cache(_) | Meaning::BothCaches(_) | Meaning::Prefetch(_) | Meaning::Translation => {
-                    api.on_execution(insn, registers::execution_with_environment, Registers::Read, data);
-                }
-                Meaning::CodeCache(_) if self.code.is_some() => {
-                    api.on_execution(insn, registers::execution_with_environment, Registers::Read, data);
-                }
-                Meaning::CodeCache(_) | Meaning::PartialWord(_) | Meaning::Other => {}
+        match meaning {
+            Meaning::Cache(_) | Meaning::BothCaches(_) | Meaning::Prefetch(_) | Meaning::Translation => {
+                insn.on_execution(&self.callbacks.execution, instruction);
             }
-            let muted_store = |word| self.mute.is_used() && self.reach.cpu.may_store_control(word);
-            if partial || word.is_some_and(|word| self.reach.cpu.calibrates(word) || muted_store(word)) {
-                api.on_memory(insn, registers::memory_with_environment, Registers::Read, data);
-            } else {
-                api.on_memory(insn, plain, Registers::Unused, data);
-            }
+            Meaning::CodeCache(_) if self.code.is_some() => insn.on_execution(&self.callbacks.execution, instruction),
+            Meaning::CodeCache(_) | Meaning::PartialWord(_) | Meaning::Other => {}
+        }
+        let muted_store = |word| self.mute.is_used() && self.reach.cpu.may_store_control(word);
+        if partial || word.is_some_and(|word| self.reach.cpu.calibrates(word) || muted_store(word)) {
+            insn.on_memory(&self.callbacks.memory_with_registers, instruction);
+        } else {
+            insn.on_memory(self.memory_callback(), instruction);
         }
     }
 
@@ -285,17 +243,18 @@ impl Session {
 
     /// Any load or store of the guest.
     #[cold]
-    pub fn access(&mut self, info: AccessInfo, vaddr: u32, site: Site) {
+    pub fn access(&mut self, access: &Accessing, vaddr: u32, site: Site) {
         if self.stopped {
             return;
         }
-        self.learn_context();
+        self.learn_context(access);
+        let info = access.info();
         let shapes = self.recorded_shapes.as_mut().unwrap_or(&mut self.shapes);
         let remembered = shapes.get_mut(info.0 as usize);
         let shape = match remembered.as_deref().and_then(|shape| AccessShape::unpack(*shape)) {
             Some(shape) => shape,
             None => {
-                let shape = self.reach.api.shape(info);
+                let shape = access.shape();
                 if let Some(remembered) = remembered {
                     *remembered = shape.pack();
                 }
@@ -305,20 +264,18 @@ impl Session {
         if self.reach.cpu.has_control_at(vaddr) {
             match shape.kind {
                 AccessKind::Load => self.reach.cpu.control_load(vaddr),
-                AccessKind::Store => self.control_store(info, vaddr, site, false),
+                AccessKind::Store => self.control_store(access, vaddr, site, false),
             }
             return;
         }
-        self.judge_access(info, shape.kind, vaddr, 1 << shape.size_shift, site);
+        self.judge_access(access, shape.kind, vaddr, 1 << shape.size_shift, site);
     }
 
     /// A store to a part of the processor that lies in its address space.
     #[cold]
-    fn control_store(&mut self, info: AccessInfo, vaddr: u32, site: Site, muted: bool) {
-        // SAFETY: called from the memory callback of this access only, here and below.
-        let Some(value) = (unsafe { self.reach.api.value(info) }) else { return };
-        // SAFETY: as above.
-        match unsafe { self.reach.cpu.control_store(&self.reach.geometry, vaddr, value, &mut self.reach.reader) } {
+    fn control_store(&mut self, access: &Accessing, vaddr: u32, site: Site, muted: bool) {
+        let Some(value) = access.value() else { return };
+        match self.reach.cpu.control_store(&self.reach.geometry, vaddr, value, access) {
             ControlStore::Nothing => {}
             ControlStore::Translation => {
                 self.reach.translations.forget();
@@ -331,7 +288,7 @@ impl Session {
                 self.judge.operate(Operation { on: On::Data(op), target: scope.into(), site }, muted);
             }
         }
-        self.step();
+        self.step(access);
     }
 
     /// The shape of an access description that was seen before.
@@ -341,41 +298,33 @@ impl Session {
     }
 
     /// Judges `size` bytes of an access, page by page.
-    fn judge_access(&mut self, info: AccessInfo, kind: AccessKind, mut vaddr: u32, mut size: u32, site: Site) {
+    fn judge_access(&mut self, access: &Accessing, kind: AccessKind, mut vaddr: u32, mut size: u32, site: Site) {
         while size > 0 && !self.stopped {
             let piece = size.min(GRANULE - vaddr % GRANULE);
-            match self.reach(info, vaddr) {
+            match self.reach(access, vaddr) {
                 Reached::Cached(page, offset) => {
                     self.judge.access(kind, page, self.reach.cache_address(vaddr), offset, piece, site);
                 }
                 Reached::Uncached(paddr) => self.judge.bypass(&Event::Uncached { kind, paddr, size: piece, site }),
                 Reached::Harmless => self.reach.harmless += 1,
-                // SAFETY: called from the memory callback of this access only.
-                Reached::Device(paddr) => unsafe { self.device_access(info, kind, vaddr, paddr) },
+                Reached::Device(paddr) => self.device_access(access, kind, vaddr, paddr),
                 Reached::Nothing => {}
             }
             vaddr = vaddr.wrapping_add(piece);
             size -= piece;
         }
-        self.step();
+        self.step(access);
     }
 
     /// An access to a device's registers: it may tell what the device does to memory.
-    ///
-    /// # Safety
-    /// Called from the memory callback of this access.
-    unsafe fn device_access(&mut self, info: AccessInfo, kind: AccessKind, vaddr: u32, paddr: u64) {
-        // SAFETY: by this function's contract, here and below.
-        let Some(value) = (unsafe { self.reach.api.value(info) }) else { return };
-        let size = 1 << self.reach.api.shape(info).size_shift;
+    fn device_access(&mut self, access: &Accessing, kind: AccessKind, vaddr: u32, paddr: u64) {
+        let Some(value) = access.value() else { return };
+        let size = 1 << access.shape().size_shift;
         // What lies above a short value is not defined.
         let value = if size < 4 { value & ((1 << (8 * size)) - 1) } else { value };
-        let (api, reader, reported) = (&self.reach.api, &mut self.reach.reader, self.reach.cpu.reported(vaddr));
-        // SAFETY: as above; it is called before this function returns.
-        let name = || unsafe { api.device_name(info, reported) };
-        // SAFETY: as above.
-        let mut memory = |address| unsafe { reader.physical_word(address) };
-        let judge = &mut self.judge;
+        let reported = self.reach.cpu.reported(vaddr);
+        let (judge, mut memory) = (&mut self.judge, |address| access.physical_word(address));
+        let name = || access.device_name(reported);
         self.devices.access(kind, paddr, size, value, name, &mut memory, &mut |event| judge.bypass(&event));
     }
 
@@ -386,61 +335,38 @@ impl Session {
     }
 
     /// A load or store whose registers are needed: for calibration, or because only a part of the word counts.
-    ///
-    /// # Safety
-    /// Called from a memory callback that reads registers, with the environment it received.
-    pub unsafe fn access_with_registers(
-        &mut self,
-        info: AccessInfo,
-        vaddr: u32,
-        instruction: Instruction,
-        environment: Environment,
-    ) {
-        let site = instruction.site();
-        self.learn_context();
-        if self.mute.is_used() && self.reach.cpu.has_control_at(vaddr) && self.reach.api.shape(info).kind == AccessKind::Store {
-            // SAFETY: by this function's contract.
-            let stack = unsafe { self.reach.register(self.reach.cpu.stack_pointer(), environment) };
+    pub fn access_with_registers(&mut self, access: &Accessing, vaddr: u32, instruction: Instruction, registers: &Executing) {
+        let (info, site) = (access.info(), instruction.site());
+        self.learn_context(access);
+        if self.mute.is_used() && self.reach.cpu.has_control_at(vaddr) && access.shape().kind == AccessKind::Store {
+            let stack = self.reach.cpu.register(self.reach.cpu.stack_pointer(), registers);
             let muted = self.mute.covers(instruction.pc, stack);
-            return self.control_store(info, vaddr, site, muted);
+            return self.control_store(access, vaddr, site, muted);
         }
         if let Meaning::PartialWord(partial) = self.reach.cpu.decode(instruction.word) {
-            // SAFETY: by this function's contract.
-            let base = unsafe { self.reach.register(partial.register, environment) };
+            let base = self.reach.cpu.register(partial.register, registers);
             let address = base.wrapping_add_signed(partial.offset);
             // QEMU reports the aligned word. Should the base be gone already (a load into its own base), the whole word counts.
             if address & !3 == vaddr & !3 {
                 let (start, length) = partial.bytes(address);
-                return self.judge_access(info, AccessKind::Load, (vaddr & !3) + start, length, site);
+                return self.judge_access(access, AccessKind::Load, (vaddr & !3) + start, length, site);
             }
-        } else {
-            // SAFETY: by this function's contract.
-            let known = unsafe { self.reach.cpu.calibrate(instruction.word, vaddr, self.reach.api.value(info), environment) };
-            if let Err(reason) = known {
-                return self.stop(FailureKind::Environment, reason);
-            }
+        } else if let Err(reason) = self.reach.cpu.calibrate(instruction.word, vaddr, access.value(), registers) {
+            return self.stop(FailureKind::Environment, reason);
         }
         if !self.quiet_access(info, vaddr, site) {
-            self.access(info, vaddr, site);
+            self.access(access, vaddr, site);
         }
     }
 
     /// A block starts, while something is muted or addresses belong to spaces.
-    ///
-    /// # Safety
-    /// As [`execute`](Self::execute).
-    pub unsafe fn block(&mut self, pc: u32, environment: Environment) {
-        // SAFETY: by this function's contract.
-        unsafe { self.reach.cpu.start_block(environment) };
+    pub fn block(&mut self, Site(pc): Site, now: &Executing) {
+        self.reach.cpu.start_block(now);
         if !self.mute.wants(pc) {
             return;
         }
-        // SAFETY: by this function's contract.
-        let (link, stack) = unsafe {
-            let (link, stack) = (self.reach.cpu.link(), self.reach.cpu.stack_pointer());
-            (self.reach.register(link, environment), self.reach.register(stack, environment))
-        };
-        self.mute.on_block(pc, link, stack);
+        let (link, stack) = (self.reach.cpu.link(), self.reach.cpu.stack_pointer());
+        self.mute.on_block(pc, self.reach.cpu.register(link, now), self.reach.cpu.register(stack, now));
     }
 }
 

@@ -8,10 +8,8 @@ use congruent_geometry::{CacheGeometry, PhysAddr};
 use congruent_trace::Scope;
 
 use super::{Cpu, Unsupported};
-use crate::api::{Api, Reader, Register};
-use crate::registers::Environment;
-
-type Handle = *mut Register;
+use crate::api::Api;
+use crate::moment::{Executing, Handle, Running, StateWord};
 
 /// A guest of `qemu-system-arm`.
 ///
@@ -33,11 +31,8 @@ impl Arm {
         Self { registers: None, control: Control::default() }
     }
 
-    /// # Safety
-    /// As [`Cpu::resolve`].
-    unsafe fn walk(&self, vaddr: u32, reader: &mut Reader) -> Option<Mapping> {
-        // SAFETY: by this function's contract.
-        self.control.walk(vaddr, |address| unsafe { reader.physical_word(address.into()) })
+    fn walk(&self, vaddr: u32, now: &Running) -> Option<Mapping> {
+        self.control.walk(vaddr, |address| now.physical_word(address.into()))
     }
 }
 
@@ -77,37 +72,26 @@ impl Cpu for Arm {
         false
     }
 
-    unsafe fn calibrate(
-        &mut self,
-        _word: u32,
-        _reported: u32,
-        _value: Option<u32>,
-        _environment: Environment,
-    ) -> Result<(), Unsupported> {
+    fn calibrate(&mut self, _word: u32, _reported: u32, _value: Option<u32>, _now: &Executing) -> Result<(), Unsupported> {
         Ok(())
     }
 
-    unsafe fn executes(&mut self, word: u32, reader: &mut Reader, _environment: Environment) -> bool {
+    fn executes(&mut self, word: u32, now: &Executing) -> bool {
         let condition = Condition::of(word);
         if condition.is_always() {
             return true;
         }
-        // SAFETY: by the trait's contract.
-        self.registers
-            .as_ref()
-            .and_then(|registers| unsafe { reader.register(registers.status) })
-            .is_some_and(|status| condition.holds(status))
+        self.registers.as_ref().and_then(|registers| now.register(registers.status)).is_some_and(|status| condition.holds(status))
     }
 
-    unsafe fn register(&self, number: u8, reader: &mut Reader, _environment: Environment) -> u32 {
+    fn register(&self, number: u8, now: &Executing) -> u32 {
         let handle = self.registers.as_ref().map(|registers| registers.general[number as usize & 15]);
-        // SAFETY: by the trait's contract.
-        handle.and_then(|handle| unsafe { reader.register(handle) }).unwrap_or(0)
+        handle.and_then(|handle| now.register(handle)).unwrap_or(0)
     }
 
-    fn stack_word(&self) -> Option<usize> {
+    fn stack_word(&self) -> Option<StateWord> {
         // `CPUARMState` begins with the general registers of the current mode.
-        Some(FACTS.stack_pointer.into())
+        Some(StateWord::new(FACTS.stack_pointer as usize))
     }
 
     fn address_space(&self) -> u32 {
@@ -129,20 +113,17 @@ impl Cpu for Arm {
         self.control.modified(vaddr)
     }
 
-    unsafe fn resolve(&mut self, vaddr: u32, _api: &Api, reader: &mut Reader) -> Option<PhysAddr> {
-        // SAFETY: by the trait's contract.
-        unsafe { self.walk(vaddr, reader) }.map(|mapping| PhysAddr(mapping.paddr.into()))
+    fn resolve(&mut self, vaddr: u32, now: &Running) -> Option<PhysAddr> {
+        self.walk(vaddr, now).map(|mapping| PhysAddr(mapping.paddr.into()))
     }
 
-    unsafe fn is_cached(&mut self, vaddr: u32, _paddr: PhysAddr, reader: &mut Reader) -> bool {
-        // SAFETY: by the trait's contract.
-        unsafe { self.walk(vaddr, reader) }.is_some_and(|mapping| mapping.cached)
+    fn is_cached(&mut self, vaddr: u32, _paddr: PhysAddr, now: &Running) -> bool {
+        self.walk(vaddr, now).is_some_and(|mapping| mapping.cached)
     }
 
-    unsafe fn translations_change(&mut self, word: u32, reader: &mut Reader, environment: Environment) {
+    fn translations_change(&mut self, word: u32, now: &Executing) {
         let Some((register, source)) = decode::control_write(word) else { return };
-        // SAFETY: by the trait's contract.
-        let value = unsafe { self.register(source, reader, environment) };
+        let value = self.register(source, now);
         *self.control.register_mut(register) = value;
     }
 

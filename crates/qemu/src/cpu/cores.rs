@@ -5,20 +5,16 @@
 use congruent_arch::Arch;
 
 use super::Unsupported;
-use crate::api::{Reader, Register};
+use crate::moment::Handle;
 
-/// Looks at the core that a guest of this architecture runs on, whose registers QEMU describes as `registers`.
+/// Looks at the core that a guest of this architecture runs on, whose registers QEMU describes as `registers` and `read` reads.
 ///
 /// # Errors
 /// [`Unsupported`] if it is none of those that are judged.
-///
-/// # Safety
-/// Called from QEMU's initialisation callback, on the CPU's thread.
-pub unsafe fn suits(arch: Arch, registers: &[(String, *mut Register)], reader: &mut Reader) -> Result<(), Unsupported> {
+pub fn suits(arch: Arch, registers: &[(String, Handle)], read: impl FnOnce(Handle) -> Option<u32>) -> Result<(), Unsupported> {
     let Some(cache_type) = arch.facts().cache_type else { return Ok(()) };
     let handle = registers.iter().find(|(name, _)| name == cache_type).map(|(_, handle)| *handle);
-    // SAFETY: by this function's contract.
-    match handle.and_then(|handle| unsafe { reader.register(handle) }) {
+    match handle.and_then(read) {
         Some(cache_type) if has_no_aliases(cache_type) => Err(
             "this core is an ARMv7 or newer one, whose data caches have no aliases and are not judged; ARMv4 to ARMv6 are, as with \
              -M raspi1ap or -M versatilepb"

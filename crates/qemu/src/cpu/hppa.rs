@@ -20,8 +20,9 @@ use congruent_geometry::{CacheGeometry, PhysAddr};
 use congruent_trace::{IndexForm, Scope};
 
 use super::{Cpu, Unsupported};
-use crate::api::{Api, Reader, Register};
-use crate::registers::{Calibration, Environment, state_word};
+use crate::api::Api;
+use crate::calibration::Calibration;
+use crate::moment::{Executing, Handle, Running, StateWord};
 
 /// The space of addresses that are not translated. No space register holds it: they have at most 31 bits in use.
 const ABSOLUTE: u32 = u32::MAX;
@@ -43,14 +44,23 @@ mod state {
 /// PSW.D: data addresses are translated.
 const TRANSLATES_DATA: u32 = 1 << 1;
 
-/// # Safety
-/// `environment` is the pointer that a `*_with_environment` callback received in this very call.
-unsafe fn general(environment: Environment, number: u8) -> u32 {
-    if number == 0 {
-        return 0;
+/// A general register of a CPU state that has these words.
+fn general(number: u8, word: impl Fn(StateWord) -> u32) -> u32 {
+    // What the state holds for register zero, nobody reads.
+    if number == 0 { 0 } else { word(StateWord::new(state::GENERAL + 2 * usize::from(number & 31))) }
+}
+
+/// The space of an instruction's operand, on a CPU whose state has these words.
+fn operand_space(instruction: u32, word: impl Fn(StateWord) -> u32) -> u32 {
+    if word(StateWord::new(state::STATUS)) & TRANSLATES_DATA == 0 {
+        return ABSOLUTE;
     }
-    // SAFETY: by this function's contract.
-    unsafe { state_word(environment, state::GENERAL + 2 * usize::from(number & 31)) }
+    let number = match decode::space(instruction) {
+        Space::Register(number) => number & 7,
+        Space::OfBase { base } => 4 + (general(base, &word) >> 30) as u8,
+    };
+    // Kept shifted into its place in an address: in the upper half.
+    word(StateWord::new(state::SPACES + 2 * usize::from(number) + 1))
 }
 
 /// A guest of `qemu-system-hppa` with 32-bit addresses.
@@ -82,31 +92,9 @@ impl Hppa {
         self.calibration.is_complete() && self.spaces.is_complete()
     }
 
-    /// The space of an instruction's operand.
-    ///
-    /// # Safety
-    /// As [`general`].
-    unsafe fn operand_space(word: u32, environment: Environment) -> u32 {
-        // SAFETY: by this function's contract, here and below.
-        let state = |at| unsafe { state_word(environment, at) };
-        if state(state::STATUS) & TRANSLATES_DATA == 0 {
-            return ABSOLUTE;
-        }
-        let number = match decode::space(word) {
-            Space::Register(number) => number,
-            // SAFETY: as above.
-            Space::OfBase { base } => 4 + (unsafe { general(environment, base) } >> 30) as u8,
-        };
-        // Kept shifted into its place in an address: in the upper half.
-        state(state::SPACES + 2 * usize::from(number) + 1)
-    }
-
-    /// # Safety
-    /// As [`Cpu::resolve`].
-    unsafe fn walk(&self, vaddr: u32, reader: &mut Reader) -> Option<u32> {
+    fn walk(&self, vaddr: u32, now: &Running) -> Option<u32> {
         let root = self.tables[usize::from(self.space != 0)];
-        // SAFETY: by this function's contract.
-        let word = |address: u32| unsafe { reader.physical_word(address.into()) }.map(u32::swap_bytes);
+        let word = |address: u32| now.physical_word(address.into()).map(u32::swap_bytes);
         (root != 0).then(|| walk(root, vaddr, word)).flatten().map(|entry| entry.physical(vaddr))
     }
 }
@@ -120,7 +108,7 @@ impl Cpu for Hppa {
         api.can_translate() && api.can_read_physical()
     }
 
-    fn start(&mut self, _registers: &[(String, *mut Register)]) -> Result<(), Unsupported> {
+    fn start(&mut self, _registers: &[(String, Handle)]) -> Result<(), Unsupported> {
         Ok(())
     }
 
@@ -133,18 +121,10 @@ impl Cpu for Hppa {
         !self.is_calibrated() && decode::calibration_operand(word).is_some()
     }
 
-    unsafe fn calibrate(
-        &mut self,
-        word: u32,
-        reported: u32,
-        _value: Option<u32>,
-        environment: Environment,
-    ) -> Result<(), Unsupported> {
+    fn calibrate(&mut self, word: u32, reported: u32, _value: Option<u32>, now: &Executing) -> Result<(), Unsupported> {
         let Some((number, offset)) = decode::calibration_operand(word).filter(|_| !self.is_calibrated()) else { return Ok(()) };
-        // SAFETY: by the trait's contract, here and below.
-        let computed = unsafe { general(environment, number) }.wrapping_add_signed(offset);
-        // SAFETY: as above.
-        let space = unsafe { Self::operand_space(word, environment) };
+        let computed = general(number, |at| now.word(at)).wrapping_add_signed(offset);
+        let space = operand_space(word, |at| now.word(at));
         let agreed = self.calibration.compare(computed, reported).and_then(|()| match (space, self.reported_space) {
             // Nothing to tell them apart by: without translation QEMU reports space 0.
             (ABSOLUTE | 0, 0) => Ok(()),
@@ -153,15 +133,12 @@ impl Cpu for Hppa {
         agreed.map_err(|contradiction| contradiction.to_string())
     }
 
-    unsafe fn executes(&mut self, word: u32, _reader: &mut Reader, environment: Environment) -> bool {
-        // SAFETY: by the trait's contract, here and below.
-        if unsafe { state_word(environment, state::NULLIFIED) } != 0 {
+    fn executes(&mut self, word: u32, now: &Executing) -> bool {
+        if now.word(StateWord::new(state::NULLIFIED)) != 0 {
             return false;
         }
-        // SAFETY: as above.
-        self.space = unsafe { Self::operand_space(word, environment) };
-        // SAFETY: as above.
-        let general = |number| unsafe { general(environment, number) };
+        self.space = operand_space(word, |at| now.word(at));
+        let general = |number| general(number, |at| now.word(at));
         self.aliases = ALIAS_REGISTERS.map(general);
         if let Meaning::Cache(cache) = decode::decode(word)
             && let Named::Index(entry) = cache.operand.read(general)
@@ -181,9 +158,9 @@ impl Cpu for Hppa {
         self.space = if self.translates { self.reported_space } else { ABSOLUTE };
     }
 
-    unsafe fn start_block(&mut self, environment: Environment) {
-        // SAFETY: by the trait's contract. A change of PSW.D ends a block.
-        self.translates = unsafe { state_word(environment, state::STATUS) } & TRANSLATES_DATA != 0;
+    fn start_block(&mut self, now: &Executing) {
+        // A change of PSW.D ends a block.
+        self.translates = now.word(StateWord::new(state::STATUS)) & TRANSLATES_DATA != 0;
     }
 
     fn space(&self) -> u32 {
@@ -202,14 +179,13 @@ impl Cpu for Hppa {
         reported as u32 & !3 | privilege
     }
 
-    unsafe fn register(&self, number: u8, _reader: &mut Reader, environment: Environment) -> u32 {
+    fn register(&self, number: u8, now: &Executing) -> u32 {
         let complement = number == STACK_FROM_ABOVE;
-        // SAFETY: by the trait's contract.
-        let value = unsafe { general(environment, if complement { STACK } else { number }) };
+        let value = general(if complement { STACK } else { number }, |at| now.word(at));
         if complement { !value } else { value }
     }
 
-    fn stack_word(&self) -> Option<usize> {
+    fn stack_word(&self) -> Option<StateWord> {
         None
     }
 
@@ -220,16 +196,14 @@ impl Cpu for Hppa {
         }
     }
 
-    unsafe fn resolve(&mut self, vaddr: u32, api: &Api, reader: &mut Reader) -> Option<PhysAddr> {
+    fn resolve(&mut self, vaddr: u32, now: &Running) -> Option<PhysAddr> {
         if self.space == ABSOLUTE {
             return Some(PhysAddr(vaddr.into()));
         }
-        // SAFETY: by the trait's contract, here and below.
-        if let Some(paddr) = unsafe { api.translate(self.reported(vaddr)) } {
+        if let Some(paddr) = now.translate(self.reported(vaddr)) {
             return Some(PhysAddr(paddr));
         }
-        // SAFETY: as above.
-        if let Some(paddr) = unsafe { self.walk(vaddr, reader) } {
+        if let Some(paddr) = self.walk(vaddr, now) {
             return Some(PhysAddr(paddr.into()));
         }
         let register = alias_register(vaddr).filter(|_| self.space == 0)?;
@@ -237,13 +211,12 @@ impl Cpu for Hppa {
         Some(PhysAddr((frame & !0xfff | vaddr & 0xfff).into()))
     }
 
-    unsafe fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr, _reader: &mut Reader) -> bool {
+    fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr, _now: &Running) -> bool {
         paddr.0 < DEVICES && (self.space == ABSOLUTE || !self.uncached.contains(&(self.reported(vaddr) >> PAGE_SHIFT)))
     }
 
-    unsafe fn translations_change(&mut self, word: u32, _reader: &mut Reader, environment: Environment) {
-        // SAFETY: by the trait's contract.
-        let general = |number| unsafe { general(environment, number) };
+    fn translations_change(&mut self, word: u32, now: &Executing) {
+        let general = |number| general(number, |at| now.word(at));
         match decode::change(word) {
             Some(Change::Tables { control, from }) => self.tables[usize::from(control == cr::USER_TABLES)] = general(from),
             Some(Change::Protection { address, attributes }) => {
@@ -289,12 +262,8 @@ mod tests {
     fn registers_and_spaces_are_where_qemu_keeps_them() {
         let mut words = state();
         words[state::STATUS] = TRANSLATES_DATA;
-        let space = |words: &[u32], word| {
-            // SAFETY: the words stand for the CPU state.
-            unsafe { Hppa::operand_space(word, words.as_ptr()) }
-        };
-        // SAFETY: as above.
-        assert_eq!([0, 1, 31].map(|number| unsafe { general(words.as_ptr(), number) }), [0, 6, 66]);
+        let space = |words: &[u32], instruction| operand_space(instruction, |at| words[at.words()]);
+        assert_eq!([0, 1, 31].map(|number| general(number, |at| words[at.words()])), [0, 6, 66]);
         assert_eq!(space(&words, 0x0757_d2a0), 133 + 2 * 3); // fdc,m r23(sr3,r26)
         // stw r19,0(r26): by the upper bits of r26
         for (base, number) in [(0x0fff_ffff, 4), (0x4000_0000, 5), (0x8000_0000, 6), (0xffff_ffff, 7)] {

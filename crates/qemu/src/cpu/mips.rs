@@ -19,19 +19,14 @@ use congruent_geometry::{CacheGeometry, PhysAddr};
 use congruent_trace::Scope;
 
 use super::{Cpu, Unsupported};
-use crate::api::{Api, Reader, Register};
-use crate::registers::{Calibration, Environment};
+use crate::api::Api;
+use crate::calibration::Calibration;
+use crate::moment::{Executing, Handle, Running, StateWord};
 
-/// General register `number` (0 to 31).
-///
-/// # Safety
-/// `environment` is the pointer that a `*_with_environment` callback received in this very call.
-unsafe fn general(environment: Environment, number: u8) -> u32 {
-    if number == 0 {
-        return 0;
-    }
-    // SAFETY: the CPU state begins with 32 words; calibration has compared them with real addresses.
-    unsafe { environment.add(number as usize & 31).read() }
+/// General register `number` (0 to 31), of a CPU state that begins with those registers.
+fn general(number: u8, word: impl Fn(StateWord) -> u32) -> u32 {
+    // What the state holds for register zero, nobody reads.
+    if number == 0 { 0 } else { word(StateWord::new(usize::from(number & 31))) }
 }
 
 /// A guest of `qemu-system-mips` or `qemu-system-mipsel`.
@@ -81,11 +76,8 @@ impl Mips {
         }
     }
 
-    /// # Safety
-    /// As [`Cpu::resolve`].
-    unsafe fn walk(&self, vaddr: u32, reader: &mut Reader) -> Option<Walked> {
-        // SAFETY: by this function's contract.
-        self.walker.walk(vaddr, |address| unsafe { self.physical_word(address, reader) })
+    fn walk(&self, vaddr: u32, now: &Running) -> Option<Walked> {
+        self.walker.walk(vaddr, |address| self.physical_word(address, now))
     }
 
     fn entry_is_written(&mut self) {
@@ -99,14 +91,10 @@ impl Mips {
 
     /// Whether a mapped page is cached: by what the walker reads, by the newest entry, by what was seen of the page before, by what the
     /// frame was mapped with before; in this order, because each is surer than the next.
-    ///
-    /// # Safety
-    /// As [`Cpu::resolve`].
-    unsafe fn is_mapped_cached(&mut self, vaddr: u32, paddr: PhysAddr, reader: &mut Reader) -> bool {
+    fn is_mapped_cached(&mut self, vaddr: u32, paddr: PhysAddr, now: &Running) -> bool {
         let (vpage, address) = ((vaddr >> PAGE_SHIFT) as usize, paddr.0 as u32);
         let frame = address >> PAGE_SHIFT;
-        // SAFETY: by this function's contract.
-        let walked = unsafe { self.walk(vaddr, reader) }.filter(|walked| walked.paddr >> PAGE_SHIFT == frame);
+        let walked = self.walk(vaddr, now).filter(|walked| walked.paddr >> PAGE_SHIFT == frame);
         let seen = self.last_seen[vpage];
         let seen = (seen.frame_plus_one == frame + 1 && seen.is_of(self.address_space)).then_some(!seen.uncached);
         let cached = walked
@@ -125,11 +113,8 @@ impl Mips {
         !uncached
     }
 
-    /// # Safety
-    /// As [`Cpu::resolve`].
-    unsafe fn physical_word(&self, address: u32, reader: &mut Reader) -> Option<u32> {
-        // SAFETY: by this function's contract.
-        let word = unsafe { reader.physical_word(address.into()) }?;
+    fn physical_word(&self, address: u32, now: &Running) -> Option<u32> {
+        let word = now.physical_word(address.into())?;
         Some(if self.endian == Endian::Big { word.swap_bytes() } else { word })
     }
 }
@@ -155,7 +140,7 @@ impl Cpu for Mips {
         api.can_translate() && api.can_read_physical()
     }
 
-    fn start(&mut self, _registers: &[(String, *mut Register)]) -> Result<(), Unsupported> {
+    fn start(&mut self, _registers: &[(String, Handle)]) -> Result<(), Unsupported> {
         Ok(())
     }
 
@@ -172,37 +157,29 @@ impl Cpu for Mips {
         !self.calibration.get().is_complete() && decode::calibration_operand(word).is_some()
     }
 
-    unsafe fn calibrate(
-        &mut self,
-        word: u32,
-        reported: u32,
-        _value: Option<u32>,
-        environment: Environment,
-    ) -> Result<(), Unsupported> {
+    fn calibrate(&mut self, word: u32, reported: u32, _value: Option<u32>, now: &Executing) -> Result<(), Unsupported> {
         let mut calibration = self.calibration.get();
         if calibration.is_complete() {
             return Ok(());
         }
         let Some((register, offset)) = decode::calibration_operand(word) else { return Ok(()) };
-        // SAFETY: by the trait's contract.
-        let computed = unsafe { general(environment, register) }.wrapping_add_signed(offset);
+        let computed = general(register, |at| now.word(at)).wrapping_add_signed(offset);
         calibration.compare(computed, reported).map_err(|contradiction| contradiction.to_string())?;
         self.calibration.set(calibration);
         Ok(())
     }
 
-    unsafe fn executes(&mut self, _word: u32, _reader: &mut Reader, _environment: Environment) -> bool {
+    fn executes(&mut self, _word: u32, _now: &Executing) -> bool {
         true
     }
 
-    unsafe fn register(&self, number: u8, _reader: &mut Reader, environment: Environment) -> u32 {
-        // SAFETY: by the trait's contract.
-        unsafe { general(environment, number) }
+    fn register(&self, number: u8, now: &Executing) -> u32 {
+        general(number, |at| now.word(at))
     }
 
-    fn stack_word(&self) -> Option<usize> {
+    fn stack_word(&self) -> Option<StateWord> {
         // `CPUMIPSState` begins with the general registers.
-        Some(STACK)
+        Some(StateWord::new(STACK))
     }
 
     fn address_space(&self) -> u32 {
@@ -220,13 +197,11 @@ impl Cpu for Mips {
         self.arch().facts().index.scope(geometry, operand)
     }
 
-    unsafe fn resolve(&mut self, vaddr: u32, api: &Api, reader: &mut Reader) -> Option<PhysAddr> {
-        // SAFETY: by the trait's contract.
-        if let Some(paddr) = unsafe { api.translate(vaddr.into()) } {
+    fn resolve(&mut self, vaddr: u32, now: &Running) -> Option<PhysAddr> {
+        if let Some(paddr) = now.translate(vaddr.into()) {
             return Some(PhysAddr(paddr));
         }
-        // SAFETY: by the trait's contract.
-        if let Some(walked) = unsafe { self.walk(vaddr, reader) } {
+        if let Some(walked) = self.walk(vaddr, now) {
             return Some(PhysAddr(walked.paddr.into()));
         }
         let seen = self.last_seen[(vaddr >> PAGE_SHIFT) as usize];
@@ -235,16 +210,15 @@ impl Cpu for Mips {
         seen.is_of(self.address_space).then(|| PhysAddr(u64::from(frame) << PAGE_SHIFT | u64::from(offset)))
     }
 
-    unsafe fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr, reader: &mut Reader) -> bool {
+    fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr, now: &Running) -> bool {
         match Segment::of(vaddr) {
             Segment::Kseg0 => self.kseg0.is_cached(),
             Segment::Kseg1 => false,
-            // SAFETY: by the trait's contract.
-            Segment::Mapped => unsafe { self.is_mapped_cached(vaddr, paddr, reader) },
+            Segment::Mapped => self.is_mapped_cached(vaddr, paddr, now),
         }
     }
 
-    unsafe fn translations_change(&mut self, word: u32, _reader: &mut Reader, environment: Environment) {
+    fn translations_change(&mut self, word: u32, now: &Executing) {
         if decode::writes_entry(word) {
             return self.entry_is_written();
         }
@@ -252,8 +226,7 @@ impl Cpu for Mips {
             return self.attributes.set_entry_hi(None);
         }
         let Some((register, source)) = decode::control_write(word) else { return };
-        // SAFETY: by the trait's contract.
-        let value = unsafe { general(environment, source) };
+        let value = general(source, |at| now.word(at));
         match register {
             ControlRegister::EntryHi => {
                 self.address_space = (value & ADDRESS_SPACE) as u16;
@@ -288,11 +261,6 @@ mod tests {
 
     #[test]
     fn register_zero_is_zero_whatever_the_state_holds() {
-        let state = [7u32; 32];
-        // SAFETY: the array stands for the CPU state.
-        unsafe {
-            assert_eq!(general(state.as_ptr(), 0), 0);
-            assert_eq!(general(state.as_ptr(), 31), 7);
-        }
+        assert_eq!((general(0, |_| 7), general(31, |_| 7)), (0, 7));
     }
 }

@@ -14,8 +14,8 @@ use congruent_arch::{Arch, Flow, Meaning};
 use congruent_geometry::{CacheGeometry, PhysAddr};
 use congruent_trace::{IndexForm, Maintenance, Scope};
 
-use crate::api::{Api, Reader, Register};
-use crate::registers::Environment;
+use crate::api::Api;
+use crate::moment::{Executing, Handle, Running, StateWord};
 
 pub use arm::Arm;
 pub use cores::suits;
@@ -45,10 +45,6 @@ pub enum ControlStore {
 }
 
 /// A guest processor.
-///
-/// # Safety
-/// The `unsafe` methods read the state of the running CPU: they are called from a callback on its thread, one that was
-/// registered as reading registers, and with the environment that this callback received.
 pub trait Cpu {
     /// Its architecture.
     fn arch(&self) -> Arch;
@@ -60,7 +56,7 @@ pub trait Cpu {
     ///
     /// # Errors
     /// [`Unsupported`] if one that is needed is missing.
-    fn start(&mut self, registers: &[(String, *mut Register)]) -> Result<(), Unsupported>;
+    fn start(&mut self, registers: &[(String, Handle)]) -> Result<(), Unsupported>;
 
     /// The processor is as it is after a reset. What was learnt of QEMU, and what was left out so far, stays.
     fn reset(&mut self);
@@ -77,23 +73,11 @@ pub trait Cpu {
     ///
     /// # Errors
     /// [`Unsupported`] if they contradict each other.
-    ///
-    /// # Safety
-    /// See the trait.
-    unsafe fn calibrate(
-        &mut self,
-        word: u32,
-        reported: u32,
-        value: Option<u32>,
-        environment: Environment,
-    ) -> Result<(), Unsupported>;
+    fn calibrate(&mut self, word: u32, reported: u32, value: Option<u32>, now: &Executing) -> Result<(), Unsupported>;
 
     /// Whether an instruction that is about to run will do anything: its condition holds. Addresses that are asked about next are
     /// those of its operand.
-    ///
-    /// # Safety
-    /// See the trait.
-    unsafe fn executes(&mut self, word: u32, reader: &mut Reader, environment: Environment) -> bool;
+    fn executes(&mut self, word: u32, now: &Executing) -> bool;
 
     /// Whether the same address can mean several things at once, one in each space: then QEMU's addresses have 64 bits, and each access
     /// is announced by [`enter`](Self::enter), each block of code by [`start_block`](Self::start_block).
@@ -105,10 +89,7 @@ pub trait Cpu {
     fn enter(&mut self, _reported: u64) {}
 
     /// A block of code starts to run.
-    ///
-    /// # Safety
-    /// See the trait.
-    unsafe fn start_block(&mut self, _environment: Environment) {}
+    fn start_block(&mut self, _now: &Executing) {}
 
     /// The space of the addresses that are asked about.
     fn space(&self) -> u32 {
@@ -126,13 +107,10 @@ pub trait Cpu {
     }
 
     /// The value of a general register.
-    ///
-    /// # Safety
-    /// See the trait.
-    unsafe fn register(&self, number: u8, reader: &mut Reader, environment: Environment) -> u32;
+    fn register(&self, number: u8, now: &Executing) -> u32;
 
-    /// Where the CPU state has the stack pointer, in words from its start; `None` if the architecture's calls are not followed.
-    fn stack_word(&self) -> Option<usize>;
+    /// Where the CPU state has the stack pointer; `None` if the architecture's calls are not followed.
+    fn stack_word(&self) -> Option<StateWord>;
 
     /// A number that stands for the address space of user code.
     fn address_space(&self) -> u32 {
@@ -154,22 +132,13 @@ pub trait Cpu {
     }
 
     /// The physical address of a modified virtual address, `None` if it is not mapped.
-    ///
-    /// # Safety
-    /// See the trait.
-    unsafe fn resolve(&mut self, vaddr: u32, api: &Api, reader: &mut Reader) -> Option<PhysAddr>;
+    fn resolve(&mut self, vaddr: u32, now: &Running) -> Option<PhysAddr>;
 
     /// Whether memory is cached at this modified virtual address, which leads to `paddr` now.
-    ///
-    /// # Safety
-    /// See the trait.
-    unsafe fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr, reader: &mut Reader) -> bool;
+    fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr, now: &Running) -> bool;
 
     /// Takes note of an instruction that may change translations and is about to run.
-    ///
-    /// # Safety
-    /// See the trait.
-    unsafe fn translations_change(&mut self, word: u32, reader: &mut Reader, environment: Environment);
+    fn translations_change(&mut self, word: u32, now: &Executing);
 
     /// Another CPU configures this one, which has not run yet.
     fn be_configured(&mut self, _value: u32) {}
@@ -183,16 +152,7 @@ pub trait Cpu {
     fn control_load(&mut self, _vaddr: u32) {}
 
     /// Takes note of a store to a part of the processor.
-    ///
-    /// # Safety
-    /// See the trait.
-    unsafe fn control_store(
-        &mut self,
-        _geometry: &CacheGeometry,
-        _vaddr: u32,
-        _value: u32,
-        _reader: &mut Reader,
-    ) -> ControlStore {
+    fn control_store(&mut self, _geometry: &CacheGeometry, _vaddr: u32, _value: u32, _now: &Running) -> ControlStore {
         ControlStore::Nothing
     }
 

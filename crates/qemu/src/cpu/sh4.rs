@@ -12,8 +12,9 @@ use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_trace::{Maintenance, Scope};
 
 use super::{ControlStore, Cpu, Unsupported};
-use crate::api::{Api, Reader, Register};
-use crate::registers::{Calibration, Environment};
+use crate::api::Api;
+use crate::calibration::Calibration;
+use crate::moment::{Executing, Handle, Running, StateWord};
 
 /// A guest of `qemu-system-sh4`.
 #[derive(Default)]
@@ -43,19 +44,16 @@ mod state {
     pub const PROCEDURE: usize = STATUS + 13;
 }
 
-/// # Safety
-/// `environment` is the pointer that a `*_with_environment` callback received in this very call.
-unsafe fn register(environment: Environment, number: u8) -> u32 {
+/// A general register, or the procedure register, of a CPU state that has these words.
+fn register(number: u8, word: impl Fn(StateWord) -> u32) -> u32 {
     /// SR.MD and SR.RB: privileged, and on the second bank.
     const SECOND_BANK: u32 = 1 << 30 | 1 << 29;
-    // SAFETY: the CPU state begins with these words; calibration has compared them with real addresses.
-    let word = |at: usize| unsafe { environment.add(at).read() };
-    let at = match number {
+    let word = |at| word(StateWord::new(at));
+    word(match number {
         PROCEDURE => state::PROCEDURE,
         0..8 if word(state::STATUS) & SECOND_BANK == SECOND_BANK => state::SECOND_BANK + usize::from(number),
         _ => state::GENERAL + usize::from(number & 15),
-    };
-    word(at)
+    })
 }
 
 impl Sh4 {
@@ -72,15 +70,13 @@ impl Sh4 {
         self.mmu & mmu::ON != 0
     }
 
-    /// # Safety
-    /// As [`Cpu::resolve`].
-    unsafe fn translate(&self, vaddr: u32, reader: &mut Reader) -> Option<PhysAddr> {
+    fn translate(&self, vaddr: u32, now: &Running) -> Option<PhysAddr> {
         let paddr = match decode::area(vaddr) {
             Area::P4 => None,
-            Area::Translated if self.translates() => self.tlb.physical(vaddr, self.space()).or_else(|| {
-                // SAFETY: by this function's contract.
-                tlb::walk(self.table_base, vaddr, |address| unsafe { reader.physical_word(address.into()) })
-            }),
+            Area::Translated if self.translates() => self
+                .tlb
+                .physical(vaddr, self.space())
+                .or_else(|| tlb::walk(self.table_base, vaddr, |address| now.physical_word(address.into()))),
             Area::Translated | Area::P1 | Area::P2 => Some(decode::untranslated(vaddr)),
         };
         paddr.map(|paddr| PhysAddr(paddr.into()))
@@ -140,7 +136,7 @@ impl Cpu for Sh4 {
         api.can_read_physical() && api.can_read_values()
     }
 
-    fn start(&mut self, _registers: &[(String, *mut Register)]) -> Result<(), Unsupported> {
+    fn start(&mut self, _registers: &[(String, Handle)]) -> Result<(), Unsupported> {
         Ok(())
     }
 
@@ -153,13 +149,7 @@ impl Cpu for Sh4 {
         !self.calibration.is_complete() && (decode::calibration_operand(word).is_some() || decode::saves_procedure(word))
     }
 
-    unsafe fn calibrate(
-        &mut self,
-        word: u32,
-        reported: u32,
-        value: Option<u32>,
-        environment: Environment,
-    ) -> Result<(), Unsupported> {
+    fn calibrate(&mut self, word: u32, reported: u32, value: Option<u32>, now: &Executing) -> Result<(), Unsupported> {
         if self.calibration.is_complete() {
             return Ok(());
         }
@@ -169,22 +159,20 @@ impl Cpu for Sh4 {
             (None, Some(stored)) if decode::saves_procedure(word) => (PROCEDURE, 0, stored),
             _ => return Ok(()),
         };
-        // SAFETY: by the trait's contract.
-        let computed = unsafe { register(environment, number) }.wrapping_add_signed(offset);
+        let computed = register(number, |at| now.word(at)).wrapping_add_signed(offset);
         self.calibration.compare(computed, reported).map_err(|contradiction| contradiction.to_string())
     }
 
-    unsafe fn executes(&mut self, _word: u32, _reader: &mut Reader, _environment: Environment) -> bool {
+    fn executes(&mut self, _word: u32, _now: &Executing) -> bool {
         true
     }
 
-    unsafe fn register(&self, number: u8, _reader: &mut Reader, environment: Environment) -> u32 {
-        // SAFETY: by the trait's contract.
-        unsafe { register(environment, number) }
+    fn register(&self, number: u8, now: &Executing) -> u32 {
+        register(number, |at| now.word(at))
     }
 
-    fn stack_word(&self) -> Option<usize> {
-        Some(state::GENERAL + usize::from(FACTS.stack_pointer))
+    fn stack_word(&self) -> Option<StateWord> {
+        Some(StateWord::new(state::GENERAL + usize::from(FACTS.stack_pointer)))
     }
 
     fn address_space(&self) -> u32 {
@@ -200,12 +188,11 @@ impl Cpu for Sh4 {
         decode::index(geometry, operand)
     }
 
-    unsafe fn resolve(&mut self, vaddr: u32, _api: &Api, reader: &mut Reader) -> Option<PhysAddr> {
-        // SAFETY: by the trait's contract.
-        unsafe { self.translate(vaddr, reader) }
+    fn resolve(&mut self, vaddr: u32, now: &Running) -> Option<PhysAddr> {
+        self.translate(vaddr, now)
     }
 
-    unsafe fn is_cached(&mut self, vaddr: u32, _paddr: PhysAddr, _reader: &mut Reader) -> bool {
+    fn is_cached(&mut self, vaddr: u32, _paddr: PhysAddr, _now: &Running) -> bool {
         let cached = match decode::area(vaddr) {
             Area::P1 => true,
             Area::P2 | Area::P4 => false,
@@ -215,7 +202,7 @@ impl Cpu for Sh4 {
         cached && self.cache & ccr::OPERAND_CACHE != 0
     }
 
-    unsafe fn translations_change(&mut self, _word: u32, _reader: &mut Reader, _environment: Environment) {
+    fn translations_change(&mut self, _word: u32, _now: &Executing) {
         // ldtlb is the only such instruction.
         if std::mem::take(&mut self.page_named) {
             self.tlb.load(self.entry_high, self.entry_low);
@@ -234,7 +221,7 @@ impl Cpu for Sh4 {
         decode::control(vaddr).is_some()
     }
 
-    unsafe fn control_store(&mut self, geometry: &CacheGeometry, vaddr: u32, value: u32, reader: &mut Reader) -> ControlStore {
+    fn control_store(&mut self, geometry: &CacheGeometry, vaddr: u32, value: u32, now: &Running) -> ControlStore {
         let Some(control) = decode::control(vaddr) else { return ControlStore::Nothing };
         match control {
             Control::EntryHigh => {
@@ -268,8 +255,7 @@ impl Cpu for Sh4 {
             Control::OperandTags => match decode::tag_store(geometry, vaddr, value) {
                 TagStore::Nothing => ControlStore::Nothing,
                 TagStore::Entry(scope) => ControlStore::Cache { op: Maintenance::WriteBackInvalidate, scope },
-                // SAFETY: by the trait's contract.
-                TagStore::Matching { op, index, tag } => match unsafe { self.translate(tag, reader) } {
+                TagStore::Matching { op, index, tag } => match self.translate(tag, now) {
                     Some(frame) => {
                         let line = (geometry.line() - 1) as u64;
                         let paddr = PhysAddr(frame.0 & !0xfff | u64::from(index) & 0xfff & !line);
@@ -327,10 +313,7 @@ mod tests {
     #[test]
     fn the_bank_of_the_low_registers_is_the_one_the_status_register_names() {
         let mut words: Vec<u32> = (0..100).collect();
-        let read = |words: &[u32], number| {
-            // SAFETY: the words stand for the CPU state.
-            unsafe { register(words.as_ptr(), number) }
-        };
+        let read = |words: &[u32], number| register(number, |at| words[at.words()]);
         words[state::STATUS] = 1 << 30;
         assert_eq!([0, 7, 8, 15, PROCEDURE].map(|number| read(&words, number)), [1, 8, 9, 16, 70]);
         words[state::STATUS] = 1 << 30 | 1 << 29;

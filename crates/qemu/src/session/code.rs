@@ -8,35 +8,9 @@ use congruent_geometry::{PhysAddr, VirtAddr};
 use congruent_trace::{AccessKind, Event, Site};
 
 use super::Session;
+use crate::callbacks::Fetched;
+use crate::moment::Running;
 use crate::translation::GRANULE;
-
-/// The bytes of a block as a callback carries them: address and length, in the one pointer that QEMU hands back.
-#[derive(Clone, Copy, Default)]
-pub struct Fetched {
-    pc: u32,
-    len: u32,
-}
-
-impl Fetched {
-    /// The next instruction of the block.
-    pub fn extend(&mut self, pc: u32, len: u32) {
-        if self.len == 0 {
-            self.pc = pc;
-        }
-        self.len = pc.wrapping_sub(self.pc) + len;
-    }
-
-    /// As a callback's data.
-    pub fn data(self) -> usize {
-        ((self.len as usize) << 32) | self.pc as usize
-    }
-
-    /// The bytes behind a callback's data.
-    #[inline]
-    pub fn from_data(data: usize) -> Self {
-        Self { pc: data as u32, len: (data >> 32) as u32 }
-    }
-}
 
 impl Session {
     /// Takes a fetch that changes nothing, which is nearly every one; false if it is none of those. Cannot panic.
@@ -54,29 +28,27 @@ impl Session {
 
     /// Any fetch, page by page.
     #[cold]
-    pub fn fetch(&mut self, Fetched { pc: mut vaddr, len: mut size }: Fetched) {
+    pub fn fetch(&mut self, Fetched { pc: mut vaddr, len: mut size }: Fetched, now: &Running) {
         let site = Site(vaddr);
         while size > 0 && !self.stopped {
             let piece = size.min(GRANULE - vaddr % GRANULE);
-            self.fetch_piece(vaddr, piece, site);
+            self.fetch_piece(vaddr, piece, site, now);
             vaddr = vaddr.wrapping_add(piece);
             size -= piece;
         }
-        self.step();
+        self.step(now);
     }
 
     /// A fetch within one page.
-    fn fetch_piece(&mut self, vaddr: u32, size: u32, site: Site) {
+    fn fetch_piece(&mut self, vaddr: u32, size: u32, site: Site, now: &Running) {
         let (page, offset) = if let Some(target) = self.reach.translations.find(vaddr) {
             (target.page, target.offset | (vaddr % GRANULE))
         } else {
-            // SAFETY: called from a block's callback.
-            let Some(paddr) = (unsafe { self.reach.resolve(vaddr) }) else {
+            let Some(paddr) = self.reach.resolve(vaddr, now) else {
                 self.reach.untranslated += 1;
                 return;
             };
-            // SAFETY: as above.
-            if !unsafe { self.reach.is_cached(vaddr, paddr) } {
+            if !self.reach.is_cached(vaddr, paddr, now) {
                 return self.fetch_past_cache(vaddr, paddr, size, site);
             }
             (self.remember(vaddr, paddr), self.reach.geometry.page_offset(paddr.0))
@@ -100,20 +72,5 @@ impl Session {
         } else {
             "instruction fetches are not judged; --icache SIZE,WAYS,LINE does it".into()
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_block_is_all_bytes_from_its_first_instruction_to_its_last() {
-        let mut fetched = Fetched::default();
-        for (pc, len) in [(0x8000_0ffe, 2), (0x8000_1000, 4), (0x8000_1004, 4)] {
-            fetched.extend(pc, len);
-        }
-        let Fetched { pc, len } = Fetched::from_data(fetched.data());
-        assert_eq!((pc, len), (0x8000_0ffe, 10));
     }
 }

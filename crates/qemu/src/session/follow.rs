@@ -11,11 +11,9 @@ use congruent_trace::{Context, Site};
 use congruent_wire::Chain;
 
 use super::Session;
-use crate::api::{Block, ExecCallback, Insn, Registers};
 use crate::cpu::Cpu;
-use crate::plugin;
+use crate::moment::{Environment, Executing, Insn, Running, StateWord, Translating};
 use crate::programs::Programs;
-use crate::registers::{self, Environment};
 use crate::stacks::CallStacks;
 
 /// Callers that a finding tells of.
@@ -53,8 +51,8 @@ impl Callers {
 pub struct Following {
     stacks: CallStacks,
     calls: Calls,
-    /// Where the CPU state has the stack pointer, in words from its start.
-    stack_word: usize,
+    /// Where the CPU state has the stack pointer.
+    stack_word: StateWord,
     programs: Programs,
     /// The CPU state, once it was seen.
     environment: Option<Environment>,
@@ -82,76 +80,55 @@ impl Following {
 
 impl Session {
     /// Has the points told of that calls return to. `first` is the first instruction of `block`, at `pc`.
-    ///
-    /// # Safety
-    /// Called from QEMU's translation callback with its block.
-    pub(super) unsafe fn watch_returns(&mut self, block: *mut Block, first: *mut Insn, pc: u32) {
+    pub(super) fn watch_returns(&mut self, block: &Translating, first: &Insn<'_>, pc: u32) {
         let Some(following) = &self.callers.following else { return };
         let distance = following.calls.returns_after;
         let follows_call = if pc % PAGE < distance {
             following.stacks.returns_to(pc)
         } else {
-            // SAFETY: by this function's contract; what precedes is on the same page.
-            let before = unsafe { self.reach.api.bytes_before(first, distance as usize) };
-            before
+            first
+                .bytes_before(distance as usize)
                 .and_then(|bytes| self.reach.cpu.arch().facts().word(bytes, following.calls.length))
                 .is_some_and(|word| self.reach.cpu.flow(word) == Flow::Call)
         };
         if follows_call {
-            // SAFETY: by this function's contract; the callback takes an address as data.
-            unsafe { self.reach.api.on_block(block, registers::arrival_with_environment, Registers::Read, pc as usize) };
+            block.on_start(&self.callbacks.arrival, Site(pc));
         }
     }
 
     /// Has calls and returns from exceptions told of.
-    ///
-    /// # Safety
-    /// Called from QEMU's translation callback with one of its instructions.
-    pub(super) unsafe fn watch_flow(&mut self, insn: *mut Insn, pc: u32, word: u32) {
+    pub(super) fn watch_flow(&mut self, insn: &Insn<'_>, pc: u32, word: u32) {
         let Some(following) = &mut self.callers.following else { return };
-        let (callback, registers): (ExecCallback, _) = match self.reach.cpu.flow(word) {
+        match self.reach.cpu.flow(word) {
             Flow::Other => return,
-            Flow::Call => (registers::call_with_environment, Registers::Read),
-            Flow::ExceptionReturn => (plugin::on_exception_return, Registers::Unused),
-        };
+            Flow::Call => insn.on_execution(&self.callbacks.call, Site(pc)),
+            Flow::ExceptionReturn => insn.on_execution(&self.callbacks.exception_return, ()),
+        }
         let returns_to = pc.wrapping_add(following.calls.returns_after);
         if returns_to % PAGE < following.calls.returns_after {
             following.stacks.note_return(returns_to);
         }
-        // SAFETY: by this function's contract; the callbacks take an address as data, or nothing.
-        unsafe { self.reach.api.on_execution(insn, callback, registers, pc as usize) };
     }
 
-    /// A call at `pc` is about to run.
-    ///
-    /// # Safety
-    /// Called from an execution callback that reads registers, with the environment it received.
+    /// A call at this site is about to run.
     #[inline]
-    pub unsafe fn called(&mut self, pc: u32, environment: Environment) {
-        // SAFETY: by this function's contract.
-        unsafe { self.compare_stack_pointers(environment) };
-        // SAFETY: as above.
-        unsafe { self.see_who_runs(environment) };
+    pub fn called(&mut self, Site(pc): Site, now: &Executing) {
+        self.compare_stack_pointers(now);
+        self.see_who_runs(now.environment(), now);
         let Some(following) = &mut self.callers.following else { return };
         let returns_to = pc.wrapping_add(following.calls.returns_after);
-        // SAFETY: by this function's contract.
-        let stack = unsafe { registers::state_word(environment, following.stack_word) };
-        following.environment = Some(environment);
+        let stack = now.word(following.stack_word);
+        following.environment = Some(now.environment());
         following.stacks.call(Site(pc), returns_to, stack);
         self.context_changed();
     }
 
     /// Code that follows a call is about to run.
-    ///
-    /// # Safety
-    /// As [`called`](Self::called).
     #[inline]
-    pub unsafe fn arrived(&mut self, pc: u32, environment: Environment) {
-        // SAFETY: by this function's contract.
-        unsafe { self.see_who_runs(environment) };
+    pub fn arrived(&mut self, Site(pc): Site, now: &Executing) {
+        self.see_who_runs(now.environment(), now);
         let Some(following) = &mut self.callers.following else { return };
-        // SAFETY: by this function's contract.
-        let stack = unsafe { registers::state_word(environment, following.stack_word) };
+        let stack = now.word(following.stack_word);
         following.stacks.arrive(pc, stack);
         self.context_changed();
     }
@@ -181,44 +158,37 @@ impl Session {
     /// access then, which could have been interrupted. What calls these callbacks is not always generated code, so the CPU state is
     /// where it was at the last call.
     #[inline]
-    pub(super) fn learn_context(&mut self) {
+    pub(super) fn learn_context(&mut self, now: &Running) {
         if self.callers.unknown
             && let Some(environment) = self.callers.following.as_ref().and_then(|following| following.environment)
         {
-            // SAFETY: the CPU state stays where it is as long as the CPU exists.
-            unsafe { self.see_who_runs(environment) };
+            self.see_who_runs(environment, now);
             self.context_changed();
         }
     }
 
     /// Looks at the stack pointer if nobody can say whose code runs.
-    ///
-    /// # Safety
-    /// `environment` is the CPU state.
     #[inline]
-    unsafe fn see_who_runs(&mut self, environment: Environment) {
+    fn see_who_runs(&mut self, environment: Environment, now: &Running) {
         if self.callers.unknown
             && let Some(following) = &mut self.callers.following
         {
-            // SAFETY: by this function's contract.
-            let stack = unsafe { registers::state_word(environment, following.stack_word) };
-            following.stacks.see(stack);
+            following.stacks.see(environment.word(following.stack_word, now));
             if following.stacks.wants_program() {
-                self.learn_program();
+                self.learn_program(now);
             }
         }
     }
 
     /// User code runs in an address space that was entered.
     #[cold]
-    fn learn_program(&mut self) {
+    fn learn_program(&mut self, now: &Running) {
         let Some(following) = &mut self.callers.following else { return };
-        let (reader, judge, geometry) = (&mut self.reach.reader, &self.judge, self.reach.geometry);
+        let (judge, geometry) = (&self.judge, self.reach.geometry);
         let program = self.reach.cpu.page_table().and_then(|table| {
             following.programs.number(table, |address, to| {
                 // Only memory that the guest has used through its cache is read: reading a device's registers might change it.
-                // SAFETY: called from callbacks on the CPU's thread.
-                judge.knows(geometry.frame(address)) && unsafe { reader.physical_bytes(address.0, to) }
+                judge.knows(geometry.frame(address)) && now.physical_bytes(address.0, to)
             })
         });
         following.stacks.set_program(program);
@@ -235,20 +205,14 @@ impl Session {
         }
     }
 
-    /// # Safety
-    /// As [`called`](Self::called).
     #[inline]
-    unsafe fn compare_stack_pointers(&mut self, environment: Environment) {
+    fn compare_stack_pointers(&mut self, now: &Executing) {
         if let Some(following) = &mut self.callers.following
             && following.samples < SAMPLES
         {
             following.samples += 1;
-            // SAFETY: by this function's contract.
-            let (held, said) = unsafe {
-                let held = registers::state_word(environment, following.stack_word);
-                (held, self.reach.register(self.reach.cpu.stack_pointer(), environment))
-            };
-            if held != said {
+            let said = self.reach.cpu.register(self.reach.cpu.stack_pointer(), now);
+            if now.word(following.stack_word) != said {
                 self.callers.following = None;
                 self.callers.unknown = false;
                 self.judge.set_context(Context::NONE);

@@ -7,46 +7,36 @@ use congruent_arch::{Meaning, Named, Offset, Operand, Pointer};
 use congruent_geometry::{CacheGeometry, VirtAddr};
 use congruent_trace::{IndexForm, On, Operation, Site, Target};
 
-use super::{Instruction, Session};
-use crate::registers::Environment;
+use super::Session;
+use crate::callbacks::Instruction;
+use crate::moment::Executing;
 use crate::stretches::Stretches;
 use crate::translation::GRANULE;
 
 impl Session {
     /// An instruction that is more than a load or store is about to run.
-    ///
-    /// # Safety
-    /// Called from an execution callback that reads registers, with the environment it received.
-    pub unsafe fn execute(&mut self, instruction: Instruction, environment: Environment) {
-        // SAFETY: by this function's contract, here and below.
+    pub fn execute(&mut self, instruction: Instruction, now: &Executing) {
         if self.stopped {
             return;
         }
-        // SAFETY: as above.
-        if !unsafe { self.reach.cpu.executes(instruction.word, &mut self.reach.reader, environment) } {
+        if !self.reach.cpu.executes(instruction.word, now) {
             return;
         }
         self.reach.translations.enter(self.reach.cpu.space());
         match self.reach.cpu.decode(instruction.word) {
-            // SAFETY: as above.
-            Meaning::Cache(what) => unsafe { self.maintain_as(On::Data(what.op), what.operand, instruction, environment) },
-            // SAFETY: as above.
-            Meaning::CodeCache(operand) => unsafe { self.maintain_as(On::Code, operand, instruction, environment) },
-            // SAFETY: as above.
-            Meaning::BothCaches(what) => unsafe {
-                self.maintain_as(On::Data(what.op), what.operand, instruction, environment);
-                self.maintain_as(On::Code, what.operand, instruction, environment);
-            },
-            // SAFETY: as above.
-            Meaning::Prefetch(pointer) => unsafe { self.prefetch(pointer, instruction.site(), environment) },
+            Meaning::Cache(what) => self.maintain_as(On::Data(what.op), what.operand, instruction, now),
+            Meaning::CodeCache(operand) => self.maintain_as(On::Code, operand, instruction, now),
+            Meaning::BothCaches(what) => {
+                self.maintain_as(On::Data(what.op), what.operand, instruction, now);
+                self.maintain_as(On::Code, what.operand, instruction, now);
+            }
+            Meaning::Prefetch(pointer) => self.prefetch(pointer, instruction.site(), now),
             Meaning::Translation => {
                 // Remembered translations are void from the next access on.
                 self.reach.translations.forget();
-                // SAFETY: as above.
-                unsafe { self.reach.cpu.translations_change(instruction.word, &mut self.reach.reader, environment) };
+                self.reach.cpu.translations_change(instruction.word, now);
                 if let Some(register) = self.reach.cpu.configures_others(instruction.word) {
-                    // SAFETY: as above.
-                    let value = unsafe { self.reach.register(register, environment) };
+                    let value = self.reach.cpu.register(register, now);
                     self.configure_others(value);
                 }
                 self.space_changes();
@@ -55,26 +45,22 @@ impl Session {
         }
     }
 
-    /// # Safety
-    /// As [`execute`](Self::execute).
-    unsafe fn maintain_as(&mut self, on: On, operand: Operand, instruction: Instruction, environment: Environment) {
+    fn maintain_as(&mut self, on: On, operand: Operand, instruction: Instruction, now: &Executing) {
         let Some(geometry) = self.geometry_of(on) else { return };
         // The callback reads registers, so the stack pointer is there.
-        self.learn_context();
+        self.learn_context(now);
         let (site, stack_pointer) = (instruction.site(), self.reach.cpu.stack_pointer());
-        // SAFETY: by this function's contract.
-        let mut register = |number| unsafe { self.reach.register(number, environment) };
+        let register = |number| self.reach.cpu.register(number, now);
         let muted = self.mute.is_used() && self.mute.covers(instruction.pc, register(stack_pointer));
         let line = geometry.line();
-        let stretches = match operand.read(&mut register) {
-            Named::Whole => return self.operate(on, Target::Whole, site, muted),
-            Named::Index(value) => return self.operate(on, self.index(&geometry, value), site, muted),
+        let stretches = match operand.read(register) {
+            Named::Whole => return self.operate(on, Target::Whole, site, muted, now),
+            Named::Index(value) => return self.operate(on, self.index(&geometry, value), site, muted, now),
             Named::Address(vaddr) => Stretches::line_of(vaddr),
             Named::Range(first, last) => Stretches::between(first, last, line),
         };
         for stretch in stretches {
-            // SAFETY: by this function's contract.
-            match unsafe { self.reach.operand(stretch.vaddr) } {
+            match self.reach.operand(stretch.vaddr, now) {
                 Some(paddr) => {
                     let target = Target::Bytes { vaddr: VirtAddr(stretch.vaddr.into()), paddr, bytes: stretch.bytes };
                     self.judge.operate(Operation { on, target, site }, muted);
@@ -82,12 +68,12 @@ impl Session {
                 None => self.reach.untranslated += stretch.lines(line),
             }
         }
-        self.step();
+        self.step(now);
     }
 
-    fn operate(&mut self, on: On, target: Target, site: Site, muted: bool) {
+    fn operate(&mut self, on: On, target: Target, site: Site, muted: bool, now: &Executing) {
         self.judge.operate(Operation { on, target, site }, muted);
-        self.step();
+        self.step(now);
     }
 
     /// What an index operation covers, in the form that the judge and every recording take apart.
@@ -99,12 +85,8 @@ impl Session {
     }
 
     /// A prefetch of a page that is not mapped does nothing; one that the hardware may also ignore is taken to fill.
-    ///
-    /// # Safety
-    /// As [`execute`](Self::execute).
-    unsafe fn prefetch(&mut self, pointer: Pointer, site: Site, environment: Environment) {
-        // SAFETY: by this function's contract.
-        let mut register = |number| unsafe { self.reach.register(number, environment) };
+    fn prefetch(&mut self, pointer: Pointer, site: Site, now: &Executing) {
+        let register = |number| self.reach.cpu.register(number, now);
         let base = register(pointer.register);
         let vaddr = match pointer.offset {
             Offset::Constant(offset) => base.wrapping_add_signed(offset),
@@ -116,10 +98,8 @@ impl Session {
         let (page, offset) = if let Some(target) = self.reach.translations.find(vaddr) {
             (target.page, target.offset | (vaddr % GRANULE))
         } else {
-            // SAFETY: by this function's contract.
-            let Some(paddr) = (unsafe { self.reach.resolve(vaddr) }) else { return };
-            // SAFETY: as above.
-            if !unsafe { self.reach.is_cached(vaddr, paddr) } {
+            let Some(paddr) = self.reach.resolve(vaddr, now) else { return };
+            if !self.reach.is_cached(vaddr, paddr, now) {
                 return;
             }
             (self.remember(vaddr, paddr), self.reach.geometry.page_offset(paddr.0))

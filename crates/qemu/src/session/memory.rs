@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use congruent_arch::{Arch, KernelMemory};
 
-use crate::api::Reader;
+use crate::moment::Running;
 
 /// How much is read at a time, in bytes.
 const PIECE: usize = 1 << 20;
@@ -27,16 +27,11 @@ impl MemoryCopy {
     }
 
     /// Makes it, as far as there is memory.
-    ///
-    /// # Safety
-    /// Called from a callback on the CPU's thread.
-    pub unsafe fn make(self, reader: &mut Reader) {
+    pub fn make(self, now: &Running) {
         let Ok(mut file) = File::create(&self.file) else { return };
         let mut piece = vec![0; PIECE];
         for offset in (0..self.kernel.length).step_by(PIECE) {
-            // SAFETY: by this function's contract.
-            let read = unsafe { reader.physical_bytes(self.kernel.physical + offset, &mut piece) };
-            if !read || file.write_all(&piece).is_err() {
+            if !now.physical_bytes(self.kernel.physical + offset, &mut piece) || file.write_all(&piece).is_err() {
                 return;
             }
         }

@@ -7,9 +7,10 @@ use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_shadow::{Config, PageId};
 
 use super::Session;
-use crate::api::{AccessInfo, Api, Reader, Target};
+use crate::access::Target;
+use crate::api::Api;
 use crate::cpu::Cpu;
-use crate::registers::Environment;
+use crate::moment::{Accessing, Running};
 use crate::translation::{GRANULE, Translations};
 
 /// What an access reaches.
@@ -30,8 +31,7 @@ pub(super) enum Reached {
 pub(super) struct Reach {
     pub translations: Translations,
     pub cpu: Box<dyn Cpu>,
-    pub api: Api,
-    pub reader: Reader,
+    pub api: &'static Api,
     pub geometry: CacheGeometry,
     /// Whether the caches find lines by virtual addresses alone.
     pub virtual_tags: bool,
@@ -43,12 +43,11 @@ pub(super) struct Reach {
 
 impl Reach {
     /// Nothing is remembered yet.
-    pub fn new(cpu: Box<dyn Cpu>, api: Api, caches: &Config) -> Self {
+    pub fn new(cpu: Box<dyn Cpu>, api: &'static Api, caches: &Config) -> Self {
         Self {
             translations: Translations::new(),
             cpu,
             api,
-            reader: Reader::new(api),
             geometry: caches.geometry,
             virtual_tags: caches.behaviour().virtual_tags,
             untranslated: 0,
@@ -61,58 +60,36 @@ impl Reach {
         VirtAddr(self.cpu.modified(vaddr).into())
     }
 
-    /// A general register.
-    ///
-    /// # Safety
-    /// Called from a callback that reads registers, with the environment it received.
-    pub unsafe fn register(&mut self, number: u8, environment: Environment) -> u32 {
-        // SAFETY: by this function's contract.
-        unsafe { self.cpu.register(number, &mut self.reader, environment) }
-    }
-
     /// The physical address of a virtual one; `None` if it is not mapped.
-    ///
-    /// # Safety
-    /// Called from a callback on the CPU's thread.
-    pub unsafe fn resolve(&mut self, vaddr: u32) -> Option<PhysAddr> {
-        // SAFETY: by this function's contract.
-        unsafe { self.cpu.resolve(self.cpu.modified(vaddr), &self.api, &mut self.reader) }
+    pub fn resolve(&mut self, vaddr: u32, now: &Running) -> Option<PhysAddr> {
+        self.cpu.resolve(self.cpu.modified(vaddr), now)
     }
 
     /// Whether accesses through a virtual address, which leads there, go through the cache.
-    ///
-    /// # Safety
-    /// As [`resolve`](Self::resolve).
-    pub unsafe fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr) -> bool {
-        // SAFETY: by this function's contract.
-        unsafe { self.cpu.is_cached(self.cpu.modified(vaddr), paddr, &mut self.reader) }
+    pub fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr, now: &Running) -> bool {
+        self.cpu.is_cached(self.cpu.modified(vaddr), paddr, now)
     }
 
     /// Where an operand of maintenance leads, which is a modified address.
-    ///
-    /// # Safety
-    /// As [`resolve`](Self::resolve).
-    pub unsafe fn operand(&mut self, vaddr: u32) -> Option<PhysAddr> {
+    pub fn operand(&mut self, vaddr: u32, now: &Running) -> Option<PhysAddr> {
         if self.virtual_tags {
             // The address itself is compared with the tags, whether it is mapped or not, and the judge does not look at where it leads.
             return Some(PhysAddr(vaddr.into()));
         }
-        // SAFETY: by this function's contract.
-        unsafe { self.cpu.resolve(vaddr, &self.api, &mut self.reader) }
+        self.cpu.resolve(vaddr, now)
     }
 }
 
 impl Session {
     /// Where an access leads, remembered or asked for.
-    pub(super) fn reach(&mut self, info: AccessInfo, vaddr: u32) -> Reached {
+    pub(super) fn reach(&mut self, access: &Accessing, vaddr: u32) -> Reached {
         if let Some(target) = self.reach.translations.find(vaddr) {
             return Reached::Cached(target.page, target.offset | (vaddr % GRANULE));
         }
         if self.reach.translations.is_harmless(vaddr) {
             return Reached::Harmless;
         }
-        // SAFETY: called from the memory callback of this access only, here and below.
-        let paddr = match unsafe { self.reach.api.target(info, self.reach.cpu.reported(vaddr)) } {
+        let paddr = match access.target(self.reach.cpu.reported(vaddr)) {
             Some(Target::Memory(paddr)) => PhysAddr(paddr),
             Some(Target::Device(paddr)) => return Reached::Device(paddr),
             None => {
@@ -120,8 +97,7 @@ impl Session {
                 return Reached::Nothing;
             }
         };
-        // SAFETY: as above.
-        if !unsafe { self.reach.is_cached(vaddr, paddr) } {
+        if !self.reach.is_cached(vaddr, paddr, access) {
             if self.judge.knows(self.reach.geometry.frame(paddr)) {
                 return Reached::Uncached(paddr);
             }

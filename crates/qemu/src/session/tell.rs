@@ -10,6 +10,7 @@ use super::Session;
 use super::follow::Following;
 use super::memory::MemoryCopy;
 use crate::channel::Channel;
+use crate::moment::Running;
 
 /// How many slow steps pass between two looks at the clock.
 const STEPS_PER_LOOK: u32 = 1024;
@@ -59,9 +60,9 @@ impl Telling {
 
 impl Session {
     /// Something slow was done: now and then, tell the program how things stand.
-    pub(super) fn step(&mut self) {
+    pub(super) fn step(&mut self, now: &Running) {
         if self.judge.findings().len() > self.telling.reported {
-            self.send_new_findings();
+            self.send_new_findings(now);
         }
         self.telling.steps += 1;
         if self.telling.steps < STEPS_PER_LOOK {
@@ -89,10 +90,9 @@ impl Session {
         }
     }
 
-    fn send_new_findings(&mut self) {
+    fn send_new_findings(&mut self, now: &Running) {
         if let Some(copy) = self.telling.memory_copy.take() {
-            // SAFETY: findings are made in callbacks on the CPU's thread.
-            unsafe { copy.make(&mut self.reach.reader) };
+            copy.make(now);
         }
         for index in self.telling.reported..self.judge.findings().len() {
             let finding = self.judge.findings()[index].clone();

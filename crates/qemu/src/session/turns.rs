@@ -6,10 +6,10 @@
 use congruent_wire::CpuCaches;
 
 use super::Session;
-use crate::api::{Api, CpuState, ExecCallback, MemCallback};
+use crate::api::Api;
+use crate::callbacks::{Fetched, Instruction};
 use crate::cpu::Cpu;
-use crate::plugin;
-use crate::registers::Environment;
+use crate::moment::{CpuState, Environment, ExecutionCallback, MemoryCallback, Running, Starting, TurnPlace};
 use crate::translation::Translations;
 
 /// What is kept of a CPU while others run.
@@ -26,8 +26,8 @@ pub(super) struct Turns {
     /// Whether that CPU has run code.
     has_run: bool,
     caches: CpuCaches,
-    /// Where QEMU says whose turn it is; null where there is one CPU, and before the first exists.
-    place: *const CpuState,
+    /// Where QEMU says whose turn it is; nowhere if there is one CPU, and before the first exists.
+    place: Option<TurnPlace>,
     /// What it said last.
     running: CpuState,
     /// What it says of each CPU.
@@ -59,9 +59,9 @@ impl Turns {
             now: 0,
             has_run: false,
             caches,
-            place: std::ptr::null(),
-            running: std::ptr::null(),
-            states: vec![std::ptr::null(); count as usize],
+            place: None,
+            running: CpuState::NONE,
+            states: vec![CpuState::NONE; count as usize],
             parked: (0..count).map(another).collect::<Result<_, _>>()?,
         })
     }
@@ -73,45 +73,35 @@ impl Turns {
 
 impl Session {
     /// Makes a CPU known, whose turn it is now.
-    ///
-    /// # Safety
-    /// Called from the CPU's initialisation callback, on the thread that will run it.
-    pub(super) unsafe fn meet_cpu(&mut self, number: u32) {
+    pub(super) fn meet_cpu(&mut self, now: &Starting) {
         if !self.turns.are_several() {
             return;
         }
-        // SAFETY: by this function's contract.
-        let state = unsafe { self.reach.api.cpu_state(number) };
+        let number = now.number();
         if let (Some(known), Some(state), Some(place)) =
-            (self.turns.states.get_mut(number as usize), state, self.reach.api.running_cpu())
+            (self.turns.states.get_mut(number as usize), now.state(), now.turn_place())
         {
-            (*known, self.turns.place) = (state, place);
+            (*known, self.turns.place) = (state, Some(place));
             self.turns.running = state;
             self.change_turns(number, false);
         }
     }
 
     /// Finds out whose turn it is: what follows is done by that CPU.
-    ///
-    /// # Safety
-    /// Called from a callback on the thread that runs the CPUs.
     #[inline]
-    pub unsafe fn take_turn(&mut self) {
-        // SAFETY: by this function's contract.
-        if !unsafe { self.has_turn() } {
-            // SAFETY: as above; the variable is this thread's, and lives as long as it.
-            self.take_turn_of(unsafe { self.turns.place.read() });
+    pub fn take_turn(&mut self, now: &Running) {
+        if let Some(place) = self.turns.place {
+            let running = now.turn(place);
+            if running != self.turns.running {
+                self.take_turn_of(running);
+            }
         }
     }
 
     /// Whether it is still the turn of the CPU whose turn it was last.
-    ///
-    /// # Safety
-    /// As [`take_turn`](Self::take_turn).
     #[inline]
-    pub unsafe fn has_turn(&self) -> bool {
-        // SAFETY: as there.
-        self.turns.place.is_null() || unsafe { self.turns.place.read() } == self.turns.running
+    pub fn has_turn(&self, now: &Running) -> bool {
+        self.turns.place.is_none_or(|place| now.turn(place) == self.turns.running)
     }
 
     #[cold]
@@ -139,19 +129,19 @@ impl Session {
     }
 
     /// The callback of plain loads and stores.
-    pub(super) fn memory_callback(&self) -> MemCallback {
+    pub(super) fn memory_callback(&self) -> &'static MemoryCallback<Instruction> {
         if self.turns.are_several() {
-            plugin::on_memory_in_turn
+            &self.callbacks.memory_in_turn
         } else if self.reach.cpu.has_spaces() {
-            plugin::on_memory_in_space
+            &self.callbacks.memory_in_space
         } else {
-            plugin::on_memory
+            &self.callbacks.memory
         }
     }
 
     /// The callback of blocks that fetch.
-    pub(super) fn fetch_callback(&self) -> ExecCallback {
-        if self.turns.are_several() { plugin::on_fetch_in_turn } else { plugin::on_fetch }
+    pub(super) fn fetch_callback(&self) -> &'static ExecutionCallback<Fetched> {
+        if self.turns.are_several() { &self.callbacks.fetch_in_turn } else { &self.callbacks.fetch }
     }
 
     /// The number of the CPU that runs.
