@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
 use congruent_arch::Arch;
-use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use congruent_geometry::{PhysAddr, VirtAddr};
 use congruent_report::{Callers, Chain, Chains, Outcome};
 use congruent_shadow::{Config, Finding, LedgerLine, Shadow, Stats};
 use congruent_trace::file::{Bounds, CallChains, ChainId, Header, Layout, Recorded, Validity, Visitor, chains, play};
@@ -97,9 +97,7 @@ pub(crate) fn outcome(layout: &Layout<'_>) -> Outcome {
 /// # Errors
 /// One line, if there cannot be such.
 pub(crate) fn recorded_caches(header: &Header) -> anyhow::Result<Config> {
-    let shape = |shape| CacheGeometry::try_from(shape).map_err(|error| anyhow!("the recording's cache: {error}"));
-    let (data, code) = (shape(header.geometry)?, header.code.map(shape).transpose()?);
-    Config::of(data, header.behaviour, code).map_err(|error| anyhow!("the recording's caches: {error}"))
+    Config::of(header.geometry, header.behaviour, header.code).map_err(|error| anyhow!("the recording's caches: {error}"))
 }
 
 /// Why a recording of this validity cannot be judged with these caches, if it cannot.
@@ -112,8 +110,7 @@ pub(crate) fn refuses(valid: &Validity, caches: &Config) -> Option<String> {
 /// Whether a recording that names sets and ways of its own cache can be judged with these caches.
 fn names_same_sets(header: &Header, caches: &Config) -> bool {
     let (sets, ways) = (caches.geometry.sets(), caches.geometry.ways());
-    let recorded = CacheGeometry::try_from(header.geometry);
-    header.index != IndexForm::Resolved || recorded.is_ok_and(|recorded| recorded.sets() == sets && recorded.ways() == ways)
+    header.index != IndexForm::Resolved || (header.geometry.sets() == sets && header.geometry.ways() == ways)
 }
 
 /// Judges a recording with these caches. `progress` is told how much of it is done.

@@ -17,7 +17,7 @@ fn header() -> Header {
     Header {
         version: VERSION,
         target: "mipsel".into(),
-        geometry: CacheGeometry::new(32 << 10, 4, 32).unwrap().into(),
+        geometry: CacheGeometry::new(32 << 10, 4, 32).unwrap(),
         behaviour: Behaviour::USUAL,
         code: None,
         index: IndexForm::WayAboveSet,
@@ -63,7 +63,7 @@ fn recorded(directory: &Path, end: Option<RunEnd>) -> std::path::PathBuf {
 /// A program stores instructions, is called from two places, and runs them; `fetches` if the instruction side is kept.
 fn recorded_code(directory: &Path, fetches: bool) -> std::path::PathBuf {
     let code = CacheGeometry::new(32 << 10, 4, 32).unwrap();
-    let header = Header { code: fetches.then(|| code.into()), valid: Validity::of_run(Behaviour::USUAL, fetches), ..header() };
+    let header = Header { code: fetches.then_some(code), valid: Validity::of_run(Behaviour::USUAL, fetches), ..header() };
     let (vaddr, paddr) = (VirtAddr(USER), PhysAddr(0x4000));
     let mut writer = Writer::new(Vec::new(), &header).unwrap();
     let main = writer.chain(ChainId::NONE, Site(0x0040_0100));

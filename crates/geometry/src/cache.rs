@@ -34,7 +34,15 @@ impl fmt::Display for Colour {
 /// The shape of a virtually indexed, physically tagged, write-back data cache over pages of one size.
 ///
 /// Sizes are in bytes and powers of two. A cache whose ways are no larger than a page has one colour: it cannot alias.
+///
+/// With the feature `serde` it is written as `size`, `ways`, `line`, `page` and `write_back_unit`, and what no cache can have is refused when
+/// it is read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(into = "crate::numbers::Numbers", try_from = "crate::numbers::Numbers")
+)]
 pub struct CacheGeometry {
     size: u32,
     ways: u32,

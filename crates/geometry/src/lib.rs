@@ -14,6 +14,8 @@ mod address;
 mod behaviour;
 mod cache;
 mod mask;
+#[cfg(feature = "serde")]
+mod numbers;
 mod parse;
 mod preset;
 

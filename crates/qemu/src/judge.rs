@@ -228,7 +228,7 @@ mod tests {
         Header {
             version: VERSION,
             target: "mipsel".into(),
-            geometry: caches.geometry.into(),
+            geometry: caches.geometry,
             behaviour: Behaviour::USUAL,
             code: None,
             index: IndexForm::WayAboveSet,

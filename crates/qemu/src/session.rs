@@ -108,9 +108,9 @@ impl Session {
             let header = Header {
                 version: congruent_trace::file::VERSION,
                 target: facts.name.into(),
-                geometry: geometry.into(),
+                geometry,
                 behaviour: caches.behaviour(),
-                code: caches.code.map(|code| code.geometry.into()),
+                code: caches.code.map(|code| code.geometry),
                 index: facts.index,
                 muted: record.muted.clone(),
                 qemu_api,

@@ -49,7 +49,7 @@ fn header() -> Header {
     Header {
         version: VERSION,
         target: "mipsel".into(),
-        geometry: CacheGeometry::new(32 << 10, 4, 32).unwrap().into(),
+        geometry: CacheGeometry::new(32 << 10, 4, 32).unwrap(),
         behaviour: Behaviour::USUAL,
         code: None,
         index: IndexForm::WayAboveSet,

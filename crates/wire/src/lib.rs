@@ -6,12 +6,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::fmt;
 use std::io::{self, BufRead, Write};
 use std::path::PathBuf;
 
 use congruent_arch::Arch;
-use congruent_geometry::{Behaviour, CacheGeometry, GeometryError};
+use congruent_geometry::{Behaviour, CacheGeometry};
 use congruent_shadow::{AddressReach, Config as JudgeConfig, ConfigError, Cpus, Finding, LedgerLine, Stats};
 use congruent_trace::{Context, Site};
 use serde::{Deserialize, Serialize};
@@ -19,84 +18,28 @@ use serde::{Deserialize, Serialize};
 /// The version of this protocol; both sides must have the same.
 pub const PROTOCOL: u32 = 4;
 
-/// A cache geometry in numbers: bytes, except `ways`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Geometry {
-    /// The whole cache.
-    pub size: u32,
-    /// Ways of each set.
-    pub ways: u32,
-    /// One line.
-    pub line: u32,
-    /// One page.
-    pub page: u32,
-    /// What is written back together.
-    pub write_back_unit: u32,
-}
-
-impl From<CacheGeometry> for Geometry {
-    fn from(cache: CacheGeometry) -> Self {
-        Self {
-            size: cache.size(),
-            ways: cache.ways(),
-            line: cache.line(),
-            page: cache.page(),
-            write_back_unit: cache.write_back_unit(),
-        }
-    }
-}
-
-impl TryFrom<Geometry> for CacheGeometry {
-    type Error = GeometryError;
-
-    fn try_from(shape: Geometry) -> Result<Self, GeometryError> {
-        Self::with_page(shape.size, shape.ways, shape.line, shape.page)?.with_write_back_unit(shape.write_back_unit)
-    }
-}
-
 /// The modelled caches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Caches {
     /// The shape of the level-1 data cache.
-    pub data: Geometry,
+    pub data: CacheGeometry,
     /// What it does beside that.
     pub behaviour: Behaviour,
     /// The level-1 instruction cache, if fetches are to be judged.
-    pub code: Option<Geometry>,
+    pub code: Option<CacheGeometry>,
 }
 
 impl From<JudgeConfig> for Caches {
     fn from(config: JudgeConfig) -> Self {
-        Self { data: config.geometry.into(), behaviour: config.behaviour(), code: config.code.map(|code| code.geometry.into()) }
+        Self { data: config.geometry, behaviour: config.behaviour(), code: config.code.map(|code| code.geometry) }
     }
 }
-
-/// Why caches cannot be judged.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CachesError {
-    /// One of them cannot be.
-    Shape(GeometryError),
-    /// Not together, or not so.
-    Judge(ConfigError),
-}
-
-impl fmt::Display for CachesError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Shape(error) => error.fmt(f),
-            Self::Judge(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for CachesError {}
 
 impl TryFrom<Caches> for JudgeConfig {
-    type Error = CachesError;
+    type Error = ConfigError;
 
-    fn try_from(caches: Caches) -> Result<Self, CachesError> {
-        let shape = |shape: Geometry| CacheGeometry::try_from(shape).map_err(CachesError::Shape);
-        Self::of(shape(caches.data)?, caches.behaviour, caches.code.map(shape).transpose()?).map_err(CachesError::Judge)
+    fn try_from(caches: Caches) -> Result<Self, ConfigError> {
+        Self::of(caches.data, caches.behaviour, caches.code)
     }
 }
 
@@ -328,5 +271,17 @@ mod tests {
         let line = "{\"message\":\"hello\",\"protocol\":3,\"target\":\"ppc\",\"qemu_api\":4}\n";
         let error = Message::read(&mut line.as_bytes()).unwrap_err();
         assert!(error.to_string().contains("unknown guest architecture \"ppc\""), "{error}");
+    }
+
+    #[test]
+    fn caches_arrive_as_they_were_sent_and_impossible_ones_not_at_all() {
+        let data = CacheGeometry::with_page(64 << 10, 2, 64, 8192).unwrap().with_write_back_unit(16).unwrap();
+        let sent = Caches { data, behaviour: Behaviour::USUAL, code: None };
+        let text = serde_json::to_string(&sent).unwrap();
+        assert_eq!(serde_json::from_str::<Caches>(&text).unwrap(), sent, "{text}");
+        let impossible = text.replace("\"ways\":2", "\"ways\":3");
+        assert_ne!(impossible, text);
+        let error = serde_json::from_str::<Caches>(&impossible).unwrap_err();
+        assert!(error.to_string().starts_with("the number of ways must be a power of two, not 3"), "{error}");
     }
 }

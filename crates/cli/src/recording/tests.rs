@@ -133,9 +133,9 @@ fn a_run_judged_as_it_happens_and_through_a_recording_comes_to_the_same() {
         let header = Header {
             version: VERSION,
             target: "mipsel".to_owned(),
-            geometry: caches.geometry.into(),
+            geometry: caches.geometry,
             behaviour: caches.behaviour(),
-            code: caches.code.map(|code| code.geometry.into()),
+            code: caches.code.map(|code| code.geometry),
             index: form,
             muted: Vec::new(),
             qemu_api: 0,

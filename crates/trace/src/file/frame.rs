@@ -115,7 +115,8 @@ impl<'a> Layout<'a> {
             Some(version) if version == u64::from(VERSION) => {}
             version => return Err(OpenError::Version(version.unwrap_or(0) as u32)),
         }
-        let header = serde_json::from_value(value).map_err(|_| damaged(position, "a field is missing"))?;
+        let header =
+            serde_json::from_value(value).map_err(|_| damaged(position, "a field is missing, or says what no cache can have"))?;
         let (chains, events, late) = Default::default();
         let mut layout = Self { header, chains, events, late, footer: None, end: None, footer_at: 0, sums, damage: None };
         for block in blocks {

@@ -42,11 +42,11 @@ pub struct Header {
     /// The guest's architecture as QEMU names it.
     pub target: String,
     /// The data cache that the run was judged with.
-    pub geometry: Shape,
+    pub geometry: CacheGeometry,
     /// What that does beside its shape.
     pub behaviour: Behaviour,
     /// The instruction cache that the run was judged with, if any.
-    pub code: Option<Shape>,
+    pub code: Option<CacheGeometry>,
     /// How operands of index operations name sets and ways.
     pub index: IndexForm,
     /// The sites given to `--mute`, as the user wrote them.
@@ -55,21 +55,6 @@ pub struct Header {
     pub qemu_api: i32,
     /// Under which caches the events kept are all that matter.
     pub valid: Validity,
-}
-
-/// A cache geometry in numbers: bytes, except `ways`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Shape {
-    /// The whole cache.
-    pub size: u32,
-    /// Ways of each set.
-    pub ways: u32,
-    /// One line.
-    pub line: u32,
-    /// One page.
-    pub page: u32,
-    /// What is written back together.
-    pub write_back_unit: u32,
 }
 
 /// Under which caches a recording may be judged.
@@ -137,26 +122,6 @@ impl Validity {
             return Some(std::format!("a recording can be judged with ways of {} bytes or more, not {way}", self.shortest_way));
         }
         None
-    }
-}
-
-impl From<CacheGeometry> for Shape {
-    fn from(cache: CacheGeometry) -> Self {
-        Self {
-            size: cache.size(),
-            ways: cache.ways(),
-            line: cache.line(),
-            page: cache.page(),
-            write_back_unit: cache.write_back_unit(),
-        }
-    }
-}
-
-impl TryFrom<Shape> for CacheGeometry {
-    type Error = congruent_geometry::GeometryError;
-
-    fn try_from(shape: Shape) -> Result<Self, Self::Error> {
-        Self::with_page(shape.size, shape.ways, shape.line, shape.page)?.with_write_back_unit(shape.write_back_unit)
     }
 }
 
