@@ -9,6 +9,7 @@ use congruent_machine::{Counters, Cycles};
 use congruent_shadow::{Finding, Stats};
 use congruent_trace::{Event, Site};
 
+use crate::point::Point;
 use crate::site::site_name;
 use crate::{AreaId, Errno, FileId, PipeId, PolicyKind, TaskId};
 
@@ -174,6 +175,8 @@ pub struct Outcome {
     pub errors: BTreeMap<Errno, u64>,
     /// Accesses of other threads that happened in the middle of a system call.
     pub preemptions: u64,
+    /// The same by where in the kernel.
+    pub preempted: BTreeMap<Point, u64>,
     /// Every event, if [`Setup::history`](crate::Setup::history) asked for it.
     pub history: Vec<Event>,
 }

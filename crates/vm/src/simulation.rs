@@ -88,7 +88,7 @@ impl<M: Medium> Simulation<M> {
 
     /// [`run`](Self::run), and hands out what became of each step. Accesses that happened early are not among them.
     pub fn run_with(&mut self, steps: impl IntoIterator<Item = Step>, mut told: impl FnMut(&Step, &StepOutcome)) -> u64 {
-        let start = self.kernel.watch.step + self.kernel.preemptions;
+        let start = self.kernel.watch.step + self.kernel.preemptions();
         let mut steps = steps.into_iter();
         loop {
             while self.kernel.ahead.len() <= self.setup.lookahead {
@@ -99,7 +99,7 @@ impl<M: Medium> Simulation<M> {
             let outcome = self.step(&step);
             told(&step, &outcome);
         }
-        self.kernel.watch.step + self.kernel.preemptions - start
+        self.kernel.watch.step + self.kernel.preemptions() - start
     }
 
     /// What the disk stores on, to be looked at or damaged between steps.
@@ -135,7 +135,7 @@ impl<M: Medium> Simulation<M> {
         let (excused, findings) = found.partition(|finding| finding.consumer.site == At::UserRunEarly.site());
         Outcome {
             policy: setup.policy,
-            steps: kernel.watch.step + kernel.preemptions,
+            steps: kernel.watch.step + kernel.preemptions(),
             findings,
             excused,
             stats: hw.machine.sink().judge.stats(),
@@ -148,7 +148,8 @@ impl<M: Medium> Simulation<M> {
             lookups: hw.lookups,
             operations,
             errors,
-            preemptions: kernel.preemptions,
+            preemptions: kernel.preempted.values().sum(),
+            preempted: kernel.preempted,
             history: hw.machine.sink_mut().history.take().unwrap_or_default(),
         }
     }

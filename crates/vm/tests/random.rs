@@ -3,17 +3,19 @@
 
 mod steps;
 
-use congruent_vm::{PolicyKind, Simulation};
+use std::collections::BTreeMap;
+
+use congruent_vm::{Errno, Outcome, Point, PolicyKind, Simulation};
 use steps::{Steps, medium, setup};
 
-fn run(policy: PolicyKind, seed: u64, steps: usize) -> congruent_vm::Outcome {
+fn run(policy: PolicyKind, seed: u64, steps: usize) -> Outcome {
     let mut simulation = Simulation::new(setup(policy, seed), medium()).unwrap();
     simulation.run(Steps::new(seed).take(steps));
     simulation.finish()
 }
 
 /// The first byte that was wrong and that the judge had not reported.
-fn unnamed(outcome: &congruent_vm::Outcome) -> Option<String> {
+fn unnamed(outcome: &Outcome) -> Option<String> {
     outcome
         .corruptions
         .iter()
@@ -21,9 +23,47 @@ fn unnamed(outcome: &congruent_vm::Outcome) -> Option<String> {
         .map(|corruption| format!("step {}: {corruption}", corruption.step))
 }
 
+/// What a kernel did for its programs, over all seeds: who refuses everything is never wrong either.
+#[derive(Default)]
+struct Served {
+    /// By kind of step: how many, and how many of them failed.
+    steps: BTreeMap<&'static str, (u64, u64)>,
+    /// How many of those for want of memory, which may depend on the policy; all other failures are the programs' own.
+    short: u64,
+    /// Where in the kernel other threads have run.
+    preempted: BTreeMap<Point, u64>,
+}
+
+impl Served {
+    fn add(&mut self, outcome: &Outcome) {
+        for (name, operations) in &outcome.operations {
+            let (count, failed) = self.steps.entry(name).or_default();
+            (*count, *failed) = (*count + operations.count, *failed + operations.failed);
+        }
+        for (point, times) in &outcome.preempted {
+            *self.preempted.entry(*point).or_default() += times;
+        }
+        self.short += outcome.errors.get(&Errno::NoMemory).copied().unwrap_or_default();
+    }
+
+    fn must_be_enough(&self, policy: PolicyKind) {
+        let (count, failed) = self.steps.values().fold((0, 0), |sum, step| (sum.0 + step.0, sum.1 + step.1));
+        assert!(count > 59_000 && failed < 21_000, "{policy}: {failed} of {count} steps failed");
+        assert!(self.short < 60, "{policy}: {} steps failed for want of memory", self.short);
+        for (name, (count, failed)) in &self.steps {
+            assert!(count - failed > 50, "{policy}: {failed} of {count} steps of kind {name} failed");
+        }
+        let never: Vec<_> = Point::ALL.iter().filter(|point| !self.preempted.contains_key(point)).collect();
+        assert!(never.is_empty(), "{policy}: no other thread ran at {never:?}, of {:?}", self.preempted);
+        assert!(self.steps.len() >= 34, "{policy}: only steps of kinds {:?}", self.steps.keys());
+    }
+}
+
 fn is_never_wrong(policy: PolicyKind) {
+    let mut served = Served::default();
     for seed in 0..150 {
         let outcome = run(policy, seed, 400);
+        served.add(&outcome);
         assert_eq!(
             outcome.corruptions.first().map(|first| format!("step {}: {first}", first.step)),
             None,
@@ -31,6 +71,7 @@ fn is_never_wrong(policy: PolicyKind) {
         );
         assert_eq!(outcome.findings, [], "{policy}, seed {seed}");
     }
+    served.must_be_enough(policy);
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn unexpected(word: &str, findings: &[Value], cases: &[&str], expect: Expect) ->
     }
     let (pairs, only) = match expect {
         Expect::Clean | Expect::Incomplete(_) => return None,
-        Expect::AsNamed => return misnamed(findings, cases),
+        Expect::AsNamed(count) => return misnamed(findings, cases, count),
         Expect::Exactly(pairs) => (pairs, true),
         Expect::AtLeast(pairs) => (pairs, false),
     };
@@ -75,10 +75,10 @@ fn unexpected(word: &str, findings: &[Value], cases: &[&str], expect: Expect) ->
     alien.filter(|_| only).map(|finding| format!("a finding that should not be: {}", told(finding)))
 }
 
-/// The cases that did not come out as their names say.
-fn misnamed(findings: &[Value], cases: &[&str]) -> Option<String> {
-    if cases.is_empty() {
-        return Some("the guest named no case".to_owned());
+/// The cases that did not come out as their names say, or are not as many as they should be.
+fn misnamed(findings: &[Value], cases: &[&str], count: usize) -> Option<String> {
+    if cases.len() != count {
+        return Some(format!("the guest named {} cases, and the table says {count}: one was lost, or is new", cases.len()));
     }
     let found: Vec<&str> = findings.iter().filter_map(|finding| function(&finding["consumer"])).collect();
     let missed: Vec<&str> = cases.iter().copied().filter(|case| case.starts_with("stale_") && !found.contains(case)).collect();
@@ -98,10 +98,9 @@ fn misnamed(findings: &[Value], cases: &[&str]) -> Option<String> {
 
 /// The first finding of which neither party has one of these functions among its callers.
 fn not_called(findings: &[Value], callers: &[&str]) -> Option<String> {
-    let calls = |party: &Value, caller: &str| {
-        party["chain"].as_array().is_some_and(|chain| chain.iter().any(|frame| function(frame) == Some(caller)))
+    let lacks = |finding: &&Value, caller: &str| {
+        !is_called_by(&finding["consumer"], caller) && !is_called_by(&finding["producer"], caller)
     };
-    let lacks = |finding: &&Value, caller: &str| !calls(&finding["consumer"], caller) && !calls(&finding["producer"], caller);
     callers.iter().find_map(|caller| {
         let finding = findings.iter().find(|finding| lacks(finding, caller))?;
         Some(format!("{caller} is not among the callers of {}", told(finding)))
@@ -125,6 +124,11 @@ pub fn of_another_program(findings: &[Value], programs: &str) -> Option<String> 
     ))
 }
 
+/// Whether a function is among a party's callers.
+fn is_called_by(party: &Value, caller: &str) -> bool {
+    party["chain"].as_array().is_some_and(|chain| chain.iter().any(|frame| function(frame) == Some(caller)))
+}
+
 /// The name of a party's function.
 fn function(party: &Value) -> Option<&str> {
     party["symbol"].as_str().and_then(|symbol| symbol.split('+').next())
@@ -140,6 +144,7 @@ fn side(side: Side, party: &Value) -> bool {
         Side::User => party["mode"] == "user",
         Side::Device => party["kind"] == "dma",
         Side::Function(names) => function(party).is_some_and(|function| names.contains(&function)),
+        Side::Under(caller) => function(party) == Some(caller) || is_called_by(party, caller),
     }
 }
 
@@ -215,13 +220,27 @@ mod tests {
     #[test]
     fn cases_must_come_out_as_their_names_say() {
         let stale = report("findings", &json!([finding("stale_a+0x8", "kernel")]));
-        let complaint = |report: &Value, cases: &[&str]| judge(report, Some(1), cases, Expect::AsNamed, &[]).complaint;
+        let complaint =
+            |report: &Value, cases: &[&str]| judge(report, Some(1), cases, Expect::AsNamed(cases.len()), &[]).complaint;
         assert_eq!(complaint(&stale, &["stale_a", "clean_b"]), None);
         assert!(complaint(&stale, &["stale_a", "stale_b"]).is_some());
         assert!(complaint(&stale, &["clean_b"]).is_some());
-        assert!(complaint(&stale, &[]).is_some());
+        let lost = judge(&stale, Some(1), &["stale_a"], Expect::AsNamed(2), &[]).complaint;
+        assert!(lost.is_some_and(|complaint| complaint.contains("1 cases, and the table says 2")));
         let both = report("findings", &json!([finding("stale_a+0x8", "kernel"), finding("clean_b", "kernel")]));
         assert!(complaint(&both, &["stale_a", "clean_b"]).is_some());
+    }
+
+    #[test]
+    fn what_a_function_has_called_is_told_from_what_others_have() {
+        let mut found = finding("reads+0x8", "kernel");
+        found["consumer"]["chain"] = json!([{"symbol": "middle+0x8"}, {"symbol": "begins+0x10"}]);
+        let complaint = |consumer: &'static str| {
+            let pairs: &'static [Pair] = Box::leak(Box::new([Pair { consumer: Side::Under(consumer), producer: Side::Kernel }]));
+            judge(&report("findings", &json!([found])), Some(1), &[], Expect::Exactly(pairs), &[]).complaint
+        };
+        assert_eq!([complaint("begins"), complaint("reads")], [None, None]);
+        assert!(complaint("another").is_some());
     }
 
     #[test]

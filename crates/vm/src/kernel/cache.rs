@@ -7,12 +7,13 @@ use alloc::vec::Vec;
 use congruent_geometry::Frame;
 use congruent_machine::Medium;
 
+use super::Kernel;
 use super::files::{Cached, Key};
 use super::frames::Use;
-use super::{Kernel, Point};
 use crate::FileId;
 use crate::errno::Errno;
 use crate::outcome::{Whereabouts, Witness};
+use crate::point::Point;
 use crate::policy::User;
 use crate::site::At;
 use crate::watch::Sight;

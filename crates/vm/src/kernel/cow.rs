@@ -3,12 +3,13 @@
 use congruent_geometry::Frame;
 use congruent_machine::{Asid, Medium};
 
+use super::Kernel;
 use super::frames::Use;
 use super::space::Entry;
-use super::{Kernel, Point};
 use crate::AreaId;
 use crate::errno::Errno;
 use crate::outcome::{Whereabouts, Witness};
+use crate::point::Point;
 use crate::site::At;
 use crate::watch::Sight;
 

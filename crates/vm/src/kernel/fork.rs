@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use congruent_machine::Medium;
 
+use super::Kernel;
 use super::space::Entry;
-use super::{Kernel, Point};
 use crate::TaskId;
 use crate::errno::Errno;
+use crate::point::Point;
 use crate::tables::Allowed;
 
 impl<M: Medium> Kernel<M> {

@@ -5,13 +5,14 @@ use alloc::vec::Vec;
 
 use congruent_machine::Medium;
 
+use super::Kernel;
 use super::files::{Cached, Key, Object};
 use super::frames::Use;
 use super::space::pieces;
-use super::{Kernel, Point};
 use crate::errno::Errno;
 use crate::op::pattern;
 use crate::outcome::{Whereabouts, Witness};
+use crate::point::Point;
 use crate::site::At;
 use crate::watch::Sight;
 use crate::{AreaId, Bytes, FileId, TaskId};

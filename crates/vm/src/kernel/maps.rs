@@ -10,11 +10,12 @@ use core::ops::Range;
 use congruent_geometry::VirtAddr;
 use congruent_machine::{Asid, Medium};
 
+use super::Kernel;
 use super::files::{Key, Object};
 use super::space::{Area, Entry};
-use super::{Kernel, Point};
 use crate::errno::Errno;
 use crate::model::Source;
+use crate::point::Point;
 use crate::policy::{self, Backing};
 use crate::tables::Allowed;
 use crate::{AreaId, FileId, Place, TaskId};

@@ -35,6 +35,7 @@ use congruent_machine::{Asid, Medium, Random};
 use crate::board::Board;
 use crate::errno::Errno;
 use crate::model::Model;
+use crate::point::Point;
 use crate::policy::{self, Owner, Page, Policy, User};
 use crate::setup::{Setup, SetupError};
 use crate::tables::VMAP;
@@ -45,7 +46,6 @@ pub(crate) use disk::Disk;
 use files::{Key, Object};
 use frames::{Frames, Use};
 use pipe::Buffer;
-pub(crate) use preempt::Point;
 use space::{Area, Process};
 
 /// What an access asks of a page.
@@ -84,13 +84,19 @@ pub(crate) struct Kernel<M> {
     transfers: Vec<(PhysAddr, u32)>,
     /// Who runs.
     now: TaskId,
-    pub preemptions: u64,
+    /// Accesses of other threads, by where in the kernel they happened.
+    pub preempted: BTreeMap<Point, u64>,
     /// Kept for its memory.
     scratch: Vec<u8>,
     page: u32,
 }
 
 impl<M: Medium> Kernel<M> {
+    /// Accesses of other threads in the middle of a system call.
+    pub fn preemptions(&self) -> u64 {
+        self.preempted.values().sum()
+    }
+
     pub fn new(setup: &Setup, medium: M) -> Result<Self, SetupError> {
         let page = setup.dcache.page();
         if page > 64 << 10 {
@@ -123,7 +129,7 @@ impl<M: Medium> Kernel<M> {
             random: Random::new(!setup.seed),
             transfers: Vec::new(),
             now: TaskId(0),
-            preemptions: 0,
+            preempted: BTreeMap::new(),
             scratch: Vec::new(),
             page,
         };

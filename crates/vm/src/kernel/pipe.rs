@@ -5,13 +5,14 @@ use alloc::vec;
 use congruent_geometry::Frame;
 use congruent_machine::Medium;
 
+use super::Kernel;
 use super::files::Key;
 use super::frames::Use;
 use super::space::pieces;
-use super::{Kernel, Point};
 use crate::errno::Errno;
 use crate::model::Segment;
 use crate::outcome::{Whereabouts, Witness};
+use crate::point::Point;
 use crate::site::At;
 use crate::watch::Sight;
 use crate::{Bytes, FileId, PipeId, TaskId};

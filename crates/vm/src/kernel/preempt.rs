@@ -1,4 +1,4 @@
-//! Named places in the kernel at which it may be interrupted, and what other threads do there: accesses of their own.
+//! What other threads do where the kernel may be interrupted: accesses of their own.
 //!
 //! Only accesses that need nothing of the kernel happen: one that would fault waits for the locks that the kernel holds here. So the
 //! kernel's own state does not change at these places; caches, memory and the model do.
@@ -10,39 +10,14 @@ use super::space::{Piece, pieces, within};
 use super::{Kernel, Task};
 use crate::op::pattern;
 use crate::outcome::{Whereabouts, Witness};
+use crate::point::Point;
 use crate::site::At;
 use crate::watch::Sight;
 use crate::{Bytes, Op, Step, TaskId};
 
-/// Where in the kernel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Point {
-    /// Fork has called `flush_cache_dup_mm` and write-protected nothing yet.
-    ForkFlushed,
-    /// Fork has write-protected a page, and TLBs have not been told.
-    ForkPage,
-    /// A fault is about to copy a page.
-    BeforeCopy,
-    /// It has, and the old entry still stands.
-    AfterCopy,
-    /// `flush_cache_range` has been called, and the entries still stand.
-    RangeFlushed,
-    /// A system call has moved one page's worth of bytes.
-    BetweenPages,
-    /// Direct I/O has pinned its pages, and the device has not begun.
-    Pinned,
-    /// The device has moved part of the bytes.
-    Transferring,
-    /// A page is write-protected or unmapped, and about to be written to the disk.
-    WriteBack,
-    /// The kernel has used its own mapping of pages, and not ended it yet.
-    Vmap,
-}
-
 impl<M: Medium> Kernel<M> {
     /// Other threads may run here, if the scheduler likes.
     pub(super) fn preempt(&mut self, point: Point) {
-        let _ = point;
         while !self.ahead.is_empty() && self.random.chance(1, 2) {
             let chosen = self.random.index(self.ahead.len());
             let step = self.ahead[chosen];
@@ -53,7 +28,7 @@ impl<M: Medium> Kernel<M> {
             let Ok(task) = self.task(step.task) else { continue };
             if self.access_now(&step, task).is_some() {
                 self.ahead.remove(chosen);
-                self.preemptions += 1;
+                *self.preempted.entry(point).or_default() += 1;
             }
         }
     }

@@ -5,12 +5,13 @@ use alloc::vec::Vec;
 use congruent_geometry::Frame;
 use congruent_machine::{Asid, Medium};
 
+use super::Kernel;
 use super::files::Key;
 use super::frames::Use;
 use super::space::Entry;
-use super::{Kernel, Point};
 use crate::errno::Errno;
 use crate::outcome::{Whereabouts, Witness};
+use crate::point::Point;
 use crate::site::At;
 use crate::watch::Sight;
 use crate::{AreaId, TaskId};

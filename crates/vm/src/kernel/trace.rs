@@ -6,10 +6,11 @@ use congruent_geometry::Frame;
 use congruent_machine::{Asid, Medium};
 
 use super::space::{Piece, pieces};
-use super::{Kernel, Need, Point};
+use super::{Kernel, Need};
 use crate::errno::Errno;
 use crate::op::pattern;
 use crate::outcome::{Whereabouts, Witness};
+use crate::point::Point;
 use crate::policy::User;
 use crate::site::At;
 use crate::watch::Sight;

@@ -6,11 +6,12 @@ use alloc::vec::Vec;
 use congruent_geometry::{Frame, VirtAddr};
 use congruent_machine::Medium;
 
+use super::Kernel;
 use super::files::Key;
-use super::{Kernel, Point};
 use crate::FileId;
 use crate::errno::Errno;
 use crate::op::pattern;
+use crate::point::Point;
 use crate::policy::Page;
 use crate::site::At;
 
