@@ -190,14 +190,14 @@ impl Cache {
         let at = (slot << self.line_shift) + offset;
         let merged = word(&self.bytes, at) & !ones(size) | value & ones(size);
         self.bytes[at..at + 8].copy_from_slice(&merged.to_le_bytes());
-        self.soil(slot, offset, size as usize);
+        self.mark_dirty(slot, offset, size as usize);
     }
 
     /// Stores bytes of one line.
     pub fn store_bytes(&mut self, slot: Slot, offset: usize, from: &[u8]) {
         let at = (slot << self.line_shift) + offset;
         self.bytes[at..at + from.len()].copy_from_slice(from);
-        self.soil(slot, offset, from.len());
+        self.mark_dirty(slot, offset, from.len());
     }
 
     /// Whether any unit is dirty.
@@ -246,7 +246,7 @@ impl Cache {
 
     /// Marks the units of some bytes dirty, if stores stay in this cache.
     #[inline]
-    fn soil(&mut self, slot: Slot, offset: usize, len: usize) {
+    fn mark_dirty(&mut self, slot: Slot, offset: usize, len: usize) {
         if self.writes == Writes::Back {
             let (first, last) = (offset >> self.unit_shift, (offset + len - 1) >> self.unit_shift);
             self.dirty[slot] |= u128::MAX >> (127 - (last - first)) << first;

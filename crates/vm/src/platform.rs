@@ -12,13 +12,13 @@ use congruent_trace::Maintenance;
 use crate::board::Board;
 
 /// The simulated machine as the library knows it.
-pub(crate) struct Shore {
+pub(crate) struct LibraryPlatform {
     board: Rc<Board>,
     /// Whether frames have a permanent mapping that the library may use.
     linear: bool,
 }
 
-impl Shore {
+impl LibraryPlatform {
     pub fn new(board: Rc<Board>, linear: bool) -> Self {
         Self { board, linear }
     }
@@ -27,7 +27,7 @@ impl Shore {
 // SAFETY: the machine's operations by address act in the set that the virtual address selects, on every line of which a byte lies
 // in the range, on the caches of all CPUs, and are complete when they return (`congruent_machine::Machine::maintain_range`).
 #[allow(unsafe_code)]
-unsafe impl CacheOps for Shore {
+unsafe impl CacheOps for LibraryPlatform {
     unsafe fn write_back(&self, start: VirtAddr, len: u32) {
         self.board.hw().maintain(Maintenance::WriteBack, start, len);
     }
@@ -59,7 +59,7 @@ unsafe impl CacheOps for Shore {
 // never changed; words, slots and places are in vectors that live and stay as long as the board. A thread that is preempted goes
 // on on its own CPU, as every task has one.
 #[allow(unsafe_code)]
-unsafe impl WindowMapper for Shore {
+unsafe impl WindowMapper for LibraryPlatform {
     fn enter(&self) -> Context {
         Context { cpu: self.board.hw().cpu as u32, level: 0 }
     }
@@ -117,7 +117,7 @@ unsafe impl WindowMapper for Shore {
     }
 }
 
-impl Platform for Shore {
+impl Platform for LibraryPlatform {
     fn revoke(&self, frame: Frame, what: Revoke<Self>) -> Result<Remaining, WouldBlock> {
         let mut hw = self.board.hw();
         hw.revoke(

@@ -11,13 +11,13 @@ use congruent_geometry::{Frame, VirtAddr};
 use super::{Backing, Done, Owner, Page, Policy, User};
 use crate::board::Board;
 use crate::errno::Errno;
-use crate::platform::Shore;
+use crate::platform::LibraryPlatform;
 use crate::setup::PolicyKind;
 use crate::site::At;
 use crate::tables::{Allowed, KEPT, WINDOWS};
 
 pub(super) struct Library {
-    congruent: Congruent<Shore>,
+    congruent: Congruent<LibraryPlatform>,
     kind: PolicyKind,
     /// What devices are writing.
     flights: Vec<TransferId>,
@@ -46,20 +46,20 @@ impl Library {
             ..Config::new(board.geometry, windows)
         };
         board.hw().at(At::Boot);
-        let shore = Shore::new(board, kind != PolicyKind::KeptWindows);
-        Ok(Self { congruent: Congruent::new(shore, config)?, kind, flights: Vec::new() })
+        let platform = LibraryPlatform::new(board, kind != PolicyKind::KeptWindows);
+        Ok(Self { congruent: Congruent::new(platform, config)?, kind, flights: Vec::new() })
     }
 
-    fn colour(&self, index: usize) -> Option<congruent::Colour<Shore>> {
+    fn colour(&self, index: usize) -> Option<congruent::Colour<LibraryPlatform>> {
         self.congruent.colour_from_index(index % self.congruent.geometry().colours() as usize)
     }
 
-    fn of(&self, va: VirtAddr) -> Colour<Shore> {
+    fn of(&self, va: VirtAddr) -> Colour<LibraryPlatform> {
         Colour::Colour(self.congruent.colour(va))
     }
 
     /// Nobody has opened it yet, so any colour of the right number will do for what nobody maps.
-    fn home(&self, colour: Option<usize>) -> Colour<Shore> {
+    fn home(&self, colour: Option<usize>) -> Colour<LibraryPlatform> {
         colour.and_then(|index| self.colour(index)).map_or(Colour::Home, Colour::Colour)
     }
 }
@@ -67,7 +67,7 @@ impl Library {
 impl Library {
     /// Where the kernel reaches a page of the cache: where it is, but at the colour of its place in the file if it is nowhere yet
     /// (a device has filled it), so that programs that map it later find it at theirs.
-    fn best(&self, page: Page) -> Colour<Shore> {
+    fn best(&self, page: Page) -> Colour<LibraryPlatform> {
         let nowhere = self.congruent.is_cached(page.frame) == Ok(false) && self.congruent.is_mapped(page.frame) == Ok(false);
         match page.owner {
             Owner::File { index, .. } if nowhere => Colour::Colour(self.congruent.file_colour(index)),
