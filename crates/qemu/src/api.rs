@@ -339,7 +339,7 @@ impl Api {
         self.cpu.set(cpu as c_int);
     }
 
-    /// Whether `crate::moment::Starting::turn_place` and `state` work in this QEMU.
+    /// Whether `Starting::turn_place` and `Starting::state` work in this QEMU.
     pub fn knows_running_cpu(&self) -> bool {
         self.qemu_get_cpu.is_some() && find(c"current_cpu").is_some()
     }

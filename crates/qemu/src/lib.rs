@@ -4,8 +4,8 @@
 //! decodes cache maintenance from the instruction bytes (QEMU executes none), translates operands, and feeds
 //! `congruent-shadow`; results go to the program `congruent` over a socket (`congruent-wire`).
 //!
-//! It guarantees that the guest runs exactly as without it: an internal error ends the judging, never the guest. It does
-//! not see instruction fetches, the accesses of other processors, or the DMA of engines that `dma/` does not know.
+//! It guarantees that the guest runs exactly as without it: an internal error ends the judging, never the guest. It does not see what a
+//! pipeline fetches ahead, nor the DMA of engines that `dma/` does not know; CPUs that do not take turns on one thread are refused.
 //!
 //! Where what is: [`api`](self) binds QEMU's functions; `moment` says when they may be asked what; `plugin` is the thin shell that QEMU
 //! calls, `callbacks` what it has called, `install` how it begins; `cpu/` reads the running processor, one file per architecture, whose

@@ -17,7 +17,7 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 use crate::access::{AccessInfo, AccessShape, Target};
-use crate::api::{Api, Block, RawExecutionCallback, RawInsn, RawMemoryCallback, Register, Registers};
+use crate::api::{Api, Block, RawExecutionCallback, RawInsn, RawMemoryCallback, Register, Registers, find};
 
 const MEM_RW: c_int = 3;
 /// What QEMU says when it could read memory.
@@ -418,7 +418,7 @@ impl Starting {
 
     /// Where QEMU says on this thread whose turn it is.
     pub fn turn_place(&self) -> Option<TurnPlace> {
-        crate::api::find(c"current_cpu").and_then(|place| NonNull::new(place.cast())).map(TurnPlace)
+        find(c"current_cpu").and_then(|place| NonNull::new(place.cast())).map(TurnPlace)
     }
 
     /// The names and handles of the guest's registers; empty for guests whose registers QEMU does not describe.
