@@ -2,13 +2,16 @@
 //!
 //! Files that comments and documents name exist; ARCHITECTURE.md's table is what the manifests say; decisions are numbered, dated by a
 //! status and listed; modules that a crate's first comment lists are there; lines and files are not too long;
-//! unsafe code stands where it may.
+//! unsafe code stands where it may; modules do not import in circles; public
+//! names are used.
 
+mod circles;
 mod decisions;
 mod floors;
 mod lines;
 mod names;
 mod trust;
+mod unused;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,6 +43,8 @@ pub fn perform() -> Result<String> {
         decisions::disorder(&files),
         lines::too_long(&files),
         trust::untrusted(&files),
+        circles::circles(&files),
+        unused::unused(&files),
     ]
     .concat();
     ensure!(wrong.is_empty(), "{} things are not in order:\n  {}", wrong.len(), wrong.join("\n  "));

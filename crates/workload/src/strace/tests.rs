@@ -1,4 +1,4 @@
-//! What becomes of a log, call by call; whole logs of real programs are in `tests/logs.rs`.
+//! What becomes of a log, call by call; whole logs of real programs are read in `crates/workload/tests/files.rs`.
 
 extern crate std;
 use std::string::{String, ToString};
