@@ -5,9 +5,8 @@
 //!
 //! Invariant on which the one global rests: QEMU runs all callbacks one after another (translation, execution and memory callbacks on
 //! the one thread of all CPUs, the callbacks of resets while that thread is paused, the exit callback after it has stopped), and none
-//! of the functions the plugin calls back
-//! into QEMU runs a callback. If the CPUs of a guest have threads of their own, QEMU is ended before the second one runs anything: each
-//! thread reports its CPU first.
+//! of the functions that are asked of QEMU in them runs a callback. If the CPUs of a guest have threads of their own, QEMU is ended before
+//! the second one runs anything: each thread reports its CPU first.
 //!
 //! Unsafe, because what QEMU calls is called by its word alone, and because the session is shared by the invariant above alone.
 
