@@ -4,8 +4,11 @@
  *
  * The first store gives the child a frame of its own, and the frame decides the kernel's colour: children are made until one has a frame
  * of another colour than the code's, or, as the harmless twin, of the same.
+ *
+ * Where there are several CPUs, the children run on the last and the debugger on the first: each has what the other must not miss.
  */
-#include "colours.h"
+#define _GNU_SOURCE
+#include "cpus.h"
 
 #include <signal.h>
 #include <sys/ptrace.h>
@@ -48,12 +51,13 @@ static void poke(pid_t child, long word)
 	must("poke", ptrace(PTRACE_POKETEXT, child, (void *)child_runs_here, (void *)word));
 }
 
-/* A stopped child whose code has a frame of its own. */
-static pid_t start(void)
+/* A stopped child, on this CPU, whose code has a frame of its own. */
+static pid_t start(uint32_t cpu)
 {
 	pid_t child = must("fork", fork());
 
 	if (child == 0) {
+		go_to(cpu);
 		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 		for (;;) {
 			child_runs_here();
@@ -84,15 +88,17 @@ int main(int argc, char **argv)
 {
 	pid_t children[CHILDREN];
 	int congruent = congruent_only(argc, argv), made = 0, round;
+	uint32_t last = cpus() - 1;
 	long original;
 	pid_t child;
 
 	program_name = congruent ? "breakpoint:congruent" : "breakpoint";
 	fflush(stdout);
+	go_to(0);
 	do {
 		if (made == CHILDREN)
 			fail("none of %d children has code in a frame of the colour", made);
-		child = children[made++] = start();
+		child = children[made++] = start(last);
 	} while (!is_wanted(child, congruent));
 	original = word_of(child);
 	for (round = 0; round < ROUNDS; round++) {

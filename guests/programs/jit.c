@@ -4,9 +4,8 @@
  * function is written on one CPU and called on the other, by turns.
  */
 #define _GNU_SOURCE
-#include "colours.h"
+#include "cpus.h"
 
-#include <sched.h>
 #include <sys/syscall.h>
 
 #define FUNCTIONS 8u
@@ -33,16 +32,6 @@ static void make_executable(char *code, uint32_t length)
 #else
 	must("cacheflush", syscall(0x0f0002, code, code + length, 0));
 #endif
-}
-
-/* Goes on running on this CPU. */
-static void go_to(uint32_t cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	must("sched_setaffinity", sched_setaffinity(0, sizeof(set), &set));
 }
 
 int main(int argc, char **argv)

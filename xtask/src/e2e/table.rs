@@ -69,6 +69,8 @@ pub struct Truth {
     pub function: &'static str,
     /// Whether leaving its maintenance out must cause a finding; else it must not.
     pub necessary: bool,
+    /// Whether only Debian's own kernel has it: one that is built for the board alone does not issue any maintenance there.
+    pub of_stock: bool,
 }
 
 /// What must come out of a run.
@@ -458,11 +460,11 @@ pub const RUNS: &[Run] = &[
 ];
 
 const fn needed(function: &'static str) -> Truth {
-    Truth { function, necessary: true }
+    Truth { function, necessary: true, of_stock: false }
 }
 
 const fn not_needed(function: &'static str) -> Truth {
-    Truth { function, necessary: false }
+    Truth { function, necessary: false, of_stock: false }
 }
 
 /// Many forks, by processes with and without threads.
@@ -477,7 +479,7 @@ pub const RECORDED: &[Recorded] = &[
         verdict: "findings",
         // A window is an address and issues nothing. What makes copy-on-write right through one is that the copy is written back when the
         // window's colour is not the user's.
-        truths: &[needed("copy_user_highpage"), not_needed("local_r4k___flush_cache_all")],
+        truths: &[needed("copy_user_highpage"), Truth { of_stock: true, ..not_needed("local_r4k___flush_cache_all") }],
     },
     // What fork writes back stays reachable at its colour, and copy-on-write writes back what it reads through another.
     Recorded {

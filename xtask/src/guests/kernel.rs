@@ -113,10 +113,25 @@ fn keep(dir: &Path, fetched: &Fetched, stock: &Stock) -> Result<()> {
 /// # Errors
 /// If the guest has not been made yet.
 pub fn told(guest: Guest) -> Result<String> {
+    let name = package(guest)?;
+    Ok(if name.starts_with(SOURCE) { format!("built from {name}") } else { name })
+}
+
+/// Whether a guest's kernel is Debian's own.
+///
+/// # Errors
+/// If the guest has not been made yet.
+pub fn is_stock(guest: Guest) -> Result<bool> {
+    Ok(!package(guest)?.starts_with(SOURCE))
+}
+
+/// How the names of packages with the kernel's source begin.
+const SOURCE: &str = "linux-source";
+
+fn package(guest: Guest) -> Result<String> {
     let packages = place::guests().join(guest.machine().of("kernel/PACKAGES"));
     let text =
         fs::read_to_string(&packages).with_context(|| format!("{} is missing: run `cargo xtask guests`", packages.display()))?;
     let package = text.lines().find(|line| line.starts_with("linux-")).unwrap_or("a kernel without a name");
-    let name = package.trim_end_matches(".deb");
-    Ok(if name.starts_with("linux-source") { format!("built from {name}") } else { name.to_owned() })
+    Ok(package.trim_end_matches(".deb").to_owned())
 }
