@@ -11,6 +11,8 @@ use crate::moment::{Data, ExecutionCallback, MemoryCallback};
 pub struct Callbacks {
     /// Loads and stores.
     pub memory: MemoryCallback<Instruction>,
+    /// The same while the run is recorded.
+    pub memory_recorded: MemoryCallback<Instruction>,
     /// The same of guests with several CPUs.
     pub memory_in_turn: MemoryCallback<Instruction>,
     /// The same on guests where an address belongs to a space.

@@ -59,6 +59,37 @@ impl Judge {
         self.shadow.quiet_store(page, alias, offset, size, site)
     }
 
+    /// As [`quiet_load`](Self::quiet_load), whether the run is recorded or not.
+    #[inline(always)]
+    pub fn quiet_recorded_load(&mut self, page: PageId, alias: Alias, vaddr: VirtAddr, offset: u32, size: u32) -> bool {
+        let recorded = match &self.recorder {
+            Some(recorder) => recorder.filter.quiet_load(vaddr, self.paddr(page, offset), size),
+            None => true,
+        };
+        recorded && self.shadow.quiet_load(page, alias, offset, size)
+    }
+
+    /// As [`quiet_store`](Self::quiet_store), whether the run is recorded or not.
+    #[inline(always)]
+    pub fn quiet_recorded_store(
+        &mut self,
+        page: PageId,
+        alias: Alias,
+        vaddr: VirtAddr,
+        offset: u32,
+        size: u32,
+        site: Site,
+    ) -> bool {
+        let paddr = self.paddr(page, offset);
+        let Some(recorder) = &mut self.recorder else { return self.shadow.quiet_store(page, alias, offset, size, site) };
+        let Some(store) = recorder.filter.quiet_store(vaddr, paddr, size, site, self.context) else { return false };
+        let quiet = self.shadow.quiet_store(page, alias, offset, size, site);
+        if quiet {
+            recorder.filter.take_store(store);
+        }
+        quiet
+    }
+
     /// See [`Shadow::enter_cpu`]; not to be used while recording.
     pub fn enter_cpu(&mut self, cpu: u16) {
         self.shadow.enter_cpu(cpu);
@@ -94,10 +125,14 @@ impl Judge {
         self.note(|filter, keep| filter.prefetch(vaddr, paddr, site, keep));
     }
 
-    /// See [`Shadow::quiet_fetch`]; not to be used while recording.
+    /// See [`Shadow::quiet_fetch`]; `vaddr` is that of the first byte.
     #[inline(always)]
-    pub fn quiet_fetch(&mut self, page: PageId, alias: Alias, offset: u32, size: u32) -> bool {
-        self.shadow.quiet_fetch(page, alias, offset, size)
+    pub fn quiet_fetch(&mut self, page: PageId, alias: Alias, vaddr: VirtAddr, offset: u32, size: u32) -> bool {
+        let recorded = match &self.recorder {
+            Some(recorder) => recorder.filter.knows_fetch(vaddr, self.paddr(page, offset), size),
+            None => true,
+        };
+        recorded && self.shadow.quiet_fetch(page, alias, offset, size)
     }
 
     /// See [`Shadow::fetch`].

@@ -292,6 +292,7 @@ fn exit() {
 static CALLBACKS: Callbacks = unsafe {
     Callbacks {
         memory: MemoryCallback::new(on_memory, Registers::Unused),
+        memory_recorded: MemoryCallback::new(on_memory_recorded, Registers::Unused),
         memory_in_turn: MemoryCallback::new(on_memory_in_turn, Registers::Unused),
         memory_in_space: MemoryCallback::new(on_memory_in_space, Registers::Unused),
         memory_with_registers: MemoryCallback::new(memory_with_registers, Registers::Read),
@@ -311,6 +312,20 @@ static CALLBACKS: Callbacks = unsafe {
 /// Called by QEMU as a memory callback, with an [`Instruction`] as data. So are the other `on_memory…`.
 unsafe extern "C" fn on_memory(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
     let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::unpack(data as usize).site());
+    // SAFETY: it cannot panic, and calls nothing of QEMU's.
+    if !unsafe { SESSION.quietly(|session| session.quiet_load(info, vaddr)) } {
+        // SAFETY: this is the callback of the access.
+        unsafe { store_or_uncached(info, vaddr, site) };
+    }
+}
+
+/// The rest of [`on_memory`], in steps that become rarer: apart, so that a quiet load needs no stack frame and none of the registers that are
+/// its caller's.
+///
+/// # Safety
+/// Called from it.
+#[inline(never)]
+unsafe fn store_or_uncached(info: AccessInfo, vaddr: u32, site: Site) {
     // SAFETY: it cannot panic, and calls nothing of QEMU's.
     if !unsafe { SESSION.quietly(|session| session.quiet_access(info, vaddr, site)) } {
         // SAFETY: this is the callback of the access.
@@ -361,10 +376,23 @@ unsafe extern "C" fn on_memory_in_space(_vcpu: c_uint, info: u32, reported: u64,
     let (info, vaddr, site) = (AccessInfo(info), reported as u32, Instruction::unpack(data as usize).site());
     let quiet = |session: &mut Session| {
         session.enter(reported);
-        session.quiet_access(info, vaddr, site)
+        session.quiet_recorded_access(info, vaddr, site)
     };
     // SAFETY: neither can panic, or calls anything of QEMU's.
     if !unsafe { SESSION.quietly(quiet) } {
+        // SAFETY: this is the callback of the access.
+        unsafe { any_access(info, vaddr, site) };
+    }
+}
+
+/// As [`on_memory`], while the run is recorded.
+///
+/// # Safety
+/// See [`on_memory`].
+unsafe extern "C" fn on_memory_recorded(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
+    let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::unpack(data as usize).site());
+    // SAFETY: it cannot panic, and calls nothing of QEMU's.
+    if !unsafe { SESSION.quietly(|session| session.quiet_recorded_access(info, vaddr, site)) } {
         // SAFETY: this is the callback of the access.
         unsafe { any_access(info, vaddr, site) };
     }

@@ -62,8 +62,6 @@ pub struct Session {
     turns: Turns,
     mute: Mute,
     devices: Devices,
-    /// While recording: the shapes of accesses, known only to the slow path, so that nothing is taken as quiet.
-    recorded_shapes: Option<Box<[u8; SHAPES]>>,
 }
 
 impl Session {
@@ -94,7 +92,6 @@ impl Session {
             return Err(format!("pages of {} bytes are not supported; the smallest is {GRANULE}", geometry.page()));
         }
         let following = config.backtraces.then(|| Following::of(&*cpu)).flatten();
-        let shapes = || vec![0; SHAPES].into_boxed_slice().try_into().map_err(|_| "out of memory");
         if caches.code.is_some() && !facts.follows_code_maintenance {
             return Err(format!("instruction fetches of {} guests cannot be judged; leave --icache out", facts.name));
         }
@@ -121,9 +118,8 @@ impl Session {
         }
         Ok(Self {
             callbacks,
-            recorded_shapes: judge.is_recording().then(shapes).transpose()?,
             reach: Reach::new(cpu, api, &caches),
-            shapes: shapes()?,
+            shapes: vec![0; SHAPES].into_boxed_slice().try_into().map_err(|_| "out of memory")?,
             judge,
             callers: Callers::new(following),
             telling: Telling::new(config.record, config.memory.map(|file| MemoryCopy::of(arch, file))),
@@ -233,8 +229,30 @@ impl Session {
         }
     }
 
+    /// As [`quiet_access`](Self::quiet_access), of cached loads alone.
+    #[inline(always)]
+    pub fn quiet_load(&mut self, info: AccessInfo, vaddr: u32) -> bool {
+        let Some(AccessShape { kind: AccessKind::Load, size_shift }) = self.known_shape(info) else { return false };
+        let Some(target) = self.reach.translations.find(vaddr) else { return false };
+        self.judge.quiet_load(target.page, target.alias, target.offset | (vaddr % GRANULE), 1 << size_shift)
+    }
+
+    /// As [`quiet_access`](Self::quiet_access), of a run that may be recorded. Cannot panic either.
+    #[inline(always)]
+    pub fn quiet_recorded_access(&mut self, info: AccessInfo, vaddr: u32, site: Site) -> bool {
+        let Some(shape) = self.known_shape(info) else { return false };
+        let Some(target) = self.reach.translations.find(vaddr) else { return self.is_harmless(vaddr, 1 << shape.size_shift) };
+        let offset = target.offset | (vaddr % GRANULE);
+        let (page, alias, size) = (target.page, target.alias, 1 << shape.size_shift);
+        let vaddr = self.reach.cache_address(vaddr);
+        match shape.kind {
+            AccessKind::Load => self.judge.quiet_recorded_load(page, alias, vaddr, offset, size),
+            AccessKind::Store => !self.callers.unknown && self.judge.quiet_recorded_store(page, alias, vaddr, offset, size, site),
+        }
+    }
+
     /// Takes an access that goes past the cache to a frame that was never in it; false if it is none.
-    #[inline(never)]
+    #[inline]
     fn is_harmless(&mut self, vaddr: u32, size: u32) -> bool {
         let harmless = self.reach.translations.is_harmless(vaddr) && vaddr % GRANULE + size <= GRANULE;
         self.reach.harmless += u64::from(harmless);
@@ -249,8 +267,7 @@ impl Session {
         }
         self.learn_context(access);
         let info = access.info();
-        let shapes = self.recorded_shapes.as_mut().unwrap_or(&mut self.shapes);
-        let remembered = shapes.get_mut(info.0 as usize);
+        let remembered = self.shapes.get_mut(info.0 as usize);
         let shape = match remembered.as_deref().and_then(|shape| AccessShape::unpack(*shape)) {
             Some(shape) => shape,
             None => {

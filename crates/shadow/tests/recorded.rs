@@ -72,11 +72,11 @@ impl Judged {
     }
 }
 
-/// What is kept of a run that is judged so, and the findings of that judging.
-fn record(steps: &[Step], judging: Judging) -> (Vec<Step>, Vec<Finding>) {
+/// What is kept of a run that is judged so, the findings of that judging, and how many loads and stores went the recorder's quick ways.
+fn record(steps: &[Step], judging: Judging) -> (Vec<Step>, Vec<Finding>, [u64; 2]) {
     let filter = Filter::new(FORM);
     let mut filter = if judging.is_usual() { filter } else { filter.for_every_core() };
-    let (mut live, mut kept, mut era) = (Judged::new(judging), Vec::new(), 0);
+    let (mut live, mut kept, mut era, mut quiet) = (Judged::new(judging), Vec::new(), 0, [0u64; 2]);
     for step in steps {
         let now = Moment { hazardous: live.take(step), context: step.context };
         let mut keep = |age: u64, context: Option<Context>, event: &Event| {
@@ -87,8 +87,17 @@ fn record(steps: &[Step], judging: Judging) -> (Vec<Step>, Vec<Finding>) {
         match step.what {
             What::Event(Event::Access { kind, vaddr, paddr, size, site }) => {
                 let access = Access { kind, vaddr, paddr, size, site };
-                if now.hazardous || kind == AccessKind::Store || !filter.quiet_load(vaddr, paddr, size) {
-                    filter.access(access, now, &mut keep);
+                // The ways that a recorder may take.
+                match kind {
+                    AccessKind::Load if !now.hazardous && filter.quiet_load(vaddr, paddr, size) => quiet[0] += 1,
+                    AccessKind::Store
+                        if !now.hazardous
+                            && let Some(store) = filter.quiet_store(vaddr, paddr, size, site, step.context) =>
+                    {
+                        filter.take_store(store);
+                        quiet[1] += 1;
+                    }
+                    AccessKind::Load | AccessKind::Store => filter.access(access, now, &mut keep),
                 }
             }
             What::Event(Event::Prefetch { vaddr, paddr, site }) => filter.prefetch(vaddr, paddr, site, &mut keep),
@@ -106,7 +115,7 @@ fn record(steps: &[Step], judging: Judging) -> (Vec<Step>, Vec<Finding>) {
     });
     // Within its era, an event comes before the operation that ends it.
     kept.sort_by_key(|(place, _)| *place);
-    (kept.into_iter().map(|(_, step)| step).collect(), live.shadow.findings().to_vec())
+    (kept.into_iter().map(|(_, step)| step).collect(), live.shadow.findings().to_vec(), quiet)
 }
 
 /// What random runs consist of.
@@ -258,12 +267,13 @@ fn first(steps: &[Step], findings: Vec<Finding>, judging: Judging) -> Option<Fin
 
 #[test]
 fn a_recording_judged_as_it_was_gives_the_same_findings() {
-    let mut found = 0;
+    let (mut found, mut taken) = (0, [0; 2]);
     for seed in 0..30_000 {
         let mut random = Random::new(seed);
         let steps = run(&mut random);
         let judging = some_judging(&mut random);
-        let (kept, live) = record(&steps, judging);
+        let (kept, live, quiet) = record(&steps, judging);
+        taken.iter_mut().zip(quiet).for_each(|(taken, quiet)| *taken += quiet);
         found += u32::from(!live.is_empty());
         let replayed = Judged::new(judging).findings(&kept);
         if !names_one_producer(&judging.caches.geometry) {
@@ -275,6 +285,7 @@ fn a_recording_judged_as_it_was_gives_the_same_findings() {
         }
     }
     assert!(found > 24_000, "only {found} runs in which anything was found: the runs are not what they should be");
+    assert!(taken.iter().all(|taken| *taken > 20_000), "{taken:?} loads and stores went the quick ways");
 }
 
 #[test]
@@ -284,7 +295,7 @@ fn a_recording_judged_otherwise_gives_the_same_verdict_and_the_same_first_findin
         let mut random = Random::new(1 << 32 | seed);
         let steps = run(&mut random);
         let recorded = some_judging(&mut random);
-        let (kept, _) = record(&steps, recorded);
+        let (kept, ..) = record(&steps, recorded);
         // A recording of a usual core leaves out what matters to others.
         let good_for = |judging: &Judging| judging.is_usual() || !recorded.is_usual();
         for judging in judgings(&mut random).into_iter().filter(good_for) {
@@ -324,7 +335,7 @@ fn most_accesses_are_not_kept() {
         sweep,
     ];
     let steps: Vec<Step> = call.into_iter().cycle().take(60_000).collect();
-    let (kept, _) = record(&steps, Judging { caches: Config::new(CACHES[0].parse().unwrap()), muted: None });
+    let (kept, ..) = record(&steps, Judging { caches: Config::new(CACHES[0].parse().unwrap()), muted: None });
     let events = kept.iter().filter(|step| matches!(step.what, What::Event(_))).count();
     assert!(events <= 4, "{events} events of a function that is called again and again");
 }
@@ -349,7 +360,7 @@ fn a_recording_judged_as_it_was_gives_the_same_ledger() {
         let judging = some_judging(&mut random);
         let caches = Config::new(judging.caches.geometry).behaving(judging.caches.behaviour()).unwrap();
         let judging = Judging { caches, ..judging };
-        let (kept, _) = record(&steps, judging);
+        let (kept, ..) = record(&steps, judging);
         let whole = ledger(&steps, judging);
         assert_eq!(ledger(&kept, judging), whole, "seed {seed}, {judging:?}");
         let mattered = whole.iter().filter(|line| line.mattered > 0).count();

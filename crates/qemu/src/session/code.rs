@@ -16,14 +16,14 @@ impl Session {
     /// Takes a fetch that changes nothing, which is nearly every one; false if it is none of those. Cannot panic.
     #[inline(always)]
     pub fn quiet_fetch(&mut self, Fetched { pc, len }: Fetched) -> bool {
-        if self.judge.is_recording() {
-            return false;
-        }
         let (Some(target), Some(code)) = (self.reach.translations.find(pc), self.code) else {
             return self.reach.translations.is_harmless(pc) && pc % GRANULE + len <= GRANULE;
         };
         let alias = if self.reach.virtual_tags { target.alias } else { code.colour(VirtAddr(pc.into())).into() };
-        pc % GRANULE + len <= GRANULE && self.judge.quiet_fetch(target.page, alias, target.offset | (pc % GRANULE), len)
+        // Only recordings ask for it.
+        let vaddr = if self.judge.is_recording() { self.reach.cache_address(pc) } else { VirtAddr(pc.into()) };
+        let offset = target.offset | (pc % GRANULE);
+        pc % GRANULE + len <= GRANULE && self.judge.quiet_fetch(target.page, alias, vaddr, offset, len)
     }
 
     /// Any fetch, page by page.

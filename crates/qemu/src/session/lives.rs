@@ -137,7 +137,6 @@ impl Session {
     fn end_recording(&mut self) {
         let programs = self.callers.following.as_ref().map_or(&[][..], Following::programs);
         self.judge.finish(self.stats(), self.limits(), programs);
-        self.recorded_shapes = None;
         self.tell_of_recording();
     }
 }

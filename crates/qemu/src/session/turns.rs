@@ -130,12 +130,12 @@ impl Session {
 
     /// The callback of plain loads and stores.
     pub(super) fn memory_callback(&self) -> &'static MemoryCallback<Instruction> {
-        if self.turns.are_several() {
-            &self.callbacks.memory_in_turn
-        } else if self.reach.cpu.has_spaces() {
-            &self.callbacks.memory_in_space
-        } else {
-            &self.callbacks.memory
+        match (self.turns.are_several(), self.reach.cpu.has_spaces(), self.judge.is_recording()) {
+            // Several CPUs are not recorded.
+            (true, ..) => &self.callbacks.memory_in_turn,
+            (_, true, _) => &self.callbacks.memory_in_space,
+            (_, _, true) => &self.callbacks.memory_recorded,
+            (false, false, false) => &self.callbacks.memory,
         }
     }
 

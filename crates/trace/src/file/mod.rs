@@ -25,7 +25,7 @@ use crate::{Event, IndexForm, Operation};
 
 pub use bounds::Bounds;
 pub use chains::{CallChains, ChainId};
-pub use filter::{Access, Filter, Keep, Moment};
+pub use filter::{Access, Filter, Keep, Moment, QuietStore};
 pub use frame::Layout;
 pub use pack::pack;
 pub use play::{Visitor, chains, play};

@@ -72,6 +72,16 @@ pub struct Moment {
     pub hazardous: bool,
 }
 
+/// A store that nothing has to be kept of at once.
+#[derive(Clone, Copy, Debug)]
+pub struct QuietStore {
+    /// Where it is put off; nowhere if it says nothing that the last one did not.
+    place: Option<u32>,
+    mask: u128,
+    site: Site,
+    context: Context,
+}
+
 /// Decides which events are kept. Events come in by the methods named after them, and what is kept goes to `keep`, in an order that
 /// means the same if each event is put before the last so many operations (or other events that end an era) as `keep` is told first.
 pub struct Filter {
@@ -130,6 +140,37 @@ impl Filter {
             && block.generation == self.generation[class(at)]
             && !block.alarmed
             && bytes(first, size) & !block.loaded == 0
+    }
+
+    /// Finds out whether a store is one that at most replaces what is put off of an earlier one. Nothing is done yet: it is, by
+    /// [`take_store`](Self::take_store), if the judge finds nothing in the store either.
+    #[inline]
+    pub fn quiet_store(&self, vaddr: VirtAddr, paddr: PhysAddr, size: u32, site: Site, context: Context) -> Option<QuietStore> {
+        let first = paddr.0 as u32 & (BLOCK - 1);
+        let at = self.blocks.find(paddr).filter(|_| first + size <= BLOCK)?;
+        let block = self.blocks.get(at);
+        let mask = bytes(first, size);
+        let seen = block.written && (block.fetches == 0 || mask & !block.stored == 0);
+        if block.who != self.who(vaddr) || block.generation != self.generation[class(at)] || block.alarmed || !seen {
+            return None;
+        }
+        if block.shared && mask & !block.stored != 0 {
+            return None;
+        }
+        let repeats = block.storer == site.0 && block.storer_context == context.0 && block.pending == 0;
+        if block.shared && repeats {
+            return Some(QuietStore { place: None, mask, site, context });
+        }
+        let place = self.has_room(at)?;
+        Some(QuietStore { place: Some(place), mask, site, context })
+    }
+
+    /// Takes a store that [`quiet_store`](Self::quiet_store) has just said to be quiet.
+    #[inline]
+    pub fn take_store(&mut self, QuietStore { place, mask, site, context }: QuietStore) {
+        if let Some(place) = place {
+            self.replace(place, mask, site, context);
+        }
     }
 
     /// A load or store.

@@ -53,8 +53,23 @@ impl Filter {
         if pending.latest == u32::MAX || pending.divided.len() >= DIVIDED {
             self.give_out(at, keep);
         }
+        self.pending(at, vaddr);
+        self.replace(self.blocks.get(at).pending - 1, mask, site, context);
+    }
+
+    /// Where a block's next store may be put off without giving anything out; none if there is no such place.
+    #[inline]
+    pub(super) fn has_room(&self, at: u32) -> Option<u32> {
+        let place = self.blocks.get(at).pending.checked_sub(1)?;
+        let pending = self.pending.get(place as usize)?;
+        (pending.latest != u32::MAX && pending.divided.len() < DIVIDED).then_some(place)
+    }
+
+    /// Puts off the last store of these bytes, in place of the ones that they had.
+    #[inline]
+    pub(super) fn replace(&mut self, place: u32, mask: u128, site: Site, context: Context) {
         let era = self.era;
-        let pending = self.pending(at, vaddr);
+        let Some(pending) = self.pending.get_mut(place as usize) else { return };
         pending.latest += 1;
         let store = Store { site: site.0, context: context.0, era, order: pending.latest };
         if !pending.divided.is_empty() {
