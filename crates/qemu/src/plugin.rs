@@ -92,32 +92,18 @@ fn guarded(body: impl FnOnce(&mut Session)) {
     });
 }
 
-/// As [`guarded`], on a CPU.
+/// As [`guarded`], for the CPU whose turn it is.
 ///
 /// # Safety
 /// Called from a callback on the thread that runs the CPUs.
 #[inline]
-unsafe fn on_cpu(body: impl FnOnce(&mut Session, &Running)) {
+unsafe fn in_turn(body: impl FnOnce(&mut Session, &Running)) {
     guarded(|session| {
         // SAFETY: the callback runs until this function returns, and the value not as long.
         let now = unsafe { Running::new(session.api()) };
+        session.take_turn(&now);
         body(session, &now);
     });
-}
-
-/// As [`on_cpu`], for the CPU whose turn it is.
-///
-/// # Safety
-/// As [`on_cpu`].
-#[inline]
-unsafe fn in_turn(body: impl FnOnce(&mut Session, &Running)) {
-    // SAFETY: what is asked for here is what the caller promises.
-    unsafe {
-        on_cpu(|session, now| {
-            session.take_turn(now);
-            body(session, now);
-        });
-    }
 }
 
 /// As [`in_turn`], before something that has the registers stored.
@@ -273,10 +259,7 @@ unsafe extern "C" fn on_reset(_data: *mut c_void) {
     guarded(Session::machine_is_reset);
 }
 
-/// The machine has been reset, or a snapshot is about to be loaded.
-///
-/// # Safety
-/// As [`on_reset`].
+/// The machine has been reset, or a snapshot is about to be loaded. Safe to call when [`on_reset`] is.
 unsafe extern "C" fn after_any_reset(_data: *mut c_void) {
     guarded(Session::machine_starts);
 }
@@ -483,7 +466,7 @@ unsafe fn any_fetch_in_turn(fetched: Fetched) {
 #[inline(never)]
 unsafe fn any_fetch(fetched: Fetched) {
     // SAFETY: block callbacks run on the CPUs' thread.
-    unsafe { on_cpu(|session, now| session.fetch(fetched, now)) };
+    unsafe { in_turn(|session, now| session.fetch(fetched, now)) };
 }
 
 /// A return from an exception is about to run.
