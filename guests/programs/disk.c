@@ -35,7 +35,7 @@ NOT_INLINED static void program_stores_block(volatile uint32_t *words, uint32_t 
 /* The disk, once its driver has found it. */
 static int open_disk(int flags)
 {
-	static const char *const names[] = {"/devices/sda", "/devices/mmcblk0"};
+	static const char *const names[] = {"/devices/sda", "/devices/mmcblk0", "/devices/vda"};
 	int tries, module, disk;
 	unsigned n;
 

@@ -27,7 +27,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use guests::boot::Boot;
+use guests::boot::{Boot, Devices};
 use guests::emulator::Qemu;
 use guests::kernel::Choice;
 use guests::machine::Guest;
@@ -185,7 +185,8 @@ fn perform(task: Task) -> Result<()> {
         Task::Cache { what: InCache::Prune { days } } => cache::prune(days),
         Task::Cache { what: InCache::Verify } => cache::verify(),
         Task::Boot { guest, qemu, cpu, run: programs, check, disk, repeatable, print } => {
-            let boot = Boot { cpu, disk, repeatable, ..Boot::new(guest, qemu, programs) };
+            let devices = if disk { Devices::Disk } else { Devices::None };
+            let boot = Boot { cpu, devices, repeatable, ..Boot::new(guest, qemu, programs) };
             if print {
                 let line = boot.command()?;
                 println!("{}", run::shown(Command::new(&line[0]).args(&line[1..])));

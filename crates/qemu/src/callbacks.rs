@@ -23,6 +23,8 @@ pub struct Callbacks {
     pub fetch: ExecutionCallback<Fetched>,
     /// The same of guests with several CPUs.
     pub fetch_in_turn: ExecutionCallback<Fetched>,
+    /// The same of guests whose blocks run wherever they are mapped.
+    pub fetch_anywhere: ExecutionCallback<Fetched>,
     /// Blocks, while something is muted or addresses belong to spaces.
     pub block: ExecutionCallback<Site>,
     /// Instructions that are more than loads and stores.

@@ -5,22 +5,24 @@
 //! `congruent-shadow`; results go to the program `congruent` over a socket (`congruent-wire`).
 //!
 //! It guarantees that the guest runs exactly as without it: an internal error ends the judging, never the guest. It does not see what a
-//! pipeline fetches ahead, nor the DMA of engines that `dma/` does not know; CPUs that do not take turns on one thread are refused.
+//! pipeline fetches ahead, nor what devices do that neither `bus/` nor `dma/` knows; CPUs that do not take turns on one thread are refused.
 //!
 //! Where what is: [`api`](self) binds QEMU's functions; `moment` says when they may be asked what; `plugin` is the thin shell that QEMU
 //! calls, `callbacks` what it has called, `install` how it begins; `cpu/` reads the running processor, one file per architecture, whose
-//! instructions `congruent-arch` decodes; `calibration` tries whether its registers are where they should be; `dma/` follows what the guest
-//! tells DMA engines to do, one file per engine; `translation` remembers where addresses lead; `stretches` cuts what maintenance names into
-//! pages; `mute` knows whether a muted function is running; `judge` judges and records, with the `recorder`; `stacks` keeps the guest's call
-//! stacks and `contexts` numbers them; `programs` and `tasks` know what the guest's programs are called; `session` puts them together.
+//! instructions `congruent-arch` decodes; `calibration` tries whether its registers are where they should be; `bus/` sees what devices do to
+//! memory where they do it, `dma/` follows what the guest tells DMA engines to do, one file per engine; `translation` remembers where addresses
+//! lead; `stretches` cuts what maintenance names into pages; `mute` knows whether a muted function is running; `judge` judges and records,
+//! with the `recorder`; `stacks` keeps the guest's call stacks and `contexts` numbers them; `programs` and `tasks` know what the guest's programs
+//! are called; `session` puts them together.
 //!
-//! Only three files are unsafe: `api`, `moment` and `plugin`.
+//! Only `api`, `moment` and `plugin` are unsafe, and `bus/`, which uses functions of QEMU's that are no part of its plugin interface.
 
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 #![deny(unsafe_code)]
 
 mod access;
 mod api;
+mod bus;
 mod calibration;
 mod callbacks;
 mod channel;

@@ -24,6 +24,7 @@ use congruent_wire::FailureKind;
 
 use crate::access::AccessInfo;
 use crate::api::{Block, Info, LifeByData, LifeByNumber, Registers};
+use crate::bus;
 use crate::callbacks::{Callbacks, Fetched, Instruction};
 use crate::channel::Channel;
 use crate::install::{Refused, prepare};
@@ -84,9 +85,17 @@ static SESSION: Global<Session> = Global::nothing();
 static LINE: Mutex<Option<Channel>> = Mutex::new(None);
 
 /// Runs `body` on the session. A panic ends the judging, not the guest.
+///
+/// What bus masters have done since comes first: they have done it before.
 fn guarded(body: impl FnOnce(&mut Session)) {
     SESSION.with(|session| {
-        if catch_unwind(AssertUnwindSafe(|| body(session))).is_err() {
+        let judged = catch_unwind(AssertUnwindSafe(|| {
+            if bus::is_pending() {
+                session.take_transfers();
+            }
+            body(session);
+        }));
+        if judged.is_err() {
             broken(session);
         }
     });
@@ -157,11 +166,12 @@ pub unsafe extern "C" fn qemu_plugin_install(id: u64, info: *const Info, argc: c
 unsafe fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), Refused> {
     let (session, line) = prepare(info, arguments, &CALLBACKS)?;
     *LINE.lock().unwrap_or_else(PoisonError::into_inner) = line;
-    let api = session.api();
+    let (api, arch) = (session.api(), session.arch());
     // SAFETY: the plugin is being installed, and no callback is registered before the session is there.
     unsafe {
         SESSION.install(session);
         api.register(id, &life_by_number::LIFE, &life_by_data::LIFE);
+        bus::watch(arch, on_transfers);
         api.on_reset(on_reset, after_any_reset);
     }
     Ok(())
@@ -264,6 +274,15 @@ unsafe extern "C" fn after_any_reset(_data: *mut c_void) {
     guarded(Session::machine_starts);
 }
 
+/// Bus masters have done something.
+///
+/// # Safety
+/// Called on the thread of the CPUs, between two blocks.
+unsafe fn on_transfers() {
+    // SAFETY: by this function's contract; what they did is taken on the way.
+    unsafe { on_cpu(Session::step) };
+}
+
 /// QEMU is leaving.
 fn exit() {
     guarded(Session::finish);
@@ -281,6 +300,7 @@ static CALLBACKS: Callbacks = unsafe {
         memory_with_registers: MemoryCallback::new(memory_with_registers, Registers::Read),
         fetch: ExecutionCallback::new(on_fetch, Registers::Unused),
         fetch_in_turn: ExecutionCallback::new(on_fetch_in_turn, Registers::Unused),
+        fetch_anywhere: ExecutionCallback::new(fetch_anywhere, Registers::Read),
         block: ExecutionCallback::new(block, Registers::Read),
         execution: ExecutionCallback::new(execution, Registers::Read),
         call: ExecutionCallback::new(call, Registers::Read),
@@ -442,6 +462,35 @@ unsafe extern "C" fn on_fetch_in_turn(_vcpu: c_uint, data: *mut c_void) {
     }
 }
 
+/// As [`on_fetch`], of guests whose blocks run wherever they are mapped.
+///
+/// # Safety
+/// As [`on_fetch`]; registers are stored, and `environment` is the CPU state.
+unsafe extern "C" fn on_fetch_anywhere(_vcpu: c_uint, data: *mut c_void, environment: Environment) {
+    let translated = Fetched::unpack(data as usize);
+    let quiet = |session: &mut Session| {
+        // SAFETY: this callback reads registers, and lasts longer than the value.
+        let now = unsafe { Executing::new(session.api(), environment) };
+        session.place(translated, &now).is_ok_and(|fetched| session.quiet_fetch(fetched))
+    };
+    // SAFETY: none of it can panic, or calls anything of QEMU's.
+    if !unsafe { SESSION.quietly(quiet) } {
+        // SAFETY: this callback reads registers.
+        unsafe { any_fetch_anywhere(translated, environment) };
+    }
+}
+
+/// The rest of [`on_fetch_anywhere`].
+///
+/// # Safety
+/// Called from it.
+#[cold]
+#[inline(never)]
+unsafe fn any_fetch_anywhere(translated: Fetched, environment: Environment) {
+    // SAFETY: by this function's contract.
+    unsafe { with_registers(environment, |session, now| session.fetch_anywhere(translated, now)) };
+}
+
 /// The rest of [`on_fetch_in_turn`].
 ///
 /// # Safety
@@ -511,6 +560,7 @@ macro_rules! with_the_cpu_state {
     };
 }
 
+with_the_cpu_state!(fetch_anywhere(c_uint, *mut c_void) in "rdx" or "x2" to on_fetch_anywhere);
 with_the_cpu_state!(memory_with_registers(c_uint, u32, u64, *mut c_void) in "r8" or "x4" to on_memory_with_registers);
 
 with_the_cpu_state! {

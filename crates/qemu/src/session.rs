@@ -5,6 +5,7 @@ mod follow;
 mod ledger;
 mod lives;
 mod maintain;
+mod masters;
 mod memory;
 mod reach;
 mod tell;
@@ -29,7 +30,7 @@ use crate::channel::Channel;
 use crate::cpu::{self, ControlStore};
 use crate::dma::Devices;
 use crate::judge::Judge;
-use crate::moment::{Accessing, Executing, Insn, Starting, Translating};
+use crate::moment::{Accessing, Executing, Insn, Starting, StateWord, Translating};
 use crate::mute::Mute;
 use crate::translation::GRANULE;
 use follow::{Callers, Following};
@@ -59,6 +60,8 @@ pub struct Session {
     lives: Lives,
     /// The instruction cache, if fetches are judged.
     code: Option<CacheGeometry>,
+    /// Where the CPU state has the address of a block that starts, if QEMU's translations do not say it.
+    block_word: Option<StateWord>,
     turns: Turns,
     mute: Mute,
     devices: Devices,
@@ -92,6 +95,7 @@ impl Session {
             return Err(format!("pages of {} bytes are not supported; the smallest is {GRANULE}", geometry.page()));
         }
         let following = config.backtraces.then(|| Following::of(&*cpu)).flatten();
+        let block_word = cpu.block_word();
         if caches.code.is_some() && !facts.follows_code_maintenance {
             return Err(format!("instruction fetches of {} guests cannot be judged; leave --icache out", facts.name));
         }
@@ -129,6 +133,7 @@ impl Session {
             caches,
             lives: Lives::default(),
             code: caches.code.map(|code| code.geometry),
+            block_word,
             turns,
             mute: Mute::new(config.mute),
             devices: Devices::of(arch),
@@ -144,6 +149,11 @@ impl Session {
     #[inline]
     pub fn api(&self) -> &'static Api {
         self.reach.api
+    }
+
+    /// The guest's architecture.
+    pub fn arch(&self) -> Arch {
+        self.arch
     }
 
     /// A CPU exists now: its registers can be looked up.
@@ -295,13 +305,13 @@ impl Session {
         match self.reach.cpu.control_store(&self.reach.geometry, vaddr, value, access) {
             ControlStore::Nothing => {}
             ControlStore::Translation => {
-                self.reach.translations.forget();
+                self.reach.forget();
                 self.space_changes();
             }
             ControlStore::Unsupported(reason) => self.stop(FailureKind::Environment, reason),
             ControlStore::Cache { op, scope } => {
                 // The register that says so may have changed attributes as well.
-                self.reach.translations.forget();
+                self.reach.forget();
                 self.judge.operate(Operation { on: On::Data(op), target: scope.into(), site }, muted);
             }
         }

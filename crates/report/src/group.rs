@@ -85,7 +85,14 @@ pub(crate) fn function(party: &PartyEntry) -> String {
 /// What a device is called.
 pub(crate) fn device(party: &PartyEntry) -> String {
     let number = party.device.unwrap_or_default();
-    devices::name(Site(number)).map_or_else(|| format!("device {number}"), str::to_owned)
+    devices::name(Site(number)).map_or_else(
+        || match (number >> 16, number & 0xffff) {
+            (0, number) => format!("device {number}"),
+            // Such numbers are of the device's vendor and kind.
+            (vendor, kind) => format!("the PCI device {vendor:04x}:{kind:04x}"),
+        },
+        str::to_owned,
+    )
 }
 
 /// Folds findings, which come in order of importance, into groups in order of importance.

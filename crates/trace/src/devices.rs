@@ -1,4 +1,5 @@
-//! The devices whose transfers are known: one number each, so that sources and reports mean the same device.
+//! The devices whose transfers are known: one number each, so that sources and reports mean the same device. Devices on PCI have those of
+//! their vendor and kind, in this order.
 
 use crate::Site;
 
@@ -6,6 +7,10 @@ use crate::Site;
 pub const PIIX_IDE: Site = Site(0x8086_7111);
 /// The DMA controller of BCM2835, on behalf of the SD host and others.
 pub const BCM2835_DMA: Site = Site(0x2835);
+/// AMD's PCnet, malta's network card.
+pub const PCNET: Site = Site(0x1022_2000);
+/// Any virtio device that sees caches and is seen by them, whatever it is connected by.
+pub const VIRTIO: Site = Site(0x1af4);
 
 /// What a device is called in a report; `None` for a number that no device here has.
 #[must_use]
@@ -13,6 +18,8 @@ pub const fn name(device: Site) -> Option<&'static str> {
     match device {
         PIIX_IDE => Some("the IDE controller"),
         BCM2835_DMA => Some("the DMA controller"),
+        PCNET => Some("the network card"),
+        VIRTIO => Some("a virtio device"),
         _ => None,
     }
 }

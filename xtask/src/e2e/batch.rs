@@ -173,12 +173,14 @@ const fn shares(run: &Run) -> bool {
 }
 
 fn same_but_for_programs(one: &Run, other: &Run) -> bool {
-    let (Load::Linux { guest, cpu, words, disk, .. }, Load::Linux { guest: guest2, cpu: cpu2, words: words2, disk: disk2, .. }) =
-        (one.load, other.load)
+    let (
+        Load::Linux { guest, cpu, words, devices, .. },
+        Load::Linux { guest: guest2, cpu: cpu2, words: words2, devices: devices2, .. },
+    ) = (one.load, other.load)
     else {
         return false;
     };
-    (guest, cpu, words, disk) == (guest2, cpu2, words2, disk2)
+    (guest, cpu, words, devices) == (guest2, cpu2, words2, devices2)
         && (one.dcache, one.icache, one.cpu_caches) == (other.dcache, other.icache, other.cpu_caches)
         && (one.behaviour, one.mute) == (other.behaviour, other.mute)
 }

@@ -16,7 +16,7 @@ use std::thread;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::guests::boot::Boot;
+use crate::guests::boot::{Boot, Devices};
 use crate::guests::emulator::Qemu;
 use crate::guests::machine::Guest;
 use crate::guests::programs;
@@ -40,11 +40,13 @@ pub fn build() -> Result<()> {
 impl Run {
     /// The boot of a run under a kernel; of several that share it if `together` is what all of them run.
     fn boot(&self, qemu: Qemu, together: Option<&str>) -> Option<Boot> {
-        let Load::Linux { guest, cpu, programs, words, disk } = self.load else { return None };
+        let Load::Linux { guest, cpu, programs, words, devices } = self.load else { return None };
         let (cpu, words) = (cpu.map(str::to_owned), words.to_owned());
         let cpus = if self.cpu_caches.is_some() { 2 } else { 1 };
         let (run, numbered) = (together.unwrap_or(programs), together.is_some());
-        Some(Boot { cpu, cpus, words, disk, numbered, repeatable: true, ..Boot::new(guest, qemu, run) })
+        // A network's time is that of the host.
+        let repeatable = devices != Devices::Network;
+        Some(Boot { cpu, cpus, words, devices, numbered, repeatable, ..Boot::new(guest, qemu, run) })
     }
 
     /// `congruent check` of this run with these options for its reports; of several that share its boot if `together` is what all of them

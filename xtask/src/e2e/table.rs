@@ -3,6 +3,7 @@
 //! These expectations come from the kernels' sources; an entry is changed only together with the proof that it was wrong.
 
 use crate::guests::bare::Bare;
+use crate::guests::boot::Devices;
 use crate::guests::emulator::Qemu;
 use crate::guests::machine::Guest;
 
@@ -42,8 +43,8 @@ pub enum Load {
         programs: &'static str,
         /// More words for the kernel's command line.
         words: &'static str,
-        /// Whether it has a disk.
-        disk: bool,
+        /// What it has beside its board.
+        devices: Devices,
     },
     /// The cases without an operating system.
     Bare(Bare),
@@ -174,7 +175,7 @@ const fn linux(name: &'static str, guest: Guest, programs: &'static str, expect:
     };
     Run {
         name,
-        load: Load::Linux { guest, cpu: None, programs, words: "", disk: false },
+        load: Load::Linux { guest, cpu: None, programs, words: "", devices: Devices::None },
         dcache,
         icache: None,
         cpu_caches: None,
@@ -229,7 +230,7 @@ const fn speculating(run: Run) -> Run {
 const fn disk(run: Run) -> Run {
     match run.load {
         Load::Linux { guest, cpu, words, .. } => {
-            Run { load: Load::Linux { guest, cpu, programs: DISK, words, disk: true }, ..run }
+            Run { load: Load::Linux { guest, cpu, programs: DISK, words, devices: Devices::Disk }, ..run }
         }
         Load::Bare(_) => run,
     }
@@ -238,7 +239,7 @@ const fn disk(run: Run) -> Run {
 /// A run on two hardware threads of one core, with the caches that QEMU's 34K says it has.
 const fn two_threads(name: &'static str, cpu_caches: &'static str, expect: Expect) -> Run {
     let programs = "jit:migrates,breakpoint";
-    let load = Load::Linux { guest: Guest::Mips, cpu: Some("34Kf"), programs, words: "", disk: false };
+    let load = Load::Linux { guest: Guest::Mips, cpu: Some("34Kf"), programs, words: "", devices: Devices::None };
     let (dcache, icache) = ("2K,2,16", Some("2K,2,16"));
     Run { load, dcache, icache, cpu_caches: Some(cpu_caches), ..mips(name, programs, expect) }
 }
@@ -269,11 +270,26 @@ const fn behaving(
     Run { behaviour, icache: None, ..bare(name, guest, cases, dcache) }
 }
 
+/// A mips run with a network card that is busy.
+const fn busy(name: &'static str, programs: &'static str, expect: Expect) -> Run {
+    let load = Load::Linux { guest: Guest::Mips, cpu: None, programs, words: "", devices: Devices::Network };
+    Run { load, ..mips(name, programs, expect) }
+}
+
+/// A mips run with a virtio disk.
+const fn virtio(name: &'static str, devices: Devices, expect: Expect) -> Run {
+    let load = Load::Linux { guest: Guest::Mips, cpu: None, programs: VIRTIO, words: "", devices };
+    Run { load, ..mips(name, VIRTIO, expect) }
+}
+
 /// What an ordinary system does: many processes, pipes and files, threads that fork, long argument lists, moved mappings.
 const ORDINARY: &str = "workload,fork_threads,exec_args,mremap_odd";
 
 /// Direct reads and writes, then buffered ones, on a disk that moves bytes by itself.
 const DISK: &str = "disk:direct,disk:buffered";
+
+/// The same on a virtio disk.
+const VIRTIO: &str = "virtio:direct,virtio:buffered";
 
 /// The same for guests that have no shell.
 const ORDINARY_WITHOUT_SHELL: &str = "everyday,fork_threads,exec_args,mremap_odd";
@@ -293,7 +309,7 @@ pub const RUNS: &[Run] = &[
     // A 24Kf says of itself that its cache has no aliases, and so the kernel does nothing about them.
     Run {
         name: "mips-unaware",
-        load: Load::Linux { guest: Guest::Mips, cpu: Some("24Kf"), programs: ORDINARY, words: "", disk: false },
+        load: Load::Linux { guest: Guest::Mips, cpu: Some("24Kf"), programs: ORDINARY, words: "", devices: Devices::None },
         dcache: "32K,4,32",
         icache: None,
         cpu_caches: None,
@@ -305,7 +321,7 @@ pub const RUNS: &[Run] = &[
     // As QEMU resets the core: all memory is uncached.
     Run {
         name: "mips-cache-off",
-        load: Load::Linux { guest: Guest::Mips, cpu: None, programs: "mremap_odd", words: "cca=2", disk: false },
+        load: Load::Linux { guest: Guest::Mips, cpu: None, programs: "mremap_odd", words: "cca=2", devices: Devices::None },
         dcache: "p5600",
         icache: None,
         cpu_caches: None,
@@ -343,7 +359,7 @@ pub const RUNS: &[Run] = &[
     disk(mips("mips-disk", DISK, Expect::Clean)),
     // The kernel believes what the boot flag says: that the disk sees the cache.
     Run {
-        load: Load::Linux { guest: Guest::Mips, cpu: None, programs: DISK, words: "coherentio", disk: true },
+        load: Load::Linux { guest: Guest::Mips, cpu: None, programs: DISK, words: "coherentio", devices: Devices::Disk },
         ..mips("mips-disk-coherentio", DISK, Expect::AtLeast(&[pair(DISK_READS, Device), pair(Device, Kernel)]))
     },
     Run {
@@ -364,6 +380,27 @@ pub const RUNS: &[Run] = &[
             Expect::AtLeast(&[pair(Device, ARM_COPY_IN), pair(DISK_READS, Device), pair(Device, Kernel)]),
         ))
     },
+    // Every device on PCI is seen, by whatever driver.
+    busy("mips-network", "traffic", Expect::Clean),
+    Run {
+        mute: &["r4k_dma_cache_wback_inv"],
+        ..busy("mips-network-mute-out", "traffic", Expect::AtLeast(&[pair(Device, Kernel)]))
+    },
+    Run { mute: &["r4k_dma_cache_inv"], ..busy("mips-network-mute-in", "traffic", Expect::AtLeast(&[pair(Kernel, Device)])) },
+    // What is found beside traffic is what is found without.
+    busy("mips-network-vm-writev", "traffic,vm_writev,traffic", Expect::Exactly(&[pair(CHILD_READS, MIPS_COPY)])),
+    // By its standard such a disk sees the caches, and the kernel does nothing for it.
+    virtio("mips-virtio", Devices::Virtio, Expect::Clean),
+    // Unless it says that it does not, which no kernel need believe that maintains nothing for any device.
+    virtio("mips-virtio-platform", Devices::VirtioOnPlatform, Expect::Clean),
+    Run {
+        mute: &["r4k_dma_cache_inv", "r4k_dma_cache_wback_inv"],
+        ..virtio(
+            "mips-virtio-platform-mute",
+            Devices::VirtioOnPlatform,
+            Expect::AtLeast(&[pair(Device, Kernel), pair(DISK_READS, Device)]),
+        )
+    },
     fetching(mips("mips-code", "jit,breakpoint", Expect::Exactly(&[MIPS_SELF_PATCHED]))),
     fetching(mips("mips-code-forgotten", "jit:forgets", Expect::Exactly(&[MIPS_SELF_PATCHED, pair(User, PROGRAM_WRITES_CODE)]))),
     two_threads("mips-smp", "shared", Expect::Exactly(&[SECOND_STARTS, FIRST_PRINTS_LOG, FIRST_SEES_MODEL, MIPS_SELF_PATCHED])),
@@ -371,6 +408,13 @@ pub const RUNS: &[Run] = &[
     two_threads("mips-smp-apart", "local", Expect::AtLeast(&[SECOND_STARTS, pair(Function(&["child_runs_here"]), MIPS_COPY)])),
     fetching(arm("arm-code", "jit", Expect::Exactly(&[ARM_SELF_PATCHED]))),
     fetching(arm("arm-code-forgotten", "jit:forgets", Expect::Exactly(&[ARM_SELF_PATCHED, pair(User, PROGRAM_WRITES_CODE)]))),
+    // QEMU runs what it has translated wherever a process has mapped it.
+    fetching(arm("arm-randomised", "randomised", Expect::Exactly(&[ARM_SELF_PATCHED]))),
+    fetching(arm(
+        "arm-randomised-forgotten",
+        "randomised:jit:forgets,jit",
+        Expect::Exactly(&[ARM_SELF_PATCHED, pair(User, PROGRAM_WRITES_CODE)]),
+    )),
     // As with data, the kernel writes back the colour of the child's mapping, and not the one that it has stored through.
     fetching(arm(
         "arm-breakpoint",
@@ -422,7 +466,7 @@ pub const RUNS: &[Run] = &[
     sh4("sh4-ordinary", ORDINARY_WITHOUT_SHELL, Expect::Clean),
     // QEMU's SH7751R says that its cache has 4 KiB, and so the kernel does nothing about the colours that a real one has.
     Run {
-        load: Load::Linux { guest: Guest::Sh4, cpu: Some("sh7751r"), programs: "everyday", words: "", disk: false },
+        load: Load::Linux { guest: Guest::Sh4, cpu: Some("sh7751r"), programs: "everyday", words: "", devices: Devices::None },
         dcache: "sh7751r",
         ..sh4("sh4-unaware", "everyday", Expect::AtLeast(&[pair(Kernel, User), pair(User, Kernel)]))
     },

@@ -31,8 +31,23 @@ pub struct Boot {
     pub numbered: bool,
     /// More words for the kernel's command line.
     pub words: String,
-    /// Whether it has a disk. What it writes there is gone afterwards.
-    pub disk: bool,
+    /// What it has beside its board.
+    pub devices: Devices,
+}
+
+/// Devices that move bytes by themselves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Devices {
+    /// None but the board's own.
+    None,
+    /// The board's disk. What is written there is gone afterwards.
+    Disk,
+    /// A virtio disk, which by its standard is coherent with the caches.
+    Virtio,
+    /// A virtio disk that says it is not.
+    VirtioOnPlatform,
+    /// The board's network card, in a network of two: one serves a [page](super::page), the other sends back what it gets.
+    Network,
 }
 
 impl Boot {
@@ -47,7 +62,7 @@ impl Boot {
             run: run.into(),
             numbered: false,
             words: String::new(),
-            disk: false,
+            devices: Devices::None,
         }
     }
 
@@ -79,21 +94,51 @@ impl Boot {
             // 16 ns an instruction: faster guests spend a virtual second of boot waiting for the clock chip, instruction by instruction.
             add(&["-icount", "shift=4,sleep=off", "-rtc", "base=2026-01-01T00:00:00,clock=vm", "-seed", "1"]);
         }
-        if self.disk {
-            let image = place::guests().join("disk");
-            ensure!(image.exists(), "{} is missing: run `cargo xtask guests`", image.display());
-            let interface = machine.disk.with_context(|| format!("the kernel of {} has no disk", machine.directory))?;
-            let mut drive = OsString::from(format!("if={interface},format=raw,snapshot=on,file="));
-            // A comma ends a value there, two are one.
-            drive.push(image.to_string_lossy().replace(',', ",,"));
-            line.extend(["-drive".into(), drive]);
-        }
+        line.extend(self.device_arguments()?);
         line.extend([OsString::from("-kernel"), kernel.into(), OsString::from("-initrd"), initramfs.into()]);
         let tree = dir.join("kernel/board.dtb");
         if tree.exists() {
             line.extend([OsString::from("-dtb"), tree.into()]);
         }
         Ok(line)
+    }
+
+    fn device_arguments(&self) -> Result<Vec<OsString>> {
+        let needed = |name: &str| {
+            let file = place::guests().join(name);
+            ensure!(file.exists(), "{} is missing: run `cargo xtask guests`", file.display());
+            // A comma ends a value there, two are one.
+            Ok(file.to_string_lossy().replace(',', ",,"))
+        };
+        let machine = self.guest.machine();
+        let drive = |interface: &str| -> Result<[OsString; 2]> {
+            let image = needed("disk")?;
+            Ok(["-drive".into(), format!("if={interface},id=disk,format=raw,snapshot=on,file={image}").into()])
+        };
+        let virtio = |options: &str| -> Result<Vec<OsString>> {
+            let device = format!("virtio-blk-pci,drive=disk{options}");
+            Ok(drive("none")?.into_iter().chain(["-device".into(), device.into()]).collect())
+        };
+        Ok(match self.devices {
+            Devices::None => Vec::new(),
+            Devices::Disk => {
+                let interface = machine.disk.with_context(|| format!("the kernel of {} has no disk", machine.directory))?;
+                drive(interface)?.into()
+            }
+            Devices::Virtio => virtio("")?,
+            Devices::VirtioOnPlatform => virtio(",disable-legacy=on,iommu_platform=on")?,
+            Devices::Network => {
+                let card = machine.network.with_context(|| format!("the kernel of {} has no network", machine.directory))?;
+                let page = needed("page")?;
+                // A server that is gone before the request has come takes its answer with it.
+                let server = format!("sh -c \"cat '{page}'; cat > /dev/null\"");
+                let network = format!(
+                    "user,model={card},restrict=on,guestfwd=tcp:10.0.2.100:80-cmd:{server},guestfwd=tcp:10.0.2.101:7-cmd:cat"
+                );
+                // Cards have a program for starting computers, which no package here brings and no kernel needs.
+                vec!["-global".into(), format!("{card}.romfile=").into(), "-nic".into(), network.into()]
+            }
+        })
     }
 
     /// Whether another program fits on the kernel's command line.

@@ -18,6 +18,7 @@ use crate::place;
 pub fn build(guest: Guest, kernel: &Path, shell: Option<&Path>, programs: &Path) -> Result<()> {
     let sources = place::guest_sources();
     let mut files: Vec<_> = programs::of(guest).map(|(_, name)| (programs.join(name), format!("programs/{name}"))).collect();
+    files.extend(programs::libraries(guest).iter().map(|name| (programs.join(name), format!("lib/{name}"))));
     if let Some(shell) = shell {
         files.extend([(shell.join("busybox"), "bin/busybox".to_owned()), (sources.join("init.sh"), "init".to_owned())]);
         let script = |name: &&str| (sources.join("programs").join(format!("{name}.sh")), format!("programs/{name}"));
@@ -40,7 +41,7 @@ pub fn build(guest: Guest, kernel: &Path, shell: Option<&Path>, programs: &Path)
     }
     recipe.ensure(|archive| {
         let mut cpio = Cpio::new();
-        for directory in ["bin", "dev", "modules", "programs"] {
+        for directory in ["bin", "dev", "lib", "modules", "programs"] {
             cpio.directory(directory);
         }
         // The kernel opens the first process's console before anything can be mounted.

@@ -34,6 +34,8 @@ pub struct Machine {
     pub words: &'static str,
     /// The interface of the board's disk, as `-drive if=` takes it, if the kernel knows it.
     pub disk: Option<&'static str>,
+    /// The board's network card, as `-nic model=` takes it, if the kernel knows it.
+    pub network: Option<&'static str>,
     /// The compiler's name of the target.
     pub target: &'static str,
     /// Debian's name of the architecture.
@@ -64,7 +66,7 @@ pub struct Stock {
     pub flavour: &'static str,
     /// The file with the board's device tree in the package, if the board needs one.
     pub device_tree: Option<&'static str>,
-    /// The modules that its disk needs.
+    /// The modules that its devices need.
     pub modules: &'static [&'static str],
 }
 
@@ -90,9 +92,25 @@ const MIPS: Machine = Machine {
     // which Debian's are; `cca=3` because QEMU resets MIPS cores to uncached memory and Linux would leave it at that.
     words: "console=ttyS0 ieee754=relaxed nokaslr cca=3",
     disk: Some("ide"),
+    network: Some("pcnet"),
     target: "mipsel-linux-gnu",
     debian_arch: "mipsel",
-    stock: Some(Stock { suites: BOOKWORM, flavour: "-4kc-malta", device_tree: None, modules: &["ata_piix"] }),
+    stock: Some(Stock {
+        suites: BOOKWORM,
+        flavour: "-4kc-malta",
+        device_tree: None,
+        modules: &[
+            "ata_piix",
+            "mii",
+            "pcnet32",
+            "virtio",
+            "virtio_ring",
+            "virtio_pci_modern_dev",
+            "virtio_pci_legacy_dev",
+            "virtio_pci",
+            "virtio_blk",
+        ],
+    }),
     // It unpacks itself, as Debian's does.
     built: Built { architecture: "mips", image: "vmlinuz", file: "vmlinuz", device_tree: None },
     shell: true,
@@ -106,6 +124,7 @@ const ARM: Machine = Machine {
     // The blacklisted driver oopses on QEMU's board.
     words: "console=ttyAMA0,115200 earlycon=pl011,0x20201000 initcall_blacklist=bcm2835_power_driver_init",
     disk: Some("sd"),
+    network: None,
     target: "arm-linux-gnueabi",
     debian_arch: "armel",
     stock: Some(Stock { suites: TRIXIE, flavour: "-rpi", device_tree: Some("bcm2835-rpi-a-plus.dtb"), modules: &[] }),
@@ -129,6 +148,7 @@ const SH4: Machine = Machine {
     // `noiotrap` because r2d's devices need no trapped I/O in QEMU.
     words: "console=ttySC1 noiotrap",
     disk: None,
+    network: None,
     target: "sh4-linux-gnu",
     debian_arch: "sh4",
     stock: None,
@@ -143,6 +163,7 @@ const ARM926: Machine = Machine {
     cpu: Cpu::Fixed,
     words: "console=ttyAMA0",
     disk: None,
+    network: None,
     target: "arm-linux-gnueabi",
     debian_arch: "armel",
     stock: None,
@@ -163,6 +184,7 @@ const HPPA: Machine = Machine {
     cpu: Cpu::Fixed,
     words: "console=ttyS0",
     disk: None,
+    network: None,
     target: "hppa-linux-gnu",
     debian_arch: "hppa",
     stock: None,

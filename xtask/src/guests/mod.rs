@@ -17,6 +17,7 @@ mod initramfs;
 mod kallsyms;
 pub mod kernel;
 pub mod machine;
+mod page;
 pub mod programs;
 
 use std::collections::BTreeMap;
@@ -50,6 +51,7 @@ struct Fetched {
 pub fn prepare(guests: &[Guest], qemus: &[Qemu], choice: Choice) -> Result<()> {
     let fetched = fetch(guests, qemus, choice)?;
     disk::build()?;
+    page::build()?;
     for bare in Bare::ALL {
         if let Some(compiler) = fetched.compilers.get(bare.guest().machine().target) {
             bare.build(compiler)?;

@@ -13,7 +13,7 @@ use crate::{place, run};
 
 /// The programs in C. The place in this list decides the addresses of a program, so that a code address of a guest names one
 /// program: add at the end.
-pub const PROGRAMS: [&str; 13] = [
+pub const PROGRAMS: [&str; 14] = [
     "fork_threads",
     "shared_pread",
     "pwrite_mapped",
@@ -27,6 +27,7 @@ pub const PROGRAMS: [&str; 13] = [
     "jit",
     "breakpoint",
     "everyday",
+    "randomised",
 ];
 
 /// The programs that write code of the processors they know: not sh4.
@@ -35,11 +36,25 @@ const WRITERS_OF_CODE: [&str; 2] = ["jit", "breakpoint"];
 /// The programs in C that a guest has, each with its place in [`PROGRAMS`].
 pub fn of(guest: Guest) -> impl Iterator<Item = (usize, &'static str)> {
     let writes_none = matches!(guest, Guest::Sh4 | Guest::Hppa);
-    PROGRAMS.into_iter().enumerate().filter(move |(_, name)| !writes_none || !WRITERS_OF_CODE.contains(name))
+    let places_none = !matches!(guest, Guest::Arm | Guest::Arm926);
+    let lacks = move |name| writes_none && WRITERS_OF_CODE.contains(&name) || places_none && ANYWHERE.contains(&name);
+    PROGRAMS.into_iter().enumerate().filter(move |(_, name)| !lacks(*name))
 }
 
 /// The programs that are shell scripts.
-pub const SCRIPTS: [&str; 2] = ["workload", "kallsyms"];
+pub const SCRIPTS: [&str; 4] = ["workload", "kallsyms", "traffic", "virtio"];
+
+/// The programs in C that lie where the kernel puts them, with the C library beside them: only on ARM, where QEMU runs what it has translated
+/// at every address.
+const ANYWHERE: [&str; 1] = ["randomised"];
+
+/// What those need to run, as files of the compiler's C library and of the guest.
+const LIBRARIES: [&str; 2] = ["ld-linux.so.3", "libc.so.6"];
+
+/// The libraries among the programs of this guest, as files beside them.
+pub fn libraries(guest: Guest) -> &'static [&'static str] {
+    if of(guest).any(|(_, name)| ANYWHERE.contains(&name)) { &LIBRARIES } else { &[] }
+}
 
 /// Where the code of a program begins: above busybox on both guests, and 16 MiB apart.
 fn base(index: usize) -> u64 {
@@ -50,7 +65,8 @@ fn base(index: usize) -> u64 {
 pub fn symbols(guest: Guest) -> Vec<PathBuf> {
     let machine = guest.machine();
     let dir = place::guests().join(machine.directory);
-    let elves = of(guest).map(|(_, program)| dir.join("programs").join(program));
+    let fixed = of(guest).filter(|(_, name)| !ANYWHERE.contains(name));
+    let elves = fixed.map(|(_, program)| dir.join("programs").join(program));
     // Debian's System.map is a stub, so a kernel with a shell is asked; one that is built here has a true one.
     let kernel = if machine.shell { "kallsyms" } else { "kernel/System.map" };
     std::iter::once(dir.join(kernel)).chain(elves).collect()
@@ -63,12 +79,12 @@ pub fn symbols(guest: Guest) -> Vec<PathBuf> {
 pub fn build(guest: Guest, compiler: &Tools) -> Result<PathBuf> {
     let machine = guest.machine();
     let sources = place::guest_sources().join("programs");
-    let mut recipe = Recipe::new(machine.of("programs")).made_from(&compiler.recipe).input("names 1");
+    let mut recipe = Recipe::new(machine.of("programs")).made_from(&compiler.recipe).input("names 2");
     for header in ["colours.h", "child.h"] {
         recipe = recipe.file(&sources.join(header))?;
     }
     for (index, program) in of(guest) {
-        recipe = recipe.input(flags(index).join(" ")).file(&sources.join(format!("{program}.c")))?;
+        recipe = recipe.input(flags(index, program).join(" ")).file(&sources.join(format!("{program}.c")))?;
     }
     if !machine.shell {
         recipe = recipe.file(&sources.join("../init.c"))?;
@@ -80,11 +96,15 @@ pub fn build(guest: Guest, compiler: &Tools) -> Result<PathBuf> {
             // Debug information names files of the repository and no directory of this machine.
             let names = format!("-ffile-prefix-map={}=guests/programs", sources.display());
             let command = &mut Command::new(compiler);
-            command.current_dir(&sources).args(flags(index)).arg(names).arg("-o").arg(dir.join(program)).arg(source);
+            command.current_dir(&sources).args(flags(index, program)).arg(names).arg("-o").arg(dir.join(program)).arg(source);
             run::quietly(command).with_context(|| format!("compiling guests/programs/{source} for {}", machine.directory))
         };
         for (index, program) in of(guest) {
             compile(index, &format!("{program}.c"), program)?;
+        }
+        for library in libraries(guest) {
+            let from = compiler.dir.join(format!("usr/{}/lib/{library}", machine.target));
+            fs::copy(&from, dir.join(library)).with_context(|| format!("cannot copy {}", from.display()))?;
         }
         if !machine.shell {
             compile(PROGRAMS.len(), "../init.c", "init")?;
@@ -94,10 +114,14 @@ pub fn build(guest: Guest, compiler: &Tools) -> Result<PathBuf> {
 }
 
 /// `-O1 -g`: small code whose lines can still be told; frame colours are a matter of the kernel's, not of these flags.
-fn flags(index: usize) -> Vec<String> {
-    let fixed = ["-std=gnu17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-static", "-no-pie", "-pthread"];
+fn flags(index: usize, program: &str) -> Vec<String> {
+    let fixed = ["-std=gnu17", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-pthread"];
     let mut flags: Vec<String> = fixed.iter().map(|&flag| flag.to_owned()).collect();
-    flags.push(format!("-Wl,-Ttext-segment={:#x}", base(index)));
+    if ANYWHERE.contains(&program) {
+        flags.extend(["-fPIE".to_owned(), "-pie".to_owned()]);
+    } else {
+        flags.extend(["-static".to_owned(), "-no-pie".to_owned(), format!("-Wl,-Ttext-segment={:#x}", base(index))]);
+    }
     flags
 }
 
@@ -105,7 +129,7 @@ fn flags(index: usize) -> Vec<String> {
 /// `congruent.run=every`.
 pub fn every() -> String {
     let twins = ["shared_pread", "pwrite_mapped", "vm_writev", "ptrace_pokedata", "ptrace_peekdata"];
-    let without_disk = PROGRAMS.iter().filter(|&&name| name != "disk");
+    let without_disk = PROGRAMS.iter().filter(|&&name| name != "disk" && !ANYWHERE.contains(&name));
     let all = without_disk.map(|&name| name.to_owned()).chain(twins.iter().map(|name| format!("{name}:congruent")));
     all.chain(["workload".to_owned()]).collect::<Vec<_>>().join(",")
 }

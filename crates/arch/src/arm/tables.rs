@@ -53,6 +53,7 @@ pub enum ControlRegister {
 
 const MMU: u32 = 1 << 0;
 const DATA_CACHE: u32 = 1 << 2;
+const CODE_CACHE: u32 = 1 << 12;
 /// ARMv6 page table format (subpages disabled).
 const EXTENDED_TABLES: u32 = 1 << 23;
 /// TEX remapping.
@@ -65,6 +66,8 @@ pub struct Mapping {
     pub paddr: u32,
     /// Whether the level-1 data cache may hold it.
     pub cached: bool,
+    /// Whether the level-1 instruction cache may hold it.
+    pub code_cached: bool,
 }
 
 impl Control {
@@ -89,18 +92,19 @@ impl Control {
 
     /// Translates `vaddr`, a modified virtual address, through tables that `word` reads from physical memory; `None` if it is not mapped.
     pub fn walk(self, vaddr: u32, mut word: impl FnMut(u32) -> Option<u32>) -> Option<Mapping> {
+        let code_enabled = self.sctlr & CODE_CACHE != 0;
         if self.sctlr & MMU == 0 {
-            // Without translation every data access is uncached (DDI 0100I, B4.2.3).
-            return Some(Mapping { paddr: vaddr, cached: false });
+            // Without translation every data access is uncached, and fetches are cached if their cache is on (DDI 0100I, B4.2.3).
+            return Some(Mapping { paddr: vaddr, cached: false, code_cached: code_enabled });
         }
-        let enabled = self.sctlr & DATA_CACHE != 0;
         let descriptor = word(self.first_level(vaddr))?;
         let (paddr, attributes) = match descriptor & 3 {
             1 => self.page(vaddr, descriptor, word)?,
             2 => self.section(vaddr, descriptor),
             _ => return None,
         };
-        Some(Mapping { paddr, cached: enabled && self.is_cached(attributes) })
+        let cacheable = self.is_cached(attributes);
+        Some(Mapping { paddr, cached: cacheable && self.sctlr & DATA_CACHE != 0, code_cached: cacheable && code_enabled })
     }
 
     fn is_cached(self, attributes: Attributes) -> bool {
@@ -186,7 +190,7 @@ mod tests {
 
     const TABLE: u32 = 0x4000;
     const V6: Control = Control {
-        sctlr: MMU | DATA_CACHE | EXTENDED_TABLES,
+        sctlr: MMU | DATA_CACHE | CODE_CACHE | EXTENDED_TABLES,
         ttbr0: TABLE | 0x48,
         ttbr1: 0,
         ttbcr: 0,
@@ -203,22 +207,22 @@ mod tests {
     #[test]
     fn a_section_keeps_twenty_bits_of_the_address() {
         let entry = (TABLE + 0xc00 * 4, 0x0010_0000 | 0x0000_100e);
-        assert_eq!(walk(V6, 0xc001_2345, &[entry]), Some(Mapping { paddr: 0x0011_2345, cached: true }));
+        assert_eq!(walk(V6, 0xc001_2345, &[entry]), Some(Mapping { paddr: 0x0011_2345, cached: true, code_cached: true }));
     }
 
     #[test]
     fn a_supersection_keeps_twenty_four() {
         let entry = (TABLE + 0xc01 * 4, 0x0104_000e);
-        assert_eq!(walk(V6, 0xc012_3456, &[entry]), Some(Mapping { paddr: 0x0112_3456, cached: true }));
+        assert_eq!(walk(V6, 0xc012_3456, &[entry]), Some(Mapping { paddr: 0x0112_3456, cached: true, code_cached: true }));
     }
 
     #[test]
     fn small_and_large_pages_are_found_through_the_second_level() {
         let first = (TABLE + 4, 0x0002_0001);
         let small = (0x0002_0000 + 0x23 * 4, 0x0055_5000 | 0x00e);
-        assert_eq!(walk(V6, 0x0012_3abc, &[first, small]), Some(Mapping { paddr: 0x0055_5abc, cached: true }));
+        assert_eq!(walk(V6, 0x0012_3abc, &[first, small]), Some(Mapping { paddr: 0x0055_5abc, cached: true, code_cached: true }));
         let large = (0x0002_0000 + 0x23 * 4, 0x0066_0000 | 0x009);
-        assert_eq!(walk(V6, 0x0012_3abc, &[first, large]), Some(Mapping { paddr: 0x0066_3abc, cached: true }));
+        assert_eq!(walk(V6, 0x0012_3abc, &[first, large]), Some(Mapping { paddr: 0x0066_3abc, cached: true, code_cached: true }));
     }
 
     #[test]
@@ -247,11 +251,21 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_cached_while_translation_or_the_cache_is_off() {
+    fn each_cache_is_used_while_it_is_on_and_data_only_under_translation() {
         let entry = (TABLE, 0x0000_000e);
-        assert_eq!(walk(Control { sctlr: 0, ..V6 }, 0x1234, &[]), Some(Mapping { paddr: 0x1234, cached: false }));
-        let off = Control { sctlr: V6.sctlr & !DATA_CACHE, ..V6 };
-        assert_eq!(walk(off, 0x1234, &[entry]), Some(Mapping { paddr: 0x1234, cached: false }));
+        for switches in 0..8 {
+            let has = |bit: u32| switches >> bit & 1 != 0;
+            let on = |bit: u32, mask: u32| if has(bit) { mask } else { 0 };
+            let sctlr = EXTENDED_TABLES | on(0, MMU) | on(1, DATA_CACHE) | on(2, CODE_CACHE);
+            let expected = Mapping { paddr: 0x1234, cached: has(0) && has(1), code_cached: has(2) };
+            assert_eq!(walk(Control { sctlr, ..V6 }, 0x1234, &[entry]), Some(expected), "{sctlr:#x}");
+        }
+    }
+
+    #[test]
+    fn uncached_memory_is_in_neither_cache() {
+        let entry = (TABLE, 0x0000_0002);
+        assert_eq!(walk(V6, 0x1234, &[entry]), Some(Mapping { paddr: 0x1234, cached: false, code_cached: false }));
     }
 
     #[test]

@@ -94,6 +94,12 @@ impl Cpu for Arm {
         Some(StateWord::new(FACTS.stack_pointer as usize))
     }
 
+    fn block_word(&self) -> Option<StateWord> {
+        /// The program counter, which is in its place whenever a block starts (`target/arm/tcg/translate.c`, `gen_goto_tb`).
+        const PROGRAM_COUNTER: StateWord = StateWord::new(15);
+        Some(PROGRAM_COUNTER)
+    }
+
     fn address_space(&self) -> u32 {
         self.control.ttbr0
     }
@@ -121,6 +127,10 @@ impl Cpu for Arm {
         self.walk(vaddr, now).is_some_and(|mapping| mapping.cached)
     }
 
+    fn is_code_cached(&mut self, vaddr: u32, _paddr: PhysAddr, now: &Running) -> bool {
+        self.walk(vaddr, now).is_some_and(|mapping| mapping.code_cached)
+    }
+
     fn translations_change(&mut self, word: u32, now: &Executing) {
         let Some((register, source)) = decode::control_write(word) else { return };
         let value = self.register(source, now);
@@ -132,6 +142,7 @@ impl Cpu for Arm {
             "write-through memory is judged as if it were write-back".into(),
             "lines that are locked into the cache are judged as if they could be evicted, and walks of the translation tables not at all"
                 .into(),
+            "code that lies at several addresses is named by the one at which QEMU translated it".into(),
             "translation is followed from the CPU's reset: guests that start from a snapshot, or switch between the secure and \
              the normal world, are not judged rightly"
                 .into(),

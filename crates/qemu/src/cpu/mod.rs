@@ -112,6 +112,13 @@ pub trait Cpu {
     /// Where the CPU state has the stack pointer; `None` if the architecture's calls are not followed.
     fn stack_word(&self) -> Option<StateWord>;
 
+    /// Where the CPU state has the address of the block that starts, if QEMU runs the code that it has
+    /// translated wherever the same memory is mapped (`CF_PCREL`): then the addresses that it gave at translation are of whoever ran it
+    /// first.
+    fn block_word(&self) -> Option<StateWord> {
+        None
+    }
+
     /// A number that stands for the address space of user code.
     fn address_space(&self) -> u32 {
         0
@@ -136,6 +143,11 @@ pub trait Cpu {
 
     /// Whether memory is cached at this modified virtual address, which leads to `paddr` now.
     fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr, now: &Running) -> bool;
+
+    /// As [`is_cached`](Self::is_cached), of the instruction side.
+    fn is_code_cached(&mut self, vaddr: u32, paddr: PhysAddr, now: &Running) -> bool {
+        self.is_cached(vaddr, paddr, now)
+    }
 
     /// Takes note of an instruction that may change translations and is about to run.
     fn translations_change(&mut self, word: u32, now: &Executing);

@@ -9,6 +9,7 @@ use congruent_trace::{AccessKind, Event};
 use super::bcm2835::Bcm2835;
 use super::piix::Piix;
 use super::{Engine, Memory, RegisterAccess};
+use crate::bus::{self, Master};
 
 /// Devices are told apart by pieces of the address space this long, because asking for a name is slow.
 const PIECE: u64 = 4;
@@ -21,6 +22,8 @@ pub struct Devices {
     known: HashSet<u64>,
     /// What QEMU calls the others.
     others: BTreeSet<String>,
+    /// Bus masters that have moved something, by their place in [`bus::masters`].
+    moved: BTreeSet<usize>,
 }
 
 impl Devices {
@@ -37,7 +40,13 @@ impl Devices {
             is_big_endian: arch.facts().endian == Endian::Big,
             known: HashSet::new(),
             others: BTreeSet::new(),
+            moved: BTreeSet::new(),
         }
+    }
+
+    /// A bus master that is seen has moved something.
+    pub fn note_master(&mut self, number: usize) {
+        self.moved.insert(number);
     }
 
     /// Takes note of an access of `size` bytes to a device's register, and passes on what the device therefore does to memory. `name`
@@ -55,7 +64,7 @@ impl Devices {
     ) {
         let Some(engine) = self.engines.iter_mut().find(|engine| engine.owns(paddr)) else {
             if self.known.insert(paddr / PIECE) {
-                self.others.extend(name().filter(|name| !is_made_up(name)));
+                self.others.extend(name().filter(|name| !is_made_up(name) && !is_passive(name)));
             }
             return;
         };
@@ -69,24 +78,49 @@ impl Devices {
 
     /// What was observed of DMA and what was not, in sentences.
     pub fn limits(&self) -> Vec<String> {
-        let names = |used: bool| -> Vec<&str> {
-            self.engines.iter().filter(|engine| engine.was_used() == used).map(|engine| engine.name()).collect()
-        };
+        self.limits_beside(bus::masters(), bus::does_semihosting())
+    }
+
+    /// The same beside these bus masters.
+    fn limits_beside(&self, masters: &[Master], semihosting: bool) -> Vec<String> {
+        let engines =
+            |used: bool| self.engines.iter().filter(move |engine| engine.was_used() == used).map(|engine| engine.name());
+        let mut used: Vec<&str> = engines(true).collect();
+        let moved = masters.iter().enumerate().filter(|(number, _)| self.moved.contains(number)).map(|(_, master)| &*master.name);
+        used.extend(moved);
+        used.dedup();
         let mut limits = Vec::new();
-        let used = names(true);
+        let unused = engines(false).next();
         if !used.is_empty() {
             limits.push(format!("DMA is judged for {} and for nothing else", used.join(", ")));
-        } else if let [engine, ..] = names(false)[..] {
+        } else if let (Some(engine), true) = (unused, masters.is_empty()) {
             limits.push(format!("no DMA was judged: {engine}, the only device whose DMA is followed, moved nothing"));
-        } else {
+        } else if masters.is_empty() {
             limits.push("no DMA was judged: no device of these boards is followed".into());
+        } else {
+            limits.push("no DMA was judged: no device that is followed moved anything".into());
         }
-        if !self.others.is_empty() {
-            let others: Vec<&str> = self.others.iter().map(String::as_str).collect();
+        if !self.moved.is_empty() {
+            limits.push(
+                "where a device maps memory to move bytes later, they are judged as moved when it maps it, and pieces of 8 bytes are judged whole"
+                    .into(),
+            );
+        }
+        let is_seen = |name: &&String| masters.iter().any(|master| master.registers.contains(name));
+        let others: Vec<&str> = self.others.iter().filter(|name| !is_seen(name)).map(String::as_str).collect();
+        if !others.is_empty() {
             limits.push(format!("if any of these devices moved bytes by itself, that was not observed: {}", others.join(", ")));
+        }
+        if semihosting {
+            limits.push("semihosting is on, and what the host put into the guest's memory for it was not observed".into());
         }
         limits
     }
+}
+
+/// Whether this is no device that could move anything: memory-mapped flash, and places where there is nothing.
+fn is_passive(name: &str) -> bool {
+    name == "empty-slot" || name.contains("flash") || name.ends_with(".rom") || name.ends_with(".bios")
 }
 
 /// Whether QEMU made the name up from an address of its own, for regions that have none: bridges, ports.
@@ -96,6 +130,8 @@ fn is_made_up(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use congruent_trace::Site;
+
     use super::*;
 
     fn nothing(devices: &mut Devices, paddr: u64, name: &str) {
@@ -118,6 +154,28 @@ mod tests {
         let limits = devices.limits();
         assert!(limits[0].starts_with("no DMA was judged"), "{limits:?}");
         assert!(limits[1].ends_with("mailbox, pl011"), "{limits:?}");
+    }
+
+    #[test]
+    fn a_bus_master_that_is_seen_is_named_once_it_has_moved_something_and_its_registers_are_not_those_of_others() {
+        let masters = [("pcnet", "pcnet-io"), ("e1000", "e1000-mmio")].map(|(name, registers)| Master {
+            name: name.into(),
+            site: Site(1),
+            is_coherent: false,
+            registers: vec![registers.into()],
+        });
+        let mut devices = Devices::of(Arch::Mips(Endian::Little));
+        for (paddr, name) in
+            [(0x1810_0000, "pcnet-io"), (0x1820_0000, "cirrus"), (0x1e00_0000, "mips.flash"), (0x1f00_0000, "empty-slot")]
+        {
+            nothing(&mut devices, paddr, name);
+        }
+        assert!(devices.limits_beside(&masters, false)[0].starts_with("no DMA was judged"));
+        devices.note_master(0);
+        let limits = devices.limits_beside(&masters, true);
+        assert_eq!(limits[0], "DMA is judged for pcnet and for nothing else");
+        assert!(limits[2].ends_with("not observed: cirrus"), "{limits:?}");
+        assert!(limits[3].starts_with("semihosting is on"), "{limits:?}");
     }
 
     #[test]

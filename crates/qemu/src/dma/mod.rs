@@ -6,7 +6,7 @@
 //! it is over: a copy that the cache took in between is as old as one from before. A read of memory is reported at the start only,
 //! because bytes that a program stores meanwhile may go either way, and kernels send them again.
 //!
-//! Not followed: devices without a file here. Pure functions of accesses and memory; nothing here knows QEMU.
+//! Not followed: devices without a file here; those on PCI are seen by `bus/`. Pure functions of accesses and memory; nothing here knows QEMU.
 
 mod bcm2835;
 mod devices;

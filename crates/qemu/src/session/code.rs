@@ -6,18 +6,50 @@
 
 use congruent_geometry::{PhysAddr, VirtAddr};
 use congruent_trace::{AccessKind, Event, Site};
+use congruent_wire::FailureKind;
 
 use super::Session;
 use crate::callbacks::Fetched;
-use crate::moment::Running;
+use crate::moment::{Executing, Running};
 use crate::translation::GRANULE;
 
 impl Session {
+    /// The bytes of a block where they are run now.
+    ///
+    /// QEMU keeps what it has translated by physical address, and runs it at every virtual one that leads there (`CF_PCREL`): the address
+    /// that it said at translation is of the process that ran it first, and another may have something else there.
+    ///
+    /// # Errors
+    /// Where the CPU state says that the block starts, if that cannot be.
+    #[inline(always)]
+    pub fn place(&self, translated: Fetched, now: &Executing) -> Result<Fetched, u32> {
+        let Some(word) = self.block_word else { return Ok(translated) };
+        let pc = now.word(word);
+        // The same physical page, so the same place in the virtual one.
+        if (pc ^ translated.pc).is_multiple_of(GRANULE) { Ok(Fetched { pc, ..translated }) } else { Err(pc) }
+    }
+
+    /// Any fetch of a block that may run at several addresses.
+    #[cold]
+    pub fn fetch_anywhere(&mut self, translated: Fetched, now: &Executing) {
+        match self.place(translated, now) {
+            Ok(fetched) => self.fetch(fetched, now),
+            Err(pc) => self.stop(
+                FailureKind::Environment,
+                format!(
+                    "this QEMU does not tell where code runs (a block translated at {:#010x} starts at {pc:#010x}); leave --icache out, or \
+                     use QEMU 10.0 or 11.1",
+                    translated.pc
+                ),
+            ),
+        }
+    }
+
     /// Takes a fetch that changes nothing, which is nearly every one; false if it is none of those. Cannot panic.
     #[inline(always)]
     pub fn quiet_fetch(&mut self, Fetched { pc, len }: Fetched) -> bool {
-        let (Some(target), Some(code)) = (self.reach.translations.find(pc), self.code) else {
-            return self.reach.translations.is_harmless(pc) && pc % GRANULE + len <= GRANULE;
+        let (Some(target), Some(code)) = (self.reach.code.find(pc), self.code) else {
+            return self.reach.code.is_harmless(pc) && pc % GRANULE + len <= GRANULE;
         };
         let alias = if self.reach.virtual_tags { target.alias } else { code.colour(VirtAddr(pc.into())).into() };
         // Only recordings ask for it.
@@ -41,17 +73,17 @@ impl Session {
 
     /// A fetch within one page.
     fn fetch_piece(&mut self, vaddr: u32, size: u32, site: Site, now: &Running) {
-        let (page, offset) = if let Some(target) = self.reach.translations.find(vaddr) {
+        let (page, offset) = if let Some(target) = self.reach.code.find(vaddr) {
             (target.page, target.offset | (vaddr % GRANULE))
         } else {
             let Some(paddr) = self.reach.resolve(vaddr, now) else {
                 self.reach.untranslated += 1;
                 return;
             };
-            if !self.reach.is_cached(vaddr, paddr, now) {
+            if !self.reach.is_code_cached(vaddr, paddr, now) {
                 return self.fetch_past_cache(vaddr, paddr, size, site);
             }
-            (self.remember(vaddr, paddr), self.reach.geometry.page_offset(paddr.0))
+            (self.remember_code(vaddr, paddr), self.reach.geometry.page_offset(paddr.0))
         };
         self.judge.fetch(page, self.reach.cache_address(vaddr), offset, size, site);
     }
@@ -61,7 +93,7 @@ impl Session {
         if self.judge.knows(self.reach.geometry.frame(paddr)) {
             self.judge.bypass(&Event::Uncached { kind: AccessKind::Load, paddr, size, site });
         } else {
-            self.reach.translations.remember_harmless(vaddr);
+            self.reach.code.remember_harmless(vaddr);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use congruent_shadow::{LedgerLine, Reach, Side};
-use congruent_trace::{Context, Site};
+use congruent_trace::{Context, Site, devices};
 use congruent_wire::Chain;
 
 use super::Session;
@@ -17,7 +17,9 @@ impl Session {
         let (mut numbers, mut chains): (HashMap<Vec<Site>, Context>, _) = (HashMap::new(), Vec::new());
         let mut places: HashMap<(Site, Context, Side, Reach), usize> = HashMap::new();
         let mut folded: Vec<LedgerLine> = Vec::new();
-        for line in self.lives.ledger().iter().chain(self.judge.ledger()) {
+        // What a coherent device's writes drop is no work of the guest's.
+        let of_guest = |line: &&LedgerLine| line.site != devices::VIRTIO;
+        for line in self.lives.ledger().iter().chain(self.judge.ledger()).filter(of_guest) {
             let callers = self.callers_of(line.context, NEAREST);
             let context = *numbers.entry(callers).or_insert_with_key(|callers| {
                 let context = Context(chains.len() as u32 + 1);

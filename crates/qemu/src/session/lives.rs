@@ -12,6 +12,7 @@ use congruent_wire::{FailureKind, Message};
 
 use super::Session;
 use super::follow::Following;
+use crate::bus;
 use crate::dma::Devices;
 use crate::judge::Judge;
 
@@ -127,6 +128,7 @@ impl Session {
     /// Caches, processors and devices are as they are after a reset.
     fn begin_anew(&mut self) {
         self.devices = Devices::of(self.arch);
+        bus::forget();
         self.mute.forget();
         self.forget_translations();
         self.reset_cpus();

@@ -4,7 +4,7 @@
 //! went past the cache to it matters from then on. Not here: when a guest changes where addresses lead (`congruent_arch`).
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{Config, PageId};
+use congruent_shadow::{Alias, Config, PageId};
 
 use super::Session;
 use crate::access::Target;
@@ -30,6 +30,8 @@ pub(super) enum Reached {
 /// What is asked where an address leads.
 pub(super) struct Reach {
     pub translations: Translations,
+    /// Those of fetches: the instruction side may be switched on and off by itself.
+    pub code: Translations,
     pub cpu: Box<dyn Cpu>,
     pub api: &'static Api,
     pub geometry: CacheGeometry,
@@ -46,6 +48,7 @@ impl Reach {
     pub fn new(cpu: Box<dyn Cpu>, api: &'static Api, caches: &Config) -> Self {
         Self {
             translations: Translations::new(),
+            code: Translations::new(),
             cpu,
             api,
             geometry: caches.geometry,
@@ -68,6 +71,17 @@ impl Reach {
     /// Whether accesses through a virtual address, which leads there, go through the cache.
     pub fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr, now: &Running) -> bool {
         self.cpu.is_cached(self.cpu.modified(vaddr), paddr, now)
+    }
+
+    /// As [`is_cached`](Self::is_cached), of fetches.
+    pub fn is_code_cached(&mut self, vaddr: u32, paddr: PhysAddr, now: &Running) -> bool {
+        self.cpu.is_code_cached(self.cpu.modified(vaddr), paddr, now)
+    }
+
+    /// Forgets where addresses lead.
+    pub fn forget(&mut self) {
+        self.translations.forget();
+        self.code.forget();
     }
 
     /// Where an operand of maintenance leads, which is a modified address.
@@ -107,8 +121,22 @@ impl Session {
         Reached::Cached(self.remember(vaddr, paddr), self.reach.geometry.page_offset(paddr.0))
     }
 
-    /// The shadow of the frame that a cacheable address leads to, which is remembered.
+    /// The shadow of the frame that a cacheable address leads to, which is remembered for loads and stores.
     pub(super) fn remember(&mut self, vaddr: u32, paddr: PhysAddr) -> PageId {
+        let (page, alias, offset) = self.known_as(vaddr, paddr);
+        self.reach.translations.remember(vaddr, page, alias, offset);
+        page
+    }
+
+    /// As [`remember`](Self::remember), for fetches.
+    pub(super) fn remember_code(&mut self, vaddr: u32, paddr: PhysAddr) -> PageId {
+        let (page, alias, offset) = self.known_as(vaddr, paddr);
+        self.reach.code.remember(vaddr, page, alias, offset);
+        page
+    }
+
+    /// The shadow of the frame that a cacheable address leads to, what the judge knows the address by, and where its granule starts.
+    fn known_as(&mut self, vaddr: u32, paddr: PhysAddr) -> (PageId, Alias, u32) {
         let page = self.page(paddr);
         let offset = self.reach.geometry.page_offset(paddr.0);
         let generation = self.judge.alias_generation();
@@ -117,8 +145,7 @@ impl Session {
             // The alias of another page may have been given to this one.
             self.forget_translations();
         }
-        self.reach.translations.remember(vaddr, page, alias, offset & !(GRANULE - 1));
-        page
+        (page, alias, offset & !(GRANULE - 1))
     }
 
     /// The shadow of the frame of cacheable memory.

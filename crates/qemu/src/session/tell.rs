@@ -60,7 +60,7 @@ impl Telling {
 
 impl Session {
     /// Something slow was done: now and then, tell the program how things stand.
-    pub(super) fn step(&mut self, now: &Running) {
+    pub fn step(&mut self, now: &Running) {
         if self.judge.findings().len() > self.telling.reported {
             self.send_new_findings(now);
         }

@@ -15,6 +15,7 @@ use crate::translation::Translations;
 /// What is kept of a CPU while others run.
 struct Parked {
     translations: Translations,
+    code: Translations,
     cpu: Box<dyn Cpu>,
     environment: Option<Environment>,
     has_run: bool,
@@ -49,7 +50,13 @@ impl Turns {
         }
         let another = |number| match (number, first.another()) {
             (0, _) => Ok(None),
-            (_, Some(cpu)) => Ok(Some(Parked { translations: Translations::new(), cpu, environment: None, has_run: false })),
+            (_, Some(cpu)) => Ok(Some(Parked {
+                translations: Translations::new(),
+                code: Translations::new(),
+                cpu,
+                environment: None,
+                has_run: false,
+            })),
             (_, None) => {
                 let target = first.arch().facts().name;
                 Err(format!("the guest has {count} CPUs, and {target} guests are judged with one; start it with -smp 1"))
@@ -116,6 +123,7 @@ impl Session {
         let Some(next) = self.turns.parked.get_mut(number as usize).and_then(Option::take) else { return };
         let left = Parked {
             translations: std::mem::replace(&mut self.reach.translations, next.translations),
+            code: std::mem::replace(&mut self.reach.code, next.code),
             cpu: std::mem::replace(&mut self.reach.cpu, next.cpu),
             has_run: std::mem::replace(&mut self.turns.has_run, runs || next.has_run),
             environment: self.callers.following.as_mut().and_then(|following| following.replace_environment(next.environment)),
@@ -141,7 +149,11 @@ impl Session {
 
     /// The callback of blocks that fetch.
     pub(super) fn fetch_callback(&self) -> &'static ExecutionCallback<Fetched> {
-        if self.turns.are_several() { &self.callbacks.fetch_in_turn } else { &self.callbacks.fetch }
+        match (self.block_word, self.turns.are_several()) {
+            (Some(_), _) => &self.callbacks.fetch_anywhere,
+            (None, true) => &self.callbacks.fetch_in_turn,
+            (None, false) => &self.callbacks.fetch,
+        }
     }
 
     /// The number of the CPU that runs.
@@ -171,9 +183,10 @@ impl Session {
 
     /// Forgets where addresses lead, on every CPU.
     pub(super) fn forget_translations(&mut self) {
-        self.reach.translations.forget();
+        self.reach.forget();
         for parked in self.turns.parked.iter_mut().flatten() {
             parked.translations.forget();
+            parked.code.forget();
         }
     }
 
