@@ -3,7 +3,7 @@
 //! Each callback says in a value what QEMU is doing (`moment`) and lends it to the session: whatever is asked of QEMU beyond this file
 //! hangs on such a value, and on this file's word that it is true.
 //!
-//! Invariant on which the one global rests: QEMU runs all callbacks one after another (translation, execution and memory callbacks on
+//! Invariant on which the one `Global` rests: QEMU runs all callbacks one after another (translation, execution and memory callbacks on
 //! the one thread of all CPUs, the callbacks of resets while that thread is paused, the exit callback after it has stopped), and none
 //! of the functions that are asked of QEMU in them runs a callback. If the CPUs of a guest have threads of their own, QEMU is ended before
 //! the second one runs anything: each thread reports its CPU first.
@@ -13,7 +13,6 @@
 #![allow(unsafe_code)]
 
 use std::arch::naked_asm;
-use std::cell::UnsafeCell;
 use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -27,57 +26,10 @@ use crate::api::{Block, Info, LifeByData, LifeByNumber, Registers};
 use crate::bus;
 use crate::callbacks::{Callbacks, Fetched, Instruction};
 use crate::channel::Channel;
+use crate::global::Global;
 use crate::install::{Refused, prepare};
 use crate::moment::{Accessing, Data, Environment, Executing, ExecutionCallback, MemoryCallback, Running, Starting, Translating};
 use crate::session::Session;
-
-/// The one value that callbacks share. Whoever uses it takes it away for as long, so that a callback within a callback finds nothing.
-struct Global<T>(UnsafeCell<*mut T>);
-
-// SAFETY: see the module's invariant: there is never more than one callback at a time.
-unsafe impl<T> Sync for Global<T> {}
-
-impl<T> Global<T> {
-    const fn nothing() -> Self {
-        Self(UnsafeCell::new(std::ptr::null_mut()))
-    }
-
-    /// Puts a value here, which is never freed.
-    ///
-    /// # Safety
-    /// No callback runs, and none has been registered yet.
-    unsafe fn install(&self, value: T) {
-        // SAFETY: by this function's contract nothing else looks at the pointer.
-        unsafe { *self.0.get() = Box::into_raw(Box::new(value)) };
-    }
-
-    /// Runs `body` on the value; `None` if there is none yet, or if a callback is using it already.
-    fn with<R>(&self, body: impl FnOnce(&mut T) -> R) -> Option<R> {
-        /// Gives the value back, however `body` ends.
-        struct Taken<'a, T>(&'a Global<T>, *mut T);
-        impl<T> Drop for Taken<'_, T> {
-            fn drop(&mut self) {
-                // SAFETY: the module's invariant; whoever was called in between has found null and left it there.
-                unsafe { *self.0.0.get() = self.1 };
-            }
-        }
-        // SAFETY: the module's invariant: no other thread looks at the pointer now.
-        let taken = Taken(self, unsafe { self.0.get().replace(std::ptr::null_mut()) });
-        // SAFETY: the pointer came from a box that is never freed, and is here alone: the global is null until it is given back.
-        unsafe { taken.1.as_mut() }.map(body)
-    }
-
-    /// As [`with`](Self::with), and false in place of `None`; without writing anything, because this is the path of nearly every access.
-    ///
-    /// # Safety
-    /// `body` does not panic and calls nothing of QEMU's: no callback can run within it.
-    #[inline(always)]
-    unsafe fn quietly(&self, body: impl FnOnce(&mut T) -> bool) -> bool {
-        // SAFETY: the module's invariant, and this function's contract: the reference is the only one while it lives. While another
-        // callback uses the value, the pointer is null.
-        unsafe { (*self.0.get()).as_mut() }.is_some_and(body)
-    }
-}
 
 static SESSION: Global<Session> = Global::nothing();
 
@@ -280,7 +232,7 @@ unsafe extern "C" fn after_any_reset(_data: *mut c_void) {
 /// Called on the thread of the CPUs, between two blocks.
 unsafe fn on_transfers() {
     // SAFETY: by this function's contract; what they did is taken on the way.
-    unsafe { on_cpu(Session::step) };
+    unsafe { in_turn(Session::step) };
 }
 
 /// QEMU is leaving.
@@ -572,28 +524,4 @@ with_the_cpu_state! {
     call: Session::called;
     /// A block starts that follows a call.
     arrival: Session::arrived;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_callback_within_a_callback_finds_nothing_and_the_value_is_there_again_afterwards() {
-        static VALUE: Global<u32> = Global::nothing();
-        // SAFETY: it neither panics nor calls anything.
-        let quietly = || unsafe { VALUE.quietly(|value| *value > 0) };
-        assert_eq!((VALUE.with(|_| ()), quietly()), (None, false), "before it is installed");
-        // SAFETY: this test is alone with it.
-        unsafe { VALUE.install(7) };
-        let within = VALUE.with(|value| {
-            *value += 1;
-            (VALUE.with(|_| ()), quietly())
-        });
-        assert_eq!(within, Some((None, false)));
-        assert_eq!((VALUE.with(|value| *value), quietly()), (Some(8), true));
-        let panics = catch_unwind(|| VALUE.with(|_| panic!("a defect")));
-        assert!(panics.is_err());
-        assert_eq!((VALUE.with(|value| *value), quietly()), (Some(8), true));
-    }
 }

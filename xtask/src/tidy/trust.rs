@@ -10,6 +10,7 @@ const TRUSTED: &[(&str, &str)] = &[
     ("crates/qemu/src/api.rs", "QEMU's functions, found by their names"),
     ("crates/qemu/src/moment.rs", "calls of QEMU's functions, each at a time that allows it"),
     ("crates/qemu/src/plugin.rs", "what QEMU calls"),
+    ("crates/qemu/src/global.rs", "the value that callbacks share"),
     ("crates/qemu/src/bus/mod.rs", "begun while the plugin is installed"),
     ("crates/qemu/src/bus/qemu.rs", "QEMU's functions beside its plugin interface, found by their names"),
     ("crates/qemu/src/bus/region.rs", "QEMU's objects, and what QEMU calls of ours"),
