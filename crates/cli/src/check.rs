@@ -83,6 +83,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         behaviour: caches.behaviour(),
         stats: judged.stats,
         findings: &judged.findings,
+        consequences: &judged.consequences,
         chains: &judged.chains,
         ledger: options.reports.ledger.then_some(booked),
         limits: judged.limits,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use congruent_arch::Arch;
 use congruent_report::{Callers, Chains, Outcome};
-use congruent_shadow::{Finding, LedgerLine, Stats};
+use congruent_shadow::{Consequence, Finding, LedgerLine, Stats};
 use congruent_wire::FailureKind;
 
 use crate::emulated::DeclaredCache;
@@ -67,6 +67,7 @@ pub(crate) struct Allowed {
 pub(crate) struct Whole {
     pub(crate) stats: Stats,
     pub(crate) findings: Vec<Finding>,
+    pub(crate) consequences: Vec<Consequence>,
     pub(crate) ledger: Vec<LedgerLine>,
     pub(crate) ledger_callers: Callers,
     pub(crate) limits: Vec<String>,
@@ -110,6 +111,7 @@ pub(crate) struct Judged {
     pub(crate) target: Option<Arch>,
     pub(crate) stats: Stats,
     pub(crate) findings: Vec<Finding>,
+    pub(crate) consequences: Vec<Consequence>,
     pub(crate) chains: Chains,
     pub(crate) memory: Option<Vec<u8>>,
     pub(crate) ledger: Vec<LedgerLine>,
@@ -142,11 +144,12 @@ impl Ended {
                 "The plugin's last message is missing: counts are lower bounds, there is no ledger, and what it could not observe is unknown.";
             Whole { stats: self.stats, findings: self.streamed, limits: vec![limit.to_owned()], ..Whole::default() }
         });
-        let Whole { stats, findings, ledger, ledger_callers, limits } = whole;
+        let Whole { stats, findings, consequences, ledger, ledger_callers, limits } = whole;
         Ok(Judged {
             target: self.target,
             stats,
             findings,
+            consequences,
             chains: self.chains,
             memory: self.memory,
             ledger,

@@ -69,6 +69,7 @@ fn words(arch: Arch, caches: &Config, symbols: &Symbols, findings: &[Finding]) -
         behaviour: caches.behaviour(),
         stats: Stats::default(),
         findings,
+        consequences: &[],
         chains: &Chains::default(),
         ledger: None,
         limits: Vec::new(),

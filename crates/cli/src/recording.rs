@@ -11,7 +11,7 @@ use anyhow::{Context as _, anyhow, bail};
 use congruent_arch::Arch;
 use congruent_geometry::{PhysAddr, VirtAddr};
 use congruent_report::{Callers, Chain, Chains, Outcome};
-use congruent_shadow::{Config, Finding, LedgerLine, Shadow, Stats};
+use congruent_shadow::{Config, Consequence, Finding, LedgerLine, Shadow, Stats};
 use congruent_trace::file::{Bounds, CallChains, ChainId, Header, Layout, Recorded, Validity, Visitor, chains, play};
 use congruent_trace::{AccessKind, Context, Event, IndexForm, Maintenance, On, Site, Target};
 use congruent_wire::MuteRange;
@@ -36,6 +36,8 @@ pub(crate) enum Muting {
 pub(crate) struct Replayed {
     pub(crate) stats: Stats,
     pub(crate) findings: Vec<Finding>,
+    /// What follows from them.
+    pub(crate) consequences: Vec<Consequence>,
     /// The calls behind the contexts of the findings.
     pub(crate) chains: Chains,
     /// The ledger, if one was asked for, and the calls behind its contexts.
@@ -163,18 +165,20 @@ pub(crate) fn judge(
         stats.shadow_bytes = footer.shadow_bytes.filter(|_| as_recorded).unwrap_or(stats.shadow_bytes);
     }
     let findings = replay.shadow.findings().to_vec();
+    let consequences: Vec<_> = replay.shadow.consequences().cloned().collect();
     let ledger = replay.shadow.ledger().to_vec();
-    let told = |contexts: BTreeSet<Context>, most| -> Callers {
+    let callers = |contexts: BTreeSet<Context>, most| -> Callers {
         let calls = |context: Context| calls.callers(ChainId(context.0)).take(most).collect();
         contexts.into_iter().map(|context| (context, calls(context))).collect()
     };
-    let contexts = findings.iter().flat_map(|finding| [finding.contexts.consumer, finding.contexts.producer]);
-    let chains = told(contexts.filter(|context| *context != Context::NONE).collect(), TOLD);
+    let told = findings.iter().chain(consequences.iter().map(|it| &it.finding));
+    let contexts = told.flat_map(|finding| [finding.contexts.consumer, finding.contexts.producer]);
+    let chains = callers(contexts.filter(|context| *context != Context::NONE).collect(), TOLD);
     let programs = layout.footer.as_ref().map_or(&[][..], |footer| &footer.programs);
     let program = |context: Context| programs.get(calls.program(ChainId(context.0))? as usize).cloned();
     let chains = chains.into_iter().map(|(context, callers)| (context, Chain { program: program(context), callers })).collect();
-    let callers = told(ledger.iter().map(|line| line.context).collect(), NEAREST);
-    Ok(Replayed { stats, findings, chains, ledger, callers })
+    let callers = callers(ledger.iter().map(|line| line.context).collect(), NEAREST);
+    Ok(Replayed { stats, findings, consequences, chains, ledger, callers })
 }
 
 /// Lines that operations and devices look at, for each event of a recording and at the least; real runs need a hundredth.

@@ -43,6 +43,7 @@ pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<u8> {
         behaviour: caches.behaviour(),
         stats: replayed.stats,
         findings: &replayed.findings,
+        consequences: &replayed.consequences,
         chains: if options.no_backtraces { &none } else { &replayed.chains },
         ledger: options.reports.ledger.then_some(booked),
         limits: limits.unwrap_or_else(|| vec!["what the recorded run could not observe is unknown".to_owned()]),

@@ -108,6 +108,7 @@ impl Reporting {
         if let Some(baseline) = &self.baseline {
             report.compare(baseline);
         }
+        report.reveal();
         self.outputs.write(&report, self.show, &self.sources)?;
         Ok(match report.verdict {
             Verdict::Incomplete => 3,

@@ -402,10 +402,10 @@ impl Session {
             }
             Message::Failure { kind, reason } => self.fail(kind, reason),
             Message::RecordingFailed { reason } => self.ended.recording_failure = Some(reason),
-            Message::Final { stats, findings, chains, ledger, ledger_callers, limits } => {
+            Message::Final { stats, findings, consequences, chains, ledger, ledger_callers, limits } => {
                 self.learn(chains);
                 let ledger_callers = ledger_callers.into_iter().map(|chain| (chain.context, chain.callers)).collect();
-                self.ended.whole = Some(Whole { stats, findings, ledger, ledger_callers, limits });
+                self.ended.whole = Some(Whole { stats, findings, consequences, ledger, ledger_callers, limits });
             }
         }
     }

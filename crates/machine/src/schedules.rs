@@ -83,9 +83,8 @@ impl Schedules {
         self.sets.len()
     }
 
-    /// What the step with this number finds after any of the schedules that lead into `from`, and the set after it. Hazardous
-    /// bytes are healed before the step is carried out, as if the missing maintenance had been done: every place holds their
-    /// newest value, and a unit in which nothing else was stored is clean.
+    /// What the step with this number finds after any of the schedules that lead into `from`, and the set after it. Nothing is healed:
+    /// whoever comes later may see the same old bytes.
     ///
     /// # Panics
     /// If there is no such set or step.
@@ -96,15 +95,13 @@ impl Schedules {
         let (shape, what) = (self.shape, self.steps[step]);
         let states = &self.sets[from.0];
         let verdict = states.iter().fold(Verdict::default(), |all, state| join(all, sees(shape, *state, what)));
-        let healed = closed(shape, states.iter().map(|state| state.heal(shape, verdict.groups())));
-        let after = closed(shape, healed.iter().flat_map(|state| outcomes(shape, *state, what)).map(|(state, _)| state));
+        let after = closed(shape, states.iter().flat_map(|state| outcomes(shape, *state, what)).map(|(state, _)| state));
         let known = (verdict, self.number(after));
         self.known[from.0][step] = Some(known);
         known
     }
 
-    /// A schedule in which the last of `steps` sees old bytes or threatens newer ones, if there is one. Nothing is healed on
-    /// the way, so only the first hazard of a sequence has an undisputed witness.
+    /// A schedule in which the last of `steps` sees old bytes or threatens newer ones, if there is one.
     #[must_use]
     pub fn witness(&self, steps: &[Step]) -> Option<Witness> {
         let shape = self.shape;

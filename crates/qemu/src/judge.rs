@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{Alias, Config, Finding, LedgerLine, PageId, Shadow, Stats};
+use congruent_shadow::{Alias, Config, Consequence, Finding, LedgerLine, PageId, Shadow, Stats};
 use congruent_trace::file::{Access, Filter, Footer, Header, Keep, Moment};
 use congruent_trace::{AccessKind, Context, Event, IndexForm, Operation, Site};
 
@@ -221,6 +221,11 @@ impl Judge {
     /// What was found so far.
     pub fn findings(&self) -> &[Finding] {
         self.shadow.findings()
+    }
+
+    /// See [`Shadow::consequences`].
+    pub fn consequences(&self) -> impl Iterator<Item = &Consequence> {
+        self.shadow.consequences()
     }
 
     /// See [`Shadow::ledger`].

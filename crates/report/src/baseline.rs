@@ -40,10 +40,13 @@ impl Report {
     /// Marks every finding as new or known by comparison with an earlier report, and lists those that are gone.
     pub fn compare(&mut self, earlier: &Report) {
         let before: BTreeSet<Identity> = earlier.findings.iter().map(Identity::of).collect();
+        // What followed from its findings was there as well.
+        let mut known = before.clone();
+        known.extend(earlier.consequences.iter().map(|it| Identity::of(&it.finding)));
         let mut now = BTreeSet::new();
-        for entry in &mut self.findings {
+        for entry in self.all_entries_mut() {
             let identity = Identity::of(entry);
-            entry.baseline = Some(if before.contains(&identity) { Known::Known } else { Known::New });
+            entry.baseline = Some(if known.contains(&identity) { Known::Known } else { Known::New });
             now.insert(identity);
         }
         let finished = self.verdict != Verdict::Incomplete;

@@ -19,6 +19,7 @@ mod junit;
 mod ledger;
 mod mode;
 mod report;
+mod reveal;
 mod sarif;
 mod suppress;
 mod symbols;
@@ -33,8 +34,8 @@ pub use identity::Identity;
 pub use ledger::{Booked, Ledger, LedgerEntry, OperationCosts};
 pub use mode::Mode;
 pub use report::{
-    BaselineEntry, Entry, ExampleEntry, GeometryEntry, Known, Outcome, PartyEntry, PartyKindName, PastMaintenanceEntry, Report,
-    Run, SCHEMA, StatsEntry, Suppressed, Verdict,
+    BaselineEntry, ConsequenceEntry, Entry, ExampleEntry, GeometryEntry, Known, Outcome, PartyEntry, PartyKindName,
+    PastMaintenanceEntry, Report, Run, SCHEMA, StatsEntry, Suppressed, Verdict,
 };
 pub use suppress::{SuppressionError, Suppressions};
 pub use symbols::kallsyms;

@@ -4,12 +4,11 @@
 
 use congruent_arch::Arch;
 use congruent_geometry::{Behaviour, CacheGeometry, VirtAddr};
-use congruent_shadow::{Effect, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
+use congruent_shadow::{Consequence, Effect, Finding, HazardClass, Party, PartyKind, PastMaintenance, Side, Stats};
 use congruent_trace::{Context, Maintenance, Site};
 use serde::{Deserialize, Serialize};
 
 use crate::chain::{CallerEntry, Chains, callers_of};
-use crate::group::importance;
 use crate::ledger::{Booked, Ledger};
 use crate::{Address, Identity, Mode, Symbols};
 
@@ -38,6 +37,8 @@ pub struct Run<'a> {
     pub stats: Stats,
     /// The judge's findings.
     pub findings: &'a [Finding],
+    /// What follows from them.
+    pub consequences: &'a [Consequence],
     /// The call chains that the findings name.
     pub chains: &'a Chains,
     /// What maintenance was good for, if that was asked.
@@ -97,6 +98,9 @@ pub struct Report {
     pub stats: StatsEntry,
     /// Every finding, the most important first.
     pub findings: Vec<Entry>,
+    /// What would be a finding if one that it follows from were let pass; see [`reveal`](Self::reveal).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub consequences: Vec<ConsequenceEntry>,
     /// What maintenance was good for; absent unless it was asked.
     #[serde(flatten)]
     pub ledger: Option<Ledger>,
@@ -214,6 +218,16 @@ impl Entry {
     }
 }
 
+/// What is no finding because of others: whoever mends those mends this.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ConsequenceEntry {
+    /// What it would be; its count is 1, however often it came about.
+    #[serde(flatten)]
+    pub finding: Entry,
+    /// The findings that it follows from, by their places in the report, counted from 0.
+    pub follows: Vec<usize>,
+}
+
 /// What kind of access it was.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -325,9 +339,11 @@ impl Report {
             (None, _) => Verdict::Findings,
         };
         let names = Names { arch: run.target, virtual_tags: run.behaviour.virtual_tags, chains: run.chains, symbols };
-        let mut findings: Vec<Entry> = run.findings.iter().map(|finding| names.entry(finding)).collect();
-        findings.sort_by_cached_key(importance);
-        Self {
+        let consequence = |it: &Consequence| ConsequenceEntry {
+            finding: names.entry(&it.finding),
+            follows: it.follows.iter().map(|place| *place as usize).collect(),
+        };
+        let mut report = Self {
             schema: SCHEMA.to_owned(),
             verdict,
             incomplete_because,
@@ -338,12 +354,15 @@ impl Report {
             core: run.core.clone(),
             lives: run.lives,
             stats: run.stats.into(),
-            findings,
+            findings: run.findings.iter().map(|finding| names.entry(finding)).collect(),
+            consequences: run.consequences.iter().map(consequence).collect(),
             ledger: run.ledger.as_ref().map(|booked| Ledger::new(booked, run.target, symbols)),
             limits: run.limits.clone(),
             baseline: None,
             notes: Vec::new(),
-        }
+        };
+        report.sort();
+        report
     }
 
     /// The report as indented JSON, with a newline at the end.

@@ -132,7 +132,7 @@ impl Report {
     /// which did nothing. A rule holds until the end of the day on which it expires.
     pub fn suppress(&mut self, suppressions: &Suppressions, today: Date) {
         let mut used = vec![0u64; suppressions.rules.len()];
-        for entry in &mut self.findings {
+        for entry in self.all_entries_mut() {
             // Every rule that matches counts as used: of two that overlap, neither is idle.
             for (rule, used) in suppressions.rules.iter().zip(&mut used) {
                 if !rule.matches(entry) {

@@ -13,7 +13,7 @@ use crate::finding::{Example, Finding, HazardClass, OnCpus, Party, PartyKind, Si
 use crate::heads::{Head, LineId};
 use crate::history::Question;
 use crate::ledger::Touch;
-use crate::line::{Hazard, Path};
+use crate::line::{Hazard, Line, Path};
 use crate::shadow::{PageId, Shadow};
 
 impl Shadow {
@@ -62,7 +62,8 @@ impl Shadow {
     #[inline]
     fn stays_simple(&mut self, kind: AccessKind, page: PageId, colour: u16, offset: u32) -> bool {
         let id = LineId { page: page.0, line: offset >> self.geometry.line_shift() };
-        if kind == AccessKind::Store && self.store_is_special(id) {
+        let mixed = self.aliases.is_mixed(page.0, colour, id.line);
+        if mixed || kind == AccessKind::Store && self.store_is_special(id) {
             return false;
         }
         match self.heads.head(id) {
@@ -180,7 +181,7 @@ impl Shadow {
                 self.settle_for(id, &mut line, colour, stamp);
                 let mut hazards = core::mem::take(&mut self.hazards);
                 line.load(self.shape, Path::Cached(colour), bytes, stamp, &mut hazards);
-                self.report(id, &mut hazards, by(PartyKind::Load));
+                self.report(id, &mut line, &mut hazards, by(PartyKind::Load));
                 self.hazards = hazards;
                 self.close(id, line);
             }
@@ -207,7 +208,7 @@ impl Shadow {
                 self.settle_for(id, &mut line, colour, stamp);
                 let mut hazards = core::mem::take(&mut self.hazards);
                 line.store(self.shape, Path::Cached(colour), bytes, by(PartyKind::Store), stamp, &mut hazards);
-                self.report(id, &mut hazards, by(PartyKind::Store));
+                self.report(id, &mut line, &mut hazards, by(PartyKind::Store));
                 self.hazards = hazards;
                 self.close(id, line);
             }
@@ -235,13 +236,16 @@ impl Shadow {
             AccessKind::Load => line.load(self.shape, path, bytes, 0, &mut hazards),
             AccessKind::Store => line.store(self.shape, path, bytes, by, 0, &mut hazards),
         }
-        self.report(id, &mut hazards, by);
+        self.report(id, &mut line, &mut hazards, by);
         self.hazards = hazards;
         self.close(id, line);
     }
 
     /// Carries out an access of a line that no colour but `colour` may hold, and that stays so; false if it is not such.
     fn keeps_single(&mut self, kind: AccessKind, id: LineId, colour: u16) -> bool {
+        if self.aliases.is_mixed(id.page, colour, id.line) {
+            return false;
+        }
         match self.heads.head(id) {
             Head::Empty => {}
             Head::Single { colour: held, stamp, .. } if held == colour => {
@@ -292,7 +296,9 @@ impl Shadow {
     }
 
     /// Books the hazards that an access of the line was found to have.
-    pub(crate) fn report(&mut self, id: LineId, hazards: &mut Vec<Hazard>, consumer: Party) {
+    pub(crate) fn report(&mut self, id: LineId, line: &mut Line, hazards: &mut Vec<Hazard>, consumer: Party) {
+        // What follows does so from what was found before this access.
+        hazards.sort_by_key(|hazard| !hazard.follows);
         for hazard in hazards.drain(..) {
             let first = hazard.bytes.first().unwrap_or(0);
             let frame = self.frames.of(id.page);
@@ -336,6 +342,11 @@ impl Shadow {
                 cpus,
                 contexts,
             };
+            if hazard.follows {
+                let follows = line.unhealed.as_ref().map_or(&[][..], |other| &other.follows);
+                self.findings.follow(shown, follows);
+                continue;
+            }
             let (history, aliases, places, code) = (&self.history, &self.aliases, &self.places, self.code.geometry());
             let past = || {
                 let mut told = history.between(&question);
@@ -347,7 +358,8 @@ impl Shadow {
                 }
                 told
             };
-            self.findings.record(shown, past);
+            let finding = self.findings.record(shown, past);
+            line.note_healed(finding);
         }
     }
 }

@@ -53,7 +53,7 @@ impl Shadow {
         if quiet {
             return false;
         }
-        let before = self.findings.hazards();
+        let before = self.findings.changes();
         let code = if self.aliases.are_virtual() { self.alias(page, vaddr).0 } else { self.code.place_of(vaddr) };
         self.fetches += 1;
         self.vaddr = Some(vaddr);
@@ -67,14 +67,14 @@ impl Shadow {
             }
         });
         self.vaddr = None;
-        self.findings.hazards() != before
+        self.findings.changes() != before
     }
 
     /// A fetch of these bytes of a line, or of others of the same line of the instruction cache if they are none.
     fn fetch_line(&mut self, id: LineId, code: u16, served_by: Option<u16>, bytes: ByteMask, by: Party) {
         self.touch(id, Touch::Through { colour: code | CODE, stores: false, served_by });
         let stamp = self.code.sweeps.stamp();
-        if self.is_new_to_fetch(id, code) {
+        if self.is_new_to_fetch(id, code) && !self.aliases.is_mixed(id.page, code, id.line) {
             self.code.set(id, CodeKey::Alone { colour: code, stamp, new: true });
             if let Head::Single { colour, stamp, .. } = self.heads.head(id) {
                 self.heads.set_head(id, Head::Single { colour, stamp, watched: true });
@@ -85,7 +85,7 @@ impl Shadow {
         let mut line = self.unpack(id);
         if line.is_unchanged_by_fetch(self.shape, place, served_by, bytes, stamp) {
             // Of several CPUs' fetches, those of the last one are quiet.
-            let hint = self.code_hint(&line);
+            let hint = self.code_hint(id, &line);
             if matches!(self.heads.head(id), Head::Record(_)) && self.code.key(id) != hint {
                 self.code.set(id, hint);
             }
@@ -95,7 +95,7 @@ impl Shadow {
         self.settle_for(id, &mut line, place, stamp);
         let mut hazards = core::mem::take(&mut self.hazards);
         line.load(self.shape, Path::Fetch { code: place, served_by }, bytes, stamp, &mut hazards);
-        self.report(id, &mut hazards, by);
+        self.report(id, &mut line, &mut hazards, by);
         self.hazards = hazards;
         self.close(id, line);
     }

@@ -209,6 +209,17 @@ impl Finding {
     }
 }
 
+/// A place where stale data can be seen only because findings before it are not mended: their remedies would have helped here as well.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Consequence {
+    /// What it would be as a finding: its count is 1 however often it came about, and no maintenance is told of.
+    pub finding: Finding,
+    /// The findings that it follows from, by their places in [`Shadow::findings`](crate::Shadow::findings), in ascending order. If one of them
+    /// is let pass, this is a finding.
+    pub follows: Vec<u32>,
+}
+
 #[cfg(feature = "serde")]
 mod maintenance_name {
     //! [`Maintenance`] under the names of the JSON report.

@@ -65,7 +65,7 @@ impl Shadow {
     pub(crate) fn settle_for(&mut self, id: LineId, line: &mut Line, colour: u16, stamp: u32) {
         self.settle(id, line);
         self.note_sweeps(id, line, Some(colour));
-        line.resolve(colour, stamp, |colour, stamp| self.swept(id, colour, stamp));
+        line.resolve(colour, stamp, &|colour, stamp| self.swept(id, colour, stamp));
     }
 
     /// What was done since a stamp to the ways in which a copy of the line may sit; the colour says in which cache.
@@ -83,7 +83,8 @@ impl Shadow {
     pub(crate) fn unpack(&mut self, id: LineId) -> Line {
         let mut line = self.spare.pop().unwrap_or_default();
         let all_ways = self.shape.all_ways;
-        let copy = |colour, stamp, dirty| Copy { colour, ways: all_ways, stamp, stale: ByteMask::EMPTY, dirty };
+        let none = ByteMask::EMPTY;
+        let copy = |colour, stamp, dirty| Copy { colour, ways: all_ways, stamp, stale: none, dirty, spared: none };
         match self.heads.head(id) {
             Head::Empty => {}
             Head::Single { colour, stamp, .. } => {
@@ -95,7 +96,7 @@ impl Shadow {
             }
             Head::Shared { stamp } => {
                 let held = (0..self.heads.shared_limit() as u16).filter(|colour| self.heads.names(id, *colour));
-                line.copies.extend(held.map(|colour| copy(colour, stamp, ByteMask::EMPTY)));
+                line.copies.extend(held.map(|colour| copy(colour, stamp, none)));
             }
             Head::Record(place) => {
                 self.records.read(place, &mut line);
@@ -106,7 +107,7 @@ impl Shadow {
             // What is dirty was stored since the copy was made, or before that and not written back.
             let stale = line.copies.iter().fold(ByteMask::EMPTY, |mask, copy| mask | copy.dirty);
             let ways = self.shape.code_ways;
-            line.copies.push(Copy { colour: colour | CODE, ways, stamp, stale, dirty: ByteMask::EMPTY });
+            line.copies.push(Copy { colour: colour | CODE, ways, stamp, stale, dirty: none, spared: none });
         }
         line
     }
@@ -124,7 +125,7 @@ impl Shadow {
         };
         let (after, code_after) = (oldest(line, false), oldest(line, true));
         self.note_sweeps(id, line, None);
-        let (effect, code_dropped) = line.settle(|colour, stamp| self.swept(id, colour, stamp));
+        let (effect, code_dropped) = line.settle(&|colour, stamp| self.swept(id, colour, stamp));
         if effect != Effect::Nothing {
             self.history.push_swept(Side::Data, id, after, self.sweeps.epoch(), effect);
         }
@@ -134,7 +135,7 @@ impl Shadow {
         if self.is_live(id) {
             let stamp = self.sweeps.stamp();
             self.note_sweeps(id, line, Some(0));
-            line.resolve(0, stamp, |colour, stamp| self.swept(id, colour, stamp));
+            line.resolve(0, stamp, &|colour, stamp| self.swept(id, colour, stamp));
             line.speculate(self.shape, stamp);
         }
     }
@@ -148,6 +149,7 @@ impl Shadow {
         if self.is_live(id) {
             line.speculate(self.shape, self.sweeps.stamp());
         }
+        line.rejoin();
         line.copies.sort_by_key(Copy::is_code);
         let (head, bits, code) = match (self.simple_form(id, &line), place) {
             (Some(simple), place) => {
@@ -164,9 +166,9 @@ impl Shadow {
             }
             (None, Some(place)) => {
                 self.records.put(place, &line);
-                (Head::Record(place), ByteMask::EMPTY, self.code_hint(&line))
+                (Head::Record(place), ByteMask::EMPTY, self.code_hint(id, &line))
             }
-            (None, None) => (Head::Record(self.records.insert(&line)), ByteMask::EMPTY, self.code_hint(&line)),
+            (None, None) => (Head::Record(self.records.insert(&line)), ByteMask::EMPTY, self.code_hint(id, &line)),
         };
         self.heads.set_head(id, head);
         self.heads.set_bits(id, bits);
@@ -176,7 +178,7 @@ impl Shadow {
 
     /// The compact form of the line, if it has one. Copies of the instruction cache come last.
     fn simple_form(&self, id: LineId, line: &Line) -> Option<(Head, ByteMask, CodeKey)> {
-        if !line.lost().is_empty() {
+        if !line.lost().is_empty() || line.unhealed.is_some() || self.is_mixed(id, line) {
             return None;
         }
         let (data, code) = line.copies.split_at(line.copies.partition_point(|copy| !copy.is_code()));
@@ -204,7 +206,10 @@ impl Shadow {
     }
 
     /// What the key says of a line that has a record: whether this CPU's fetches through some colour find everything new and leave it so.
-    pub(crate) fn code_hint(&self, line: &Line) -> CodeKey {
+    pub(crate) fn code_hint(&self, id: LineId, line: &Line) -> CodeKey {
+        if line.unhealed.is_some() || self.is_mixed(id, line) {
+            return if line.all_copies().any(Copy::is_code) { CodeKey::InRecord } else { CodeKey::Empty };
+        }
         let (data, code) = line.copies.split_at(line.copies.partition_point(|copy| !copy.is_code()));
         let new = |copy: &Copy| copy.dirty.is_empty() && (copy.stale.is_empty() || !self.code.fills_from_data());
         let mut here = code.iter().filter(|copy| self.places.cpu_of_code(copy.colour & !CODE) == self.places.cpu());
@@ -222,11 +227,13 @@ impl Shadow {
         }
     }
 
+    /// Whether what some address holds of the line may be another frame's.
+    fn is_mixed(&self, id: LineId, line: &Line) -> bool {
+        line.copies.iter().any(|copy| self.aliases.is_mixed(id.page, copy.colour & !CODE, id.line))
+    }
+
     /// The compact form of the data cache's copies, if they have one.
     fn simple_data_form(&self, id: LineId, copies: &[Copy]) -> Option<(Head, ByteMask)> {
-        if copies.iter().any(|copy| self.aliases.is_mixed(id.page, copy.colour, id.line)) {
-            return None;
-        }
         let whole = |copy: &Copy| copy.ways == self.shape.all_ways && copy.stale.is_empty();
         match *copies {
             [] => Some((Head::Empty, ByteMask::EMPTY)),

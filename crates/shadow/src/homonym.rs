@@ -13,7 +13,7 @@ use crate::aliases::{Alias, Home, MOST, Tag};
 use crate::code::CodeKey;
 use crate::finding::{HazardClass, Party, PartyKind};
 use crate::heads::{Head, LineId};
-use crate::line::{CODE, Hazard};
+use crate::line::{CODE, Copy, Hazard, Line};
 use crate::shadow::{PageId, Shadow};
 
 /// Pages that a virtual page may have stood for before it is looked which of them may still be held.
@@ -85,14 +85,14 @@ impl Shadow {
         if !self.aliases.are_virtual() {
             return false;
         }
-        let mut both = false;
+        let (mut both, mut met_again) = (false, false);
         let Some(tag) = self.aliases.tag_of(id.page, alias) else { return false };
         for home in self.others_under(tag, Home { page: id.page, alias }) {
             let met = LineId { page: home.page, ..id };
-            if !self.may_hold(met, home.alias) {
-                continue;
-            }
             let Some(consumer) = consumer else {
+                if !self.may_hold(met, home.alias) {
+                    continue;
+                }
                 // Either may be held now. Neither has a compact form until it is known which.
                 both = true;
                 self.aliases.set_mixed(tag, id.line, true);
@@ -100,11 +100,11 @@ impl Shadow {
                 self.close(met, line);
                 continue;
             };
-            self.report_homonym(id, bytes, consumer, met);
-            self.maintain_line_now(Maintenance::WriteBackInvalidate, met, home.alias);
+            met_again |= self.meet(id, bytes, consumer, met, home.alias);
         }
         if consumer.is_some() {
-            self.aliases.set_mixed(tag, id.line, false);
+            // The next access has to be looked at, too, if it would meet what was healed only.
+            self.aliases.set_mixed(tag, id.line, met_again);
         }
         both
     }
@@ -117,12 +117,8 @@ impl Shadow {
         }
         let Some(tag) = self.aliases.tag_of(id.page, alias) else { return };
         for home in self.others_under(tag, Home { page: id.page, alias }) {
-            let met = LineId { page: home.page, ..id };
-            if self.may_hold_code(met, home.alias) {
-                self.report_homonym(id, bytes, consumer, met);
-                for line in self.code.fetched_with(met) {
-                    self.drop_code(line, home.alias);
-                }
+            if self.meet(id, bytes, consumer, LineId { page: home.page, ..id }, home.alias | CODE) {
+                self.aliases.set_mixed(tag, id.line, true);
             }
         }
     }
@@ -138,15 +134,41 @@ impl Shadow {
         self.aliases.homes(tag).iter().copied().filter(|home| home.page != own.page).collect()
     }
 
-    /// Reports that an access of these bytes of `id` may hit the line `met` instead.
-    fn report_homonym(&mut self, id: LineId, bytes: ByteMask, consumer: Party, met: LineId) {
-        let class = if consumer.kind == PartyKind::Store { HazardClass::WriteHomonym } else { HazardClass::ReadHomonym };
-        let producer = self.last_writer(met);
-        let producer = producer.map(|by| self.shown(met.page, by));
-        let mut hazards = core::mem::take(&mut self.hazards);
-        hazards.push(Hazard { class, bytes, producer, producer_is_last: true, producer_stamp: None, still_dirty: false });
-        self.report(id, &mut hazards, consumer);
-        self.hazards = hazards;
+    /// Reports it if an access of these bytes of `id` may hit what `place` holds of the line `met` instead, and heals that: it is as good
+    /// as written back and invalidated. True if there was such a hazard, or there would be without what was healed.
+    fn meet(&mut self, id: LineId, bytes: ByteMask, consumer: Party, met: LineId, place: u16) -> bool {
+        if !self.may_know(met, place) {
+            return false;
+        }
+        let mut line = self.open(met);
+        let holds = |copies: &[Copy]| copies.iter().any(|copy| copy.colour == place);
+        let held = holds(&line.copies);
+        let hazardous = held || line.unhealed.as_ref().is_some_and(|other| holds(&other.line.copies));
+        if hazardous {
+            let class = if consumer.kind == PartyKind::Store { HazardClass::WriteHomonym } else { HazardClass::ReadHomonym };
+            let producer = line.last_writer().map(|by| self.shown(met.page, by));
+            if held {
+                line.part();
+            }
+            let mut hazards = core::mem::take(&mut self.hazards);
+            let (producer_stamp, still_dirty) = (None, false);
+            hazards.push(Hazard { class, bytes, producer, follows: !held, producer_is_last: true, producer_stamp, still_dirty });
+            self.report(id, &mut line, &mut hazards, consumer);
+            self.hazards = hazards;
+        }
+        if held {
+            line.drop_healed(place, self.shape.ways_of(place));
+        }
+        self.close(met, line);
+        if held && place & CODE != 0 {
+            for other in self.code.fetched_with(met).filter(|other| *other != met) {
+                let mut line = self.open(other);
+                line.part();
+                line.drop_healed(place, self.shape.ways_of(place));
+                self.close(other, line);
+            }
+        }
+        hazardous
     }
 
     /// The party with a colour for its place in the caches, by which the rules know it.
@@ -160,39 +182,44 @@ impl Shadow {
         Party { colour, ..party }
     }
 
-    /// Whether the data cache may hold the line through this alias, after all that was swept.
+    /// Whether the data cache may hold the line through this alias, after all that was swept and mended.
     fn may_hold(&mut self, id: LineId, alias: u16) -> bool {
-        match self.heads.head(id) {
-            Head::Empty => return false,
-            Head::Single { colour, .. } if colour != alias => return false,
-            Head::Shared { .. } if !self.heads.names(id, alias) => return false,
-            _ => {}
-        }
-        self.holds_copy(id, alias)
+        self.may_know(id, alias) && self.looks_into(id, |line| line.copies.iter().any(|copy| copy.colour == alias))
     }
 
-    /// The same of the instruction cache.
-    fn may_hold_code(&mut self, id: LineId, alias: u16) -> bool {
-        match self.code.key(id) {
-            CodeKey::Empty => return false,
-            CodeKey::Alone { colour, .. } if colour != alias => return false,
-            _ => {}
+    /// Whether a place may hold the line, as far as its compact form tells, and whether anything is mended or not.
+    fn may_know(&self, id: LineId, place: u16) -> bool {
+        let head = self.heads.head(id);
+        if place & CODE != 0 {
+            return match self.code.key(id) {
+                CodeKey::Empty => false,
+                CodeKey::Alone { colour, .. } => colour == place & !CODE,
+                CodeKey::InRecord => true,
+            };
         }
-        self.holds_copy(id, alias | CODE)
+        match head {
+            Head::Empty => false,
+            Head::Single { colour, .. } => colour == place,
+            Head::Shared { .. } => self.heads.names(id, place),
+            Head::Record(_) => true,
+        }
     }
 
-    fn holds_copy(&mut self, id: LineId, place: u16) -> bool {
+    fn looks_into(&mut self, id: LineId, what: impl Fn(&Line) -> bool) -> bool {
         let line = self.open(id);
-        let held = line.copies.iter().any(|copy| copy.colour == place);
+        let answer = what(&line);
         self.close(id, line);
-        held
+        answer
     }
 
     /// Whether neither cache may hold any line of a page through this alias.
     fn holds_nothing(&mut self, home: Home) -> bool {
         (0..self.geometry.lines_per_page()).all(|line| {
             let id = LineId { page: home.page, line };
-            !self.may_hold(id, home.alias) && !self.may_hold_code(id, home.alias)
+            let places = [home.alias, home.alias | CODE];
+            places.into_iter().all(|place| {
+                !self.may_know(id, place) || !self.looks_into(id, |line| line.all_copies().any(|copy| copy.colour == place))
+            })
         })
     }
 

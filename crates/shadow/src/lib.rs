@@ -111,9 +111,15 @@
 //! A sweep that discards makes lost only what is dirty in its way.
 //!
 //! # After a finding
-//! Hazardous bytes are healed before the access takes effect, as if the missing maintenance had been done: all places hold their
-//! newest value, and a unit none of whose other bytes is dirty counts as written back. What the access itself writes becomes dirty
-//! or stale as usual, so that it can be found as the producer of the next hazard. Bytes that were not accessed are not healed.
+//! Hazardous bytes are healed before the access takes effect, as if the missing maintenance had been done, and no more than that: what
+//! the access sees of them is the newest, and so is memory; they are no longer dirty where the access does not look, and a unit none of
+//! whose other bytes is dirty counts as written back. Other old copies stay old: they need maintenance of their own. What the access
+//! itself writes becomes dirty or stale as usual, so that it can be found as the producer of the next hazard. Bytes that were not
+//! accessed are not healed.
+//!
+//! Who meets the same bytes later is no finding, because the remedy of the first would have helped him as well. Where it will not be
+//! carried out, because the finding is let pass, he has to be known: so a line that was healed is also judged as if it had not been,
+//! and what is found there alone is kept as a [`Consequence`] of the findings that hide it.
 //!
 //! # Parties
 //! The producer is the last known writer of the bytes. While only one colour may hold a line, only its last store is remembered (per
@@ -168,6 +174,7 @@ mod sweep;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod unhealed;
 mod view;
 
 #[cfg(doc)]
@@ -176,7 +183,9 @@ use congruent_geometry::CacheGeometry;
 pub use aliases::Alias;
 pub use config::{CodeCache, Config, ConfigError, VirtualTags};
 pub use cpus::{AddressReach, Cpus};
-pub use finding::{Contexts, Effect, Example, Finding, HazardClass, OnCpus, Party, PartyKind, PastMaintenance, Side};
+pub use finding::{
+    Consequence, Contexts, Effect, Example, Finding, HazardClass, OnCpus, Party, PartyKind, PastMaintenance, Side,
+};
 pub use ledger::{LedgerLine, Reach};
 pub use shadow::{PageId, Shadow};
 pub use view::{CopyView, LineView};

@@ -27,6 +27,7 @@
 //! (2) stays possible until the byte is written again. A colour can be filled only at an access, and then with whatever memory
 //! may hold: `stale |= (1) through other colours | (2)`.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use congruent_geometry::ByteMask;
@@ -35,6 +36,7 @@ use congruent_trace::Maintenance;
 use crate::finding::{Effect, HazardClass, Party};
 use crate::sweep::Swept;
 pub(crate) use crate::terms::{CODE, Copy, Hazard, Path, Shape, Ways, Writer};
+use crate::unhealed::{Unhealed, by_producer};
 
 /// How many writers of a line are told apart; of more, the two oldest become one.
 const WRITERS: usize = 4;
@@ -47,59 +49,81 @@ pub(crate) struct Line {
     pub clobbered: ByteMask,
     /// Oldest first. Covers at least the dirty bytes and those newer than a copy or than memory.
     pub writers: Vec<Writer>,
+    /// The same line if nothing of what was found is mended, as long as that is another state.
+    pub unhealed: Option<Box<Unhealed>>,
 }
 
 impl Line {
     /// Judges a load of `bytes`, heals what it found, and carries it out.
     pub fn load(&mut self, shape: Shape, path: Path, bytes: ByteMask, stamp: u32, hazards: &mut Vec<Hazard>) {
-        let lost = |line: &Self| [(HazardClass::ReadLost, line.discarded), (HazardClass::ClobberedNeighbour, line.clobbered)];
+        let found = self.judge(bytes, &self.reasons_of_load(shape, path, &self.writers), shape, hazards);
+        if !found.is_empty() {
+            self.part();
+            self.heal_load(shape, path, found);
+        }
+        self.judge_unhealed(bytes - found, hazards, shape, |line, writers| line.reasons_of_load(shape, path, writers));
+        self.each(|line| line.carry_out_load(shape, path, stamp));
+    }
+
+    fn carry_out_load(&mut self, shape: Shape, path: Path, stamp: u32) {
         match path {
-            Path::Cached(colour) => {
-                let [discarded, clobbered] = lost(self);
-                let stale = self.stale_in(shape, colour);
-                // A copy is not older than what was stored through it, unless that was lost and the old bytes filled in again.
-                let is_own = |writer: &&Writer| writer.party.colour.is_some_and(|by| shape.are_coherent(by, colour));
-                let own = self.writers.iter().filter(is_own);
-                let stale = stale - (self.lost() & own.fold(ByteMask::EMPTY, |mask, writer| mask | writer.bytes));
-                let reasons = [
-                    (HazardClass::ReadDirtyElsewhere, self.dirty_outside(shape, Some(colour))),
-                    (HazardClass::ReadStaleCopy, stale),
-                    discarded,
-                    clobbered,
-                ];
-                self.judge(shape, bytes, &reasons, hazards);
-                self.fill(shape, colour, None, stamp);
-            }
-            Path::Fetch { code, served_by } => {
-                let [discarded, clobbered] = lost(self);
-                let stale = self.stale_in(shape, code) | served_by.map_or(ByteMask::EMPTY, |colour| self.stale_in(shape, colour));
-                let dirty = self.dirty_outside(shape, served_by);
-                let reasons = [(HazardClass::FetchDirty, dirty), (HazardClass::FetchStaleCopy, stale), discarded, clobbered];
-                self.judge(shape, bytes, &reasons, hazards);
-                self.fill(shape, code, served_by, stamp);
-            }
-            Path::Uncached => {
-                let [discarded, clobbered] = lost(self);
-                let reasons = [(HazardClass::MixedAttributesRead, self.dirty_outside(shape, None)), discarded, clobbered];
-                self.judge(shape, bytes, &reasons, hazards);
-            }
-            Path::Dma => {
-                let old = self.dirty_outside(shape, None) | self.lost();
-                self.judge(shape, bytes, &[(HazardClass::DmaReadStale, old)], hazards);
-            }
+            Path::Cached(colour) => self.fill(shape, colour, None, stamp),
+            Path::Fetch { code, served_by } => self.fill(shape, code, served_by, stamp),
+            Path::Uncached | Path::Dma => {}
         }
         self.clobber(shape);
     }
 
+    /// Why which bytes of the line are hazardous to a load: the reasons in the order in which they are told. `writers` are the line's.
+    fn reasons_of_load(&self, shape: Shape, path: Path, writers: &[Writer]) -> [(HazardClass, ByteMask); 4] {
+        let none = (HazardClass::ReadLost, ByteMask::EMPTY);
+        let discarded = (HazardClass::ReadLost, self.discarded);
+        let clobbered = (HazardClass::ClobberedNeighbour, self.clobbered);
+        match path {
+            Path::Cached(colour) => {
+                let stale = self.stale_in(shape, colour);
+                // A copy is not older than what was stored through it, unless that was lost and the old bytes filled in again.
+                let is_own = |writer: &&Writer| writer.party.colour.is_some_and(|by| shape.are_coherent(by, colour));
+                let own = writers.iter().filter(is_own);
+                let stale = stale - (self.lost() & own.fold(ByteMask::EMPTY, |mask, writer| mask | writer.bytes));
+                let dirty = self.dirty_outside(shape, Some(colour));
+                [(HazardClass::ReadDirtyElsewhere, dirty), (HazardClass::ReadStaleCopy, stale), discarded, clobbered]
+            }
+            Path::Fetch { code, served_by } => {
+                let stale = self.stale_in(shape, code) | served_by.map_or(ByteMask::EMPTY, |colour| self.stale_in(shape, colour));
+                let dirty = self.dirty_outside(shape, served_by);
+                [(HazardClass::FetchDirty, dirty), (HazardClass::FetchStaleCopy, stale), discarded, clobbered]
+            }
+            Path::Uncached => [(HazardClass::MixedAttributesRead, self.dirty_outside(shape, None)), discarded, clobbered, none],
+            Path::Dma => [(HazardClass::DmaReadStale, self.dirty_outside(shape, None) | self.lost()), none, none, none],
+        }
+    }
+
     /// Judges a store of `bytes`, heals what it found, and carries it out.
     pub fn store(&mut self, shape: Shape, path: Path, bytes: ByteMask, by: Party, stamp: u32, hazards: &mut Vec<Hazard>) {
-        let (class, through) = match path {
-            Path::Cached(colour) => (HazardClass::WriteUnderDirtyAlias, Some(colour)),
-            Path::Uncached => (HazardClass::MixedAttributesWrite, None),
+        let found = self.judge(bytes, &[self.reason_of_store(shape, path)], shape, hazards);
+        if !found.is_empty() {
+            self.part();
+            self.heal_store(shape, path, found);
+        }
+        self.judge_unhealed(bytes - found, hazards, shape, |line, _| [line.reason_of_store(shape, path)]);
+        self.each(|line| line.carry_out_store(shape, path, bytes, stamp));
+        self.note_writer(by, bytes);
+    }
+
+    /// Which bytes of the line must not be stored to, and what it is called if they are.
+    fn reason_of_store(&self, shape: Shape, path: Path) -> (HazardClass, ByteMask) {
+        let class = match path {
+            Path::Cached(_) => HazardClass::WriteUnderDirtyAlias,
+            Path::Uncached => HazardClass::MixedAttributesWrite,
             // Nothing is stored by a fetch.
-            Path::Dma | Path::Fetch { .. } => (HazardClass::DmaWriteUnderDirty, None),
+            Path::Dma | Path::Fetch { .. } => HazardClass::DmaWriteUnderDirty,
         };
-        self.judge(shape, bytes, &[(class, self.dirty_outside(shape, through))], hazards);
+        (class, self.dirty_outside(shape, path.through()))
+    }
+
+    fn carry_out_store(&mut self, shape: Shape, path: Path, bytes: ByteMask, stamp: u32) {
+        let through = path.through();
         if let Some(colour) = through
             && shape.write_allocate
         {
@@ -110,11 +134,13 @@ impl Line {
         for copy in &mut self.copies {
             if Some(copy.colour) == through {
                 copy.stale -= bytes;
+                copy.spared = ByteMask::EMPTY;
                 if !shape.writes_through {
                     copy.dirty |= bytes;
                 }
             } else {
                 copy.stale |= bytes;
+                copy.spared -= bytes;
             }
         }
         if let Some(colour) = through {
@@ -124,7 +150,6 @@ impl Line {
         self.discarded -= bytes;
         self.clobbered -= bytes;
         self.clobber(shape);
-        self.note_writer(by, bytes);
     }
 
     /// Whether [`load`](Self::load) would find nothing and leave everything as it is; if unsure, no.
@@ -138,6 +163,9 @@ impl Line {
     }
 
     fn is_unchanged(&self, shape: Shape, colour: u16, served_by: Option<u16>, bytes: ByteMask, stamp: u32) -> bool {
+        if self.unhealed.as_ref().is_some_and(|other| !other.line.is_unchanged(shape, colour, served_by, bytes, stamp)) {
+            return false;
+        }
         let old = self.old_in_fill(shape, colour, served_by);
         let passed = self.dirty_in_other_cpus(shape, colour);
         self.sole_copy(shape, colour, stamp).is_some_and(|own| {
@@ -148,28 +176,42 @@ impl Line {
     /// Whether [`store`](Self::store) would find nothing and leave everything but the writer as it is; if unsure, no.
     pub fn is_unchanged_by_store(&self, shape: Shape, colour: u16, bytes: ByteMask, stamp: u32) -> bool {
         let unchanged = |copy: &Copy| match (copy.colour == colour, shape.writes_through) {
-            (false, _) => (bytes - copy.stale).is_empty() && !shape.are_coherent(copy.colour, colour),
-            (true, false) => (bytes - copy.dirty).is_empty(),
+            (false, _) => {
+                (bytes - copy.stale).is_empty() && !bytes.intersects(copy.spared) && !shape.are_coherent(copy.colour, colour)
+            }
+            (true, false) => (bytes - copy.dirty).is_empty() && copy.spared.is_empty(),
             (true, true) => !bytes.intersects(copy.stale),
         };
-        self.is_unchanged_by_load(shape, colour, bytes, stamp) && self.copies.iter().all(unchanged)
+        let unchanged_unhealed = |other: &Unhealed| other.line.copies.iter().all(unchanged);
+        self.is_unchanged_by_load(shape, colour, bytes, stamp)
+            && self.copies.iter().all(unchanged)
+            && self.unhealed.as_ref().is_none_or(|other| unchanged_unhealed(other))
     }
 
     /// A fill of `colour` that nobody consumes: a prefetch.
     pub fn prefetch(&mut self, shape: Shape, colour: u16, stamp: u32) {
+        self.each(|line| line.fill_for_nobody(shape, colour, stamp));
+    }
+
+    fn fill_for_nobody(&mut self, shape: Shape, colour: u16, stamp: u32) {
         self.fill(shape, colour, None, stamp);
         self.clobber(shape);
     }
 
     /// What a speculative core may do to a line of a live frame at any moment: fill it.
     pub fn speculate(&mut self, shape: Shape, stamp: u32) {
-        self.prefetch(shape, 0, stamp);
-        // What was clobbered by this may be filled once more.
-        self.fill(shape, 0, None, stamp);
+        self.each(|line| {
+            line.fill_for_nobody(shape, 0, stamp);
+            // What was clobbered by this may be filled once more.
+            line.fill(shape, 0, None, stamp);
+        });
     }
 
     /// Carries out maintenance of these ways of `colour`, and says what it did.
     pub fn maintain(&mut self, op: Maintenance, colour: u16, ways: Ways) -> Effect {
+        if let Some(other) = &mut self.unhealed {
+            other.line.maintain(op, colour, ways);
+        }
         self.split(colour, ways);
         let (mut held, mut dirty) = (false, false);
         for copy in self.copies.iter_mut().filter(|copy| copy.colour == colour && !copy.ways.and(ways).is_none()) {
@@ -191,7 +233,10 @@ impl Line {
     /// what was done to the set of a colour since a stamp. Those that concern only some of its ways stay postponed: what a
     /// copy may hold in the others is all that matters until it is accessed. Returns what was done in the data cache, if
     /// anything, and whether something was dropped from the instruction cache.
-    pub fn settle(&mut self, swept: impl Fn(u16, u32) -> Swept) -> (Effect, bool) {
+    pub fn settle(&mut self, swept: &impl Fn(u16, u32) -> Swept) -> (Effect, bool) {
+        if let Some(other) = &mut self.unhealed {
+            other.line.settle(swept);
+        }
         let (mut wrote_back, mut dropped, mut code_dropped) = (false, false, false);
         self.copies.retain_mut(|copy| {
             let swept = swept(copy.colour, copy.stamp);
@@ -217,7 +262,10 @@ impl Line {
     }
 
     /// Accounts for every postponed operation on `colour`, way by way, so that its copies may be given a new stamp.
-    pub fn resolve(&mut self, colour: u16, stamp: u32, swept: impl Fn(u16, u32) -> Swept) {
+    pub fn resolve(&mut self, colour: u16, stamp: u32, swept: &impl Fn(u16, u32) -> Swept) {
+        if let Some(other) = &mut self.unhealed {
+            other.line.resolve(colour, stamp, swept);
+        }
         for at in (0..self.copies.len()).rev() {
             let copy = self.copies[at];
             if copy.colour != colour {
@@ -250,6 +298,7 @@ impl Line {
         self.writers.clear();
         self.discarded = ByteMask::EMPTY;
         self.clobbered = ByteMask::EMPTY;
+        self.unhealed = None;
     }
 
     /// Bytes whose newest value may exist nowhere.
@@ -309,43 +358,57 @@ impl Line {
         others.fold(ByteMask::EMPTY, |mask, copy| mask | copy.dirty)
     }
 
-    /// Reports the bytes of an access that some reason applies to, each byte under the first that does, and by producer; then
-    /// heals them, as if the missing maintenance had been done: from now on every place counts as holding their newest value,
-    /// and a unit without another dirty byte as written back. Bytes that were not accessed keep their state and producer.
-    fn judge(&mut self, shape: Shape, bytes: ByteMask, reasons: &[(HazardClass, ByteMask)], hazards: &mut Vec<Hazard>) {
+    /// Reports the bytes of an access that some reason applies to, each byte under the first that does, and by producer. Returns them.
+    fn judge(&self, bytes: ByteMask, reasons: &[(HazardClass, ByteMask)], shape: Shape, hazards: &mut Vec<Hazard>) -> ByteMask {
         let mut found = ByteMask::EMPTY;
         for &(class, mask) in reasons {
-            let mut left = (bytes & mask) - found;
+            let left = (bytes & mask) - found;
             found |= left;
-            for writer in &self.writers {
-                let made = left & writer.bytes;
-                if !made.is_empty() {
-                    hazards.push(self.hazard(shape, class, made, Some(writer.party)));
-                    left -= made;
-                }
-            }
-            if !left.is_empty() {
-                hazards.push(self.hazard(shape, class, left, None));
-            }
+            by_producer(left, &self.writers, |bytes, producer| hazards.push(self.hazard(shape, class, bytes, producer)));
         }
-        if found.is_empty() {
-            return;
+        found
+    }
+
+    /// Heals what a load found: what it sees of `found` counts as the newest from now on. That is what the missing maintenance, done just
+    /// before, would have done for this consumer, and no more: copies that the load did not look at stay as old as they are, and what the
+    /// load saw dirty stays dirty. (Whether what a copy is dirty with was stored before or after the bytes that it may overwrite is not
+    /// known, so neither counts as maintained.)
+    fn heal_load(&mut self, shape: Shape, path: Path, found: ByteMask) {
+        for copy in &mut self.copies {
+            if path.sees(shape, copy.colour) {
+                copy.stale -= found;
+            } else {
+                // Old where it is dirty is only what was lost from there and filled in again.
+                copy.stale -= found & copy.dirty;
+                copy.dirty -= found;
+            }
         }
         for copy in &mut self.copies {
-            copy.stale -= found;
-            copy.dirty -= found;
+            // Written back for their neighbours' sake, these would undo it at once.
+            copy.spared |= copy.stale & found & copy.dirty.widen(shape.unit);
         }
         self.discarded -= found;
         self.clobbered -= found;
     }
 
-    fn hazard(&self, shape: Shape, class: HazardClass, bytes: ByteMask, producer: Option<Party>) -> Hazard {
+    /// Heals what a store found: what it stores to is dirty nowhere else any more.
+    fn heal_store(&mut self, shape: Shape, path: Path, found: ByteMask) {
+        let through = path.through();
+        for copy in &mut self.copies {
+            if through.is_none_or(|colour| !shape.are_coherent(copy.colour, colour)) {
+                copy.dirty -= found;
+            }
+        }
+    }
+
+    pub(crate) fn hazard(&self, shape: Shape, class: HazardClass, bytes: ByteMask, producer: Option<Party>) -> Hazard {
         let through = producer.and_then(|producer| producer.colour);
         let mut held = self.copies.iter().filter(|copy| through.is_some_and(|through| shape.are_coherent(copy.colour, through)));
         Hazard {
             class,
             bytes,
             producer,
+            follows: false,
             producer_is_last: producer == self.last_writer(),
             producer_stamp: held.clone().map(|copy| copy.stamp).max(),
             still_dirty: held.any(|copy| copy.dirty.intersects(bytes)),
@@ -364,7 +427,7 @@ impl Line {
             missing = missing.without(copy.ways);
         }
         if !missing.is_none() {
-            self.copies.push(Copy { colour, ways: missing, stamp, stale: old, dirty });
+            self.copies.push(Copy { colour, ways: missing, stamp, stale: old, dirty, spared: ByteMask::EMPTY });
         }
         self.merge(colour);
     }
@@ -373,7 +436,7 @@ impl Line {
     fn clobber(&mut self, shape: Shape) {
         for copy in &self.copies {
             if !copy.stale.is_empty() {
-                self.clobbered |= copy.dirty.widen(shape.unit) & copy.stale;
+                self.clobbered |= (copy.dirty.widen(shape.unit) & copy.stale) - copy.spared;
             }
         }
     }

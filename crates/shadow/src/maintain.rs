@@ -128,11 +128,13 @@ impl Shadow {
         // Where ways are filled again at once, all of it happens at once: opened, the line is as of now.
         let live = self.is_live(id);
         let meant = |copy: &&Copy| !copy.is_code() && (live || !copy.dirty.is_empty());
-        let meant: Vec<u16> = line.copies.iter().filter(meant).map(|copy| copy.colour).collect();
+        let mut meant: Vec<u16> = line.all_copies().filter(meant).map(|copy| copy.colour).collect();
+        meant.sort_unstable();
+        meant.dedup();
         for held in meant {
             if self.is_of(id, held, colour) {
                 self.note_sweeps(id, &line, Some(held));
-                line.resolve(held, stamp, |colour, stamp| self.swept(id, colour, stamp));
+                line.resolve(held, stamp, &|colour, stamp| self.swept(id, colour, stamp));
                 self.note_operation(id, &line, Maintenance::Invalidate, held, ways);
                 line.maintain(Maintenance::Invalidate, held, ways);
             }
@@ -177,14 +179,13 @@ impl Shadow {
                 continue;
             }
             let mut line = self.open(id);
-            let mut at = 0;
-            while let Some(copy) = line.copies.get(at) {
-                let (colour, now) = (copy.colour, stamp_of(copy, stamp, code_stamp));
-                self.note_sweeps(id, &line, Some(colour));
-                line.resolve(colour, now, |colour, stamp| self.swept(id, colour, stamp));
-                // Copies of the colour may have moved; it is done when all of them carry the stamp.
-                let left = |copy: &Copy| copy.stamp != stamp_of(copy, stamp, code_stamp);
-                at = line.copies.iter().position(left).unwrap_or(line.copies.len());
+            let left = |copy: &&Copy| copy.stamp != stamp_of(copy, stamp, code_stamp);
+            // Copies of a colour may move; it is done when all of them carry the stamp.
+            loop {
+                let Some(copy) = line.all_copies().find(left).copied() else { break };
+                self.note_sweeps(id, &line, Some(copy.colour));
+                let now = stamp_of(&copy, stamp, code_stamp);
+                line.resolve(copy.colour, now, &|colour, stamp| self.swept(id, colour, stamp));
             }
             self.close(id, line);
         }
@@ -206,7 +207,7 @@ impl Shadow {
         for place in self.records.places() {
             let mut line = self.spare.pop().unwrap_or_default();
             self.records.read(place, &mut line);
-            line.copies.iter_mut().for_each(|copy| copy.stamp = stamp_of(copy, stamp, code_stamp));
+            line.each(|line| line.copies.iter_mut().for_each(|copy| copy.stamp = stamp_of(copy, stamp, code_stamp)));
             self.records.put(place, &line);
             self.put_aside(line);
         }

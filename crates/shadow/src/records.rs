@@ -5,7 +5,8 @@
 //!
 //! A record is a string of words. Two of header (how many copies; how many writers, and which of the lost masks follow), the
 //! masks, the copies (colour and what follows, stamp, ways unless all, masks unless empty), the writers (kind and colour, site,
-//! mask). A mask is a bit per byte of the line.
+//! mask). A mask is a bit per byte of the line. If the line was healed, the same follows of what it is if it was not, and then what it
+//! was healed after.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -15,6 +16,7 @@ use congruent_trace::Site;
 
 use crate::finding::{Party, PartyKind};
 use crate::line::{Copy, Line, Ways, Writer};
+use crate::unhealed::Unhealed;
 
 /// Records by place.
 #[derive(Clone, Debug)]
@@ -33,6 +35,7 @@ pub(crate) struct Records {
 const FIRST_FLAG: u32 = 1 << 16;
 const SECOND_FLAG: u32 = 1 << 17;
 const THIRD_FLAG: u32 = 1 << 18;
+const FOURTH_FLAG: u32 = 1 << 19;
 const KIND_SHIFT: u32 = 24;
 
 impl Records {
@@ -74,6 +77,16 @@ impl Records {
     /// Reads the record at `place` into an empty line.
     pub fn read(&self, place: u32, line: &mut Line) {
         let mut words = self.lines[place as usize].iter().copied();
+        if self.unpack(&mut words, line) {
+            let mut other = Unhealed::default();
+            self.unpack(&mut words, &mut other.line);
+            other.follows.extend(words);
+            line.unhealed = Some(Box::new(other));
+        }
+    }
+
+    /// Reads one state of a line; true if that is only what it is if all is mended.
+    fn unpack(&self, words: &mut impl Iterator<Item = u32>, line: &mut Line) -> bool {
         let mut next = || words.next().unwrap_or(0);
         let copies = next();
         let header = next();
@@ -94,7 +107,8 @@ impl Records {
             };
             let stale = mask(&mut next, what & SECOND_FLAG != 0);
             let dirty = mask(&mut next, what & THIRD_FLAG != 0);
-            line.copies.push(Copy { colour: what as u16, ways, stamp, stale, dirty });
+            let spared = mask(&mut next, what & FOURTH_FLAG != 0);
+            line.copies.push(Copy { colour: what as u16, ways, stamp, stale, dirty, spared });
         }
         for _ in 0..header as u16 {
             let what = next();
@@ -103,6 +117,7 @@ impl Records {
             let kind = KINDS.get((what >> KIND_SHIFT) as usize).copied().unwrap_or(PartyKind::Store);
             line.writers.push(Writer { party: Party { kind, site, colour }, bytes: mask(&mut next, true) });
         }
+        header & THIRD_FLAG != 0
     }
 
     /// Gives up a place.
@@ -137,19 +152,22 @@ impl Records {
                 push_mask(words, mask);
             }
         };
+        let unhealed = if line.unhealed.is_some() { THIRD_FLAG } else { 0 };
         words.push(line.copies.len() as u32);
-        words.push(line.writers.len() as u32 | flag(line.discarded, FIRST_FLAG) | flag(line.clobbered, SECOND_FLAG));
+        words.push(line.writers.len() as u32 | flag(line.discarded, FIRST_FLAG) | flag(line.clobbered, SECOND_FLAG) | unhealed);
         push_mask_unless_empty(words, line.discarded);
         push_mask_unless_empty(words, line.clobbered);
         for copy in &line.copies {
             let some_ways = if copy.ways == self.all_ways { 0 } else { FIRST_FLAG };
-            words.push(u32::from(copy.colour) | some_ways | flag(copy.stale, SECOND_FLAG) | flag(copy.dirty, THIRD_FLAG));
+            let masks = flag(copy.stale, SECOND_FLAG) | flag(copy.dirty, THIRD_FLAG) | flag(copy.spared, FOURTH_FLAG);
+            words.push(u32::from(copy.colour) | some_ways | masks);
             words.push(copy.stamp);
             if some_ways != 0 {
                 words.extend(copy.ways.halves());
             }
             push_mask_unless_empty(words, copy.stale);
             push_mask_unless_empty(words, copy.dirty);
+            push_mask_unless_empty(words, copy.spared);
         }
         for writer in &line.writers {
             let Party { kind, site, colour } = writer.party;
@@ -157,6 +175,10 @@ impl Records {
             words.push(colour.map_or(0, |colour| u32::from(colour) | FIRST_FLAG) | kind << KIND_SHIFT);
             words.push(site.0);
             push_mask(words, writer.bytes);
+        }
+        if let Some(other) = &line.unhealed {
+            self.pack(&other.line, words);
+            words.extend(&other.follows);
         }
     }
 }
@@ -171,7 +193,7 @@ mod tests {
 
     fn line_of(length: u32) -> Line {
         let (low, high) = (ByteMask::range(0, length / 2), ByteMask::range(length / 2, length / 2));
-        let copy = |colour, ways, stale, dirty| Copy { colour, ways, stamp: 7 + u32::from(colour), stale, dirty };
+        let copy = |colour, ways, stale, dirty| Copy { colour, ways, stamp: 7 + u32::from(colour), stale, dirty, spared: stale };
         let writer = |kind, colour, bytes| Writer { party: Party { kind, site: Site(0x8000_1000), colour }, bytes };
         Line {
             copies: alloc::vec![
@@ -182,6 +204,7 @@ mod tests {
             discarded: high,
             clobbered: ByteMask::EMPTY,
             writers: alloc::vec![writer(PartyKind::Dma, None, low), writer(PartyKind::Store, Some(1023), high)],
+            unhealed: None,
         }
     }
 
@@ -189,7 +212,12 @@ mod tests {
     fn what_was_put_in_comes_out() {
         for length in [4, 8, 16, 32, 64, 128] {
             let mut records = Records::new(length, Ways::first(4));
-            let lines = [line_of(length), Line::default(), Line { clobbered: ByteMask::range(0, length), ..Line::default() }];
+            let mut healed = line_of(length);
+            healed.part();
+            healed.copies.pop();
+            healed.note_healed(7);
+            let clobbered = Line { clobbered: ByteMask::range(0, length), ..Line::default() };
+            let lines = [line_of(length), Line::default(), clobbered, healed];
             let places = lines.clone().map(|line| records.insert(&line));
             for (line, place) in lines.iter().zip(places) {
                 let mut read = Line::default();

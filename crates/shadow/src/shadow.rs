@@ -12,7 +12,7 @@ use congruent_trace::{AccessKind, Context, DmaDirection, Event, Site};
 use crate::aliases::{Alias, Aliases};
 use crate::code::Code;
 use crate::cpus::Places;
-use crate::finding::Finding;
+use crate::finding::{Consequence, Finding};
 use crate::findings::Findings;
 use crate::frames::Frames;
 use crate::heads::{Heads, LAST_EPOCH, WATCHED, single_key};
@@ -194,8 +194,8 @@ impl Shadow {
         quiet
     }
 
-    /// Takes any cacheable access of `size` bytes, at least 1, at `offset` of a page, within the page; it may span lines. Whether a
-    /// hazard was found in it.
+    /// Takes any cacheable access of `size` bytes, at least 1, at `offset` of a page, within the page; it may span lines. Whether
+    /// anything was found in it, a hazard or a consequence of findings.
     pub fn access(&mut self, kind: AccessKind, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) -> bool {
         let alias = self.alias(page, vaddr);
         let quiet = match kind {
@@ -205,7 +205,7 @@ impl Shadow {
         if quiet {
             return false;
         }
-        let before = self.findings.hazards();
+        let before = self.findings.changes();
         self.accesses += 1;
         self.vaddr = Some(vaddr);
         self.access_slow(kind, page, alias, offset, size, site);
@@ -213,7 +213,7 @@ impl Shadow {
         if kind == AccessKind::Store {
             self.origins.note_all(page.0, offset, size, site);
         }
-        self.findings.hazards() != before
+        self.findings.changes() != before
     }
 
     /// As [`access`](Self::access), for sources that keep no pages.
@@ -232,9 +232,9 @@ impl Shadow {
         simple && key.is_some_and(|key| key & !ignored == self.now | u32::from(alias.0))
     }
 
-    /// Takes any event. Whether a hazard was found in it.
+    /// Takes any event. Whether anything was found in it, a hazard or a consequence of findings.
     pub fn apply(&mut self, event: &Event) -> bool {
-        let before = self.findings.hazards();
+        let before = self.findings.changes();
         match *event {
             Event::Access { kind, vaddr, paddr, size, site } => return self.access_at(kind, vaddr, paddr, size, site),
             Event::Uncached { kind, paddr, size, site } => {
@@ -268,13 +268,25 @@ impl Shadow {
             Event::Space { space } => self.aliases.enter(space),
             Event::Cpu { cpu } => self.enter_cpu(cpu),
         }
-        self.findings.hazards() != before
+        self.findings.changes() != before
     }
 
     /// What was found so far, in order of first appearance.
     #[must_use]
     pub fn findings(&self) -> &[Finding] {
         self.findings.list()
+    }
+
+    /// What could be seen only because findings are not mended, in order of first appearance. None is also a finding.
+    pub fn consequences(&self) -> impl Iterator<Item = &Consequence> {
+        self.findings.consequences()
+    }
+
+    /// Changes with each event that [`findings`](Self::findings), their counts, or [`consequences`](Self::consequences) come from.
+    #[must_use]
+    #[inline]
+    pub fn changes(&self) -> u64 {
+        self.findings.changes()
     }
 
     /// Hazards so far, before they were folded into findings.

@@ -63,12 +63,15 @@ pub(crate) struct Copy {
     pub stamp: u32,
     pub stale: ByteMask,
     pub dirty: ByteMask,
+    /// Of the stale bytes: those that a write-back of this copy does not put over the newest ones any more, because it was found that it
+    /// may. Nothing is spared again once something is stored through the copy.
+    pub spared: ByteMask,
 }
 
 impl Copy {
     /// The same with nothing dirty.
     pub fn written_back(self) -> Self {
-        Self { dirty: ByteMask::EMPTY, ..self }
+        Self { dirty: ByteMask::EMPTY, spared: ByteMask::EMPTY, ..self }
     }
 
     /// Whether it is in the instruction cache.
@@ -95,6 +98,8 @@ pub(crate) struct Hazard {
     pub class: HazardClass,
     pub bytes: ByteMask,
     pub producer: Option<Party>,
+    /// Whether there is this hazard only if something that was found before is not mended.
+    pub follows: bool,
     /// Whether the producer was the last to write the line.
     pub producer_is_last: bool,
     /// Whether the bytes may still be dirty in the producer's colour.
@@ -118,6 +123,24 @@ pub(crate) enum Path {
         /// The colour of the data cache that serves a miss before memory does, if one does.
         served_by: Option<u16>,
     },
+}
+
+impl Path {
+    /// The colour of the data cache that a store goes through.
+    pub const fn through(self) -> Option<u16> {
+        if let Self::Cached(colour) = self { Some(colour) } else { None }
+    }
+
+    /// Whether an access may be given what this place holds.
+    pub fn sees(self, shape: Shape, place: u16) -> bool {
+        match self {
+            Self::Cached(colour) => shape.are_coherent(place, colour),
+            Self::Fetch { code, served_by } => {
+                shape.are_coherent(place, code) || served_by.is_some_and(|colour| shape.are_coherent(place, colour))
+            }
+            Self::Uncached | Self::Dma => false,
+        }
+    }
 }
 
 /// What never changes during a run.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_machine::Random;
-use congruent_shadow::{CodeCache, Config, Contexts, Effect, Example, Finding, HazardClass, LedgerLine, Shadow};
+use congruent_shadow::{CodeCache, Config, Consequence, Contexts, Effect, Example, Finding, HazardClass, LedgerLine, Shadow};
 use congruent_trace::file::{Access, Filter, Moment};
 use congruent_trace::{AccessKind, Context, DmaDirection, Event, IndexForm, Maintenance, On, Operation, Site, Target};
 
@@ -116,6 +116,15 @@ fn record(steps: &[Step], judging: Judging) -> (Vec<Step>, Vec<Finding>, [u64; 2
     // Within its era, an event comes before the operation that ends it.
     kept.sort_by_key(|(place, _)| *place);
     (kept.into_iter().map(|(_, step)| step).collect(), live.shadow.findings().to_vec(), quiet)
+}
+
+/// What follows from the findings of a run.
+fn consequences(steps: &[Step], judging: Judging) -> Vec<Consequence> {
+    let mut judged = Judged::new(judging);
+    for step in steps {
+        judged.take(step);
+    }
+    judged.shadow.consequences().cloned().collect()
 }
 
 /// What random runs consist of.
@@ -282,6 +291,7 @@ fn a_recording_judged_as_it_was_gives_the_same_findings() {
             assert_eq!(without_producers(&replayed), without_producers(&live), "seed {seed}, {judging:?}");
         } else {
             assert_eq!(without_effects_of_sweeps(replayed), without_effects_of_sweeps(live), "seed {seed}, {judging:?}");
+            assert_eq!(consequences(&kept, judging), consequences(&steps, judging), "seed {seed}, {judging:?}");
         }
     }
     assert!(found > 24_000, "only {found} runs in which anything was found: the runs are not what they should be");

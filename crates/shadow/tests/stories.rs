@@ -414,3 +414,89 @@ fn a_page_with_more_virtual_addresses_than_have_numbers_is_judged_on() {
     assert!(story.0.alias_generation() > 0);
     story.store(USER, 0, 3).load(USER + 0x2000, 0, 4).finds(HazardClass::ReadDirtyElsewhere, 4, 3);
 }
+
+/// The consequences of a run: class, consumer, and the places of the findings that hide it.
+fn consequences(judge: &Shadow) -> Vec<(HazardClass, u32, Vec<u32>)> {
+    judge.consequences().map(|it| (it.finding.class, it.finding.consumer.site.0, it.follows.clone())).collect()
+}
+
+#[test]
+fn the_producer_is_the_last_store_to_the_line_while_one_colour_holds_it() {
+    // Site 1 stored the bytes that are read, site 2 others; reports say that the producer is the line's.
+    let stored = || Story::new().store(KERNEL, 0, 1).store(KERNEL, 28, 2);
+    stored().load(USER, 0, 3).finds(HazardClass::ReadDirtyElsewhere, 3, 2);
+    stored().maintain(WriteBack, KERNEL, 4).load(USER, 0, 3).stays_clean();
+    // Once several hold it, the bytes have their own: a device and a store past the cache are named for theirs.
+    let dma = || stored().maintain(WriteBackInvalidate, KERNEL, 4).load(USER, 0, 3).dma(DmaDirection::Write, 0, 4);
+    dma().store(USER, 28, 5).load(USER, 0, 6).finds(HazardClass::ReadStaleCopy, 6, 77);
+    dma().maintain(Invalidate, USER, 7).load(USER, 0, 6).stays_clean();
+}
+
+/// A cache of four colours, and an address of each.
+fn of_four_colours() -> (Story, [u64; 3]) {
+    (Story(Shadow::new(Config::new(CacheGeometry::new(64 << 10, 4, 32).unwrap()))), [0x8000_4000, 0x0040_1000, 0x0040_2000])
+}
+
+#[test]
+fn a_reader_whose_old_copy_the_remedy_of_the_first_finding_does_not_reach_is_found() {
+    let (story, [c0, c1, c2]) = of_four_colours();
+    let written = story.load(c2, 0, 2).load(c1, 0, 1).store(c0, 0, 9).maintain(WriteBack, c0, 8);
+    let judge = written.load(c1, 0, 1).load(c2, 0, 2).0;
+    let found: Vec<_> = judge.findings().iter().map(|f| (f.class, f.consumer.site.0)).collect();
+    assert_eq!(found, [(HazardClass::ReadStaleCopy, 1), (HazardClass::ReadStaleCopy, 2)]);
+    // Both copies are dropped: neither is old.
+    let (story, [c0, c1, c2]) = of_four_colours();
+    let written = story.load(c2, 0, 2).load(c1, 0, 1).store(c0, 0, 9).maintain(WriteBack, c0, 8);
+    written.maintain(Invalidate, c1, 7).maintain(Invalidate, c2, 7).load(c1, 0, 1).load(c2, 0, 2).stays_clean();
+}
+
+#[test]
+fn what_a_device_reads_after_a_finding_follows_from_it() {
+    let read = Story::new().store(KERNEL, 0, 1).load(USER, 0, 2).dma(DmaDirection::Read, 0, 4);
+    let judge = read.finds(HazardClass::ReadDirtyElsewhere, 2, 1);
+    assert_eq!(consequences(&judge), [(HazardClass::DmaReadStale, 77, vec![0])]);
+    // What helps the reader helps the device.
+    let judge = Story::new().store(KERNEL, 0, 1).maintain(WriteBack, KERNEL, 3).load(USER, 0, 2).dma(DmaDirection::Read, 0, 4);
+    assert!(consequences(&judge.0).is_empty());
+    judge.stays_clean();
+    // The kernel writes it back between the reader and the device.
+    let judge = Story::new().store(KERNEL, 0, 1).load(USER, 0, 2).maintain(WriteBack, KERNEL, 3).dma(DmaDirection::Read, 0, 4).0;
+    assert!(consequences(&judge).is_empty());
+}
+
+#[test]
+fn what_is_read_after_a_store_over_dirty_bytes_follows_from_it() {
+    let stored = || Story::new().store(KERNEL, 0, 1).store(USER, 0, 2);
+    let judge = stored().maintain(WriteBackInvalidate, USER, 3).load(USER, 0, 4).finds(HazardClass::WriteUnderDirtyAlias, 2, 1);
+    // The older store is still dirty, and can win.
+    assert_eq!(consequences(&judge), [(HazardClass::ReadDirtyElsewhere, 4, vec![0])]);
+    let judge = Story::new().store(KERNEL, 0, 1).maintain(WriteBackInvalidate, KERNEL, 5).store(USER, 0, 2);
+    judge.maintain(WriteBackInvalidate, USER, 3).load(USER, 0, 4).stays_clean();
+}
+
+#[test]
+fn another_reader_through_the_same_colour_follows_from_the_first_once_and_counts_no_hazard() {
+    let judge = Story::new().store(KERNEL, 0, 1).load(USER, 0, 2).load(USER, 0, 3).load(USER, 0, 3).load(USER, 0, 2).0;
+    assert_eq!((judge.stats().hazards, judge.findings().len()), (1, 1));
+    assert_eq!(consequences(&judge), [(HazardClass::ReadDirtyElsewhere, 3, vec![0])]);
+    // A finding of its own right is no consequence.
+    let judge = Story(judge).store(KERNEL, 64, 1).load(USER, 64, 3).0;
+    assert!(consequences(&judge).is_empty() && judge.findings().len() == 2);
+}
+
+#[test]
+fn a_fetch_of_what_was_only_read_before_follows_from_the_reader() {
+    let judge =
+        Story::with_code().store(KERNEL, 0, 1).load(USER, 0, 2).fetch(USER, 0, 3).finds(HazardClass::ReadDirtyElsewhere, 2, 1);
+    assert_eq!(consequences(&judge), [(HazardClass::FetchDirty, 3, vec![0])]);
+}
+
+#[test]
+fn who_meets_another_frames_copy_after_it_was_found_follows_from_that() {
+    let left_behind = || Story::with_virtual_tags(VirtualTags::Untagged).store(USER, 0, 1).space(2);
+    let judge = left_behind().of_other_frame(AccessKind::Load, USER, 2).of_other_frame(AccessKind::Load, USER, 3);
+    let judge = judge.finds(HazardClass::ReadHomonym, 2, 1);
+    assert_eq!(consequences(&judge), [(HazardClass::ReadHomonym, 3, vec![0])]);
+    let judge = left_behind().of_other_frame(AccessKind::Load, USER, 2).maintain(WriteBackInvalidate, USER, 4);
+    assert!(consequences(&judge.of_other_frame(AccessKind::Load, USER, 3).0).is_empty());
+}

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use congruent_arch::Arch;
 use congruent_geometry::{Behaviour, CacheGeometry};
-use congruent_shadow::{AddressReach, Config as JudgeConfig, ConfigError, Cpus, Finding, LedgerLine, Stats};
+use congruent_shadow::{AddressReach, Config as JudgeConfig, ConfigError, Consequence, Cpus, Finding, LedgerLine, Stats};
 use congruent_trace::{Context, Site};
 use serde::{Deserialize, Serialize};
 
@@ -197,7 +197,10 @@ pub enum Message {
         stats: Stats,
         /// Every finding, with its final count.
         findings: Vec<Finding>,
-        /// The call chains that the findings name, as far as they are known.
+        /// What follows from findings, which are named by their places in that list.
+        #[serde(default)]
+        consequences: Vec<Consequence>,
+        /// The call chains that all of these name, as far as they are known.
         #[serde(default)]
         chains: Vec<Chain>,
         /// What maintenance was good for; empty unless it was asked.

@@ -206,6 +206,7 @@ impl Fake {
             self.shutdown(if self.terminated.load(Ordering::SeqCst) { "host-signal" } else { "guest-shutdown" });
         }
         self.say(Message::Final {
+            consequences: Vec::new(),
             stats,
             findings,
             chains: chains(),

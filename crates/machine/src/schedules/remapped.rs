@@ -96,8 +96,7 @@ impl RemappedSchedules {
     }
 
     /// What the step with this number finds after any of the schedules that lead into `from`, and the set after it. Before the step
-    /// is carried out hazardous bytes of its own frame are healed as in [`Schedules::step`](super::Schedules::step), and another frame's copy that it
-    /// could hit is written back and dropped.
+    /// is carried out another frame's copy that it could hit is written back and dropped. Nothing else is healed.
     ///
     /// # Panics
     /// If there is no such set or step.
@@ -126,7 +125,7 @@ impl RemappedSchedules {
                 _ => {}
             }
         }
-        let healed = closed(shape, pairs.iter().map(|pair| heal(shape, *pair, what, verdict)));
+        let healed = closed(shape, pairs.iter().map(|pair| heal(shape, *pair, what)));
         let mut after = Vec::new();
         for pair in &healed {
             after.extend(carried_out(shape, *pair, what));
@@ -156,18 +155,14 @@ const fn other(frame: u8) -> usize {
     own(frame) ^ 1
 }
 
-fn heal(shape: Shape, mut pair: Pair, step: RemapStep, verdict: RemapVerdict) -> Pair {
-    let (RemapStep::Access(_, _, frame, _) | RemapStep::Past(_, _, frame, _) | RemapStep::Fetch(_, frame, _)) = step else {
-        return pair;
-    };
+fn heal(shape: Shape, mut pair: Pair, step: RemapStep) -> Pair {
     match step {
-        RemapStep::Access(_, page, ..) => {
+        RemapStep::Access(_, page, frame, _) => {
             pair[other(frame)] = pair[other(frame)].maintain(shape, Maintenance::WriteBackInvalidate, page);
         }
-        RemapStep::Fetch(page, ..) => pair[other(frame)] = pair[other(frame)].with(shape.code_place(page), None),
+        RemapStep::Fetch(page, frame, _) => pair[other(frame)] = pair[other(frame)].with(shape.code_place(page), None),
         _ => {}
     }
-    pair[own(frame)] = pair[own(frame)].heal(shape, verdict.own.groups());
     pair
 }
 

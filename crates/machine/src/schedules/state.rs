@@ -88,20 +88,6 @@ impl State {
         if op.invalidates() { self.with(colour, None) } else { self }
     }
 
-    /// Makes every place hold the newest value of `groups`, after a hazard was reported, as if the missing maintenance had been
-    /// done: a unit that holds nothing else that was stored is clean.
-    pub fn heal(mut self, shape: Shape, groups: Groups) -> Self {
-        self = self.with_memory(self.memory() | groups);
-        for colour in 0..shape.places() {
-            if let Some(held) = self.held(colour) {
-                let stored = held.stored & !groups;
-                let healed = Held { stored, dirty: shape.units_of(stored), newest: held.newest | groups, ..held };
-                self = self.with(colour, Some(healed));
-            }
-        }
-        self
-    }
-
     /// Carries out a step; if it misses, the fill goes into `way`, or does not happen if `None` (a prefetch only).
     pub fn step(mut self, shape: Shape, step: Step, way: Option<u8>) -> Self {
         if shape.speculative && matches!(step, Step::Access(..) | Step::Prefetch(_)) {

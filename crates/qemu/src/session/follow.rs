@@ -227,9 +227,9 @@ impl Session {
     }
 
     /// The call chains that these findings name.
-    pub(super) fn chains_of(&self, findings: &[Finding]) -> Vec<Chain> {
+    pub(super) fn chains_of<'a>(&self, findings: impl IntoIterator<Item = &'a Finding>) -> Vec<Chain> {
         let Some(following) = &self.callers.following else { return Vec::new() };
-        let contexts = findings.iter().flat_map(|finding| [finding.contexts.consumer, finding.contexts.producer]);
+        let contexts = findings.into_iter().flat_map(|finding| [finding.contexts.consumer, finding.contexts.producer]);
         let distinct: std::collections::BTreeSet<Context> = contexts.filter(|context| *context != Context::NONE).collect();
         let chain = |context| Chain {
             context,

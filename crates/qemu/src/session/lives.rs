@@ -7,7 +7,7 @@
 //! A snapshot that takes the place of a running guest says nothing of what was in its caches, nor of the registers that the plugin follows by
 //! watching them being written: the judging ends there.
 
-use congruent_shadow::{Finding, LedgerLine, Stats};
+use congruent_shadow::{Consequence, Finding, LedgerLine, Stats};
 use congruent_wire::{FailureKind, Message};
 
 use super::Session;
@@ -21,6 +21,8 @@ use crate::judge::Judge;
 pub(super) struct Lives {
     /// Findings, each once.
     findings: Vec<Finding>,
+    /// What follows from those, each once.
+    consequences: Vec<Consequence>,
     stats: Stats,
     ledger: Vec<LedgerLine>,
     /// What was not observed of devices.
@@ -30,16 +32,35 @@ pub(super) struct Lives {
 }
 
 impl Lives {
-    /// The findings of all lives, of which these are the last one's.
-    pub fn findings(&self, last: &[Finding]) -> Vec<Finding> {
-        let mut all = self.findings.clone();
-        for finding in last {
-            match all.iter_mut().find(|known| known.is_same_as(finding)) {
-                Some(known) => known.count += finding.count,
+    /// The findings of all lives and what follows from them; these are the last one's. What a finding of any life is, is no consequence.
+    pub fn all<'a>(
+        &self,
+        findings: &[Finding],
+        consequences: impl IntoIterator<Item = &'a Consequence>,
+    ) -> (Vec<Finding>, Vec<Consequence>) {
+        let (mut all, mut following) = (self.findings.clone(), self.consequences.clone());
+        // Where the last life's findings are among all, which is what consequences name them by.
+        let mut places = Vec::with_capacity(findings.len());
+        for finding in findings {
+            let known = all.iter().position(|known| known.is_same_as(finding));
+            match known {
+                Some(place) => all[place].count += finding.count,
                 None => all.push(finding.clone()),
             }
+            places.push(known.unwrap_or(all.len() - 1) as u32);
         }
-        all
+        for Consequence { finding, follows } in consequences {
+            let place = following.iter().position(|known| known.finding.is_same_as(finding)).unwrap_or_else(|| {
+                following.push(Consequence { finding: finding.clone(), follows: Vec::new() });
+                following.len() - 1
+            });
+            let known = &mut following[place].follows;
+            known.extend(follows.iter().map(|place| places[*place as usize]));
+            known.sort_unstable();
+            known.dedup();
+        }
+        following.retain(|consequence| !all.iter().any(|finding| finding.is_same_as(&consequence.finding)));
+        (all, following)
     }
 
     /// Whether an earlier life had this finding.
@@ -119,7 +140,7 @@ impl Session {
         self.end_recording();
         let ended = std::mem::replace(&mut self.judge, Judge::new(self.caches, self.reach.cpu.index_form()));
         self.telling.begin_anew();
-        self.lives.findings = self.lives.findings(ended.findings());
+        (self.lives.findings, self.lives.consequences) = self.lives.all(ended.findings(), ended.consequences());
         self.lives.stats = self.lives.stats(ended.stats());
         self.lives.ledger.extend_from_slice(ended.ledger());
         self.lives.limits = self.lives.limits(self.devices.limits());
@@ -172,16 +193,51 @@ mod tests {
     fn one_finding_of_several_lives_is_one_with_a_count() {
         let (first, second) = (life(1, 3), life(1, 4));
         let mut lives = Lives::default();
-        lives.findings = lives.findings(first.findings());
+        lives.findings = lives.all(first.findings(), None).0;
         lives.stats = lives.stats(first.stats());
-        let [finding] = &lives.findings(second.findings())[..] else { panic!("one finding") };
+        let [finding] = &lives.all(second.findings(), None).0[..] else { panic!("one finding") };
         assert_eq!(finding.count, 7);
         assert!(lives.had(&second.findings()[0]));
         let stats = lives.stats(second.stats());
         assert_eq!((stats.accesses, stats.hazards, stats.frames), (14, 7, 4));
         let another = life(2, 1);
         assert!(!lives.had(&another.findings()[0]));
-        assert_eq!(lives.findings(another.findings()).len(), 2);
+        assert_eq!(lives.all(another.findings(), None).0.len(), 2);
+    }
+
+    /// A life in which these load old bytes of one line, one after another.
+    fn readers(consumers: &[u32]) -> Shadow {
+        let mut shadow = Shadow::new(Config::new(CacheGeometry::new(32 << 10, 4, 32).unwrap()));
+        let paddr = PhysAddr(0x1000);
+        let store = |vaddr| Event::Access { kind: AccessKind::Store, vaddr: VirtAddr(vaddr), paddr, size: 4, site: Site(7) };
+        shadow.apply(&store(0x1000));
+        for consumer in consumers {
+            let (kind, vaddr, site) = (AccessKind::Load, VirtAddr(0x2000), Site(*consumer));
+            shadow.apply(&Event::Access { kind, vaddr, paddr, size: 4, site });
+        }
+        shadow
+    }
+
+    #[test]
+    fn what_follows_from_findings_of_several_lives_names_them_by_their_places_among_all() {
+        let told = |lives: &Lives, last: &Shadow| {
+            let (findings, consequences) = lives.all(last.findings(), last.consequences());
+            let sites: Vec<_> = findings.iter().map(|finding| finding.consumer.site.0).collect();
+            let following: Vec<_> = consequences.iter().map(|it| (it.finding.consumer.site.0, it.follows.clone())).collect();
+            (sites, following)
+        };
+        let after = |first: &Shadow| {
+            let mut lives = Lives::default();
+            (lives.findings, lives.consequences) = lives.all(first.findings(), first.consequences());
+            lives
+        };
+        let lives = after(&readers(&[1, 2]));
+        assert_eq!(told(&lives, &readers(&[])), (vec![1], vec![(2, vec![0])]));
+        assert_eq!(told(&lives, &readers(&[1, 2])), (vec![1], vec![(2, vec![0])]));
+        assert_eq!(told(&lives, &readers(&[3, 2, 4])), (vec![1, 3], vec![(2, vec![0, 1]), (4, vec![1])]));
+        // Found in its own right in either life.
+        assert_eq!(told(&lives, &readers(&[2])), (vec![1, 2], vec![]));
+        assert_eq!(told(&after(&readers(&[2])), &readers(&[1, 2])), (vec![2, 1], vec![]));
     }
 
     #[test]

@@ -99,7 +99,7 @@ impl Session {
             if self.lives.had(&finding) {
                 continue;
             }
-            let chains = self.chains_of(std::slice::from_ref(&finding));
+            let chains = self.chains_of([&finding]);
             self.telling.send(&Message::Finding { finding, chains });
         }
         self.telling.reported = self.judge.findings().len();
@@ -120,13 +120,15 @@ impl Session {
         self.judge.finish(self.stats(), self.limits(), programs);
         self.tell_of_recording();
         let (ledger, ledger_callers) = self.ledger();
-        let findings = self.lives.findings(self.judge.findings());
+        let (findings, consequences) = self.lives.all(self.judge.findings(), self.judge.consequences());
+        let told = findings.iter().chain(consequences.iter().map(|it| &it.finding));
         let message = Message::Final {
             ledger,
             ledger_callers,
             stats: self.lives.stats(self.stats()),
-            chains: self.chains_of(&findings),
+            chains: self.chains_of(told),
             findings,
+            consequences,
             limits: self.limits(),
         };
         self.telling.send(&message);

@@ -3,7 +3,9 @@
 use congruent_arch::{Arch, Endian};
 use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr, VirtAddr, preset};
 use congruent_report::{Chain, Chains, Outcome, Report, Run, Symbols};
-use congruent_shadow::{Contexts, Effect, Example, Finding, HazardClass, OnCpus, Party, PartyKind, PastMaintenance, Side, Stats};
+use congruent_shadow::{
+    Consequence, Contexts, Effect, Example, Finding, HazardClass, OnCpus, Party, PartyKind, PastMaintenance, Side, Stats,
+};
 use congruent_trace::{Context, Maintenance, Site};
 
 pub const KALLSYMS: &[u8] = b"80100000 T _text
@@ -38,6 +40,17 @@ pub fn symbols() -> Symbols {
 }
 
 pub fn report(findings: &[Finding], outcome: Outcome, muted: &[&str], symbols: &Symbols) -> Report {
+    report_of(findings, &[], outcome, muted, symbols)
+}
+
+/// The same with what follows from the findings.
+pub fn report_of(
+    findings: &[Finding],
+    consequences: &[Consequence],
+    outcome: Outcome,
+    muted: &[&str],
+    symbols: &Symbols,
+) -> Report {
     let limits = vec![
         "Instruction fetches are not judged.".to_owned(),
         "Device transfers cannot be observed: bytes that a device wrote are taken to be what memory held before.".to_owned(),
@@ -51,6 +64,7 @@ pub fn report(findings: &[Finding], outcome: Outcome, muted: &[&str], symbols: &
             behaviour: Behaviour::USUAL,
             stats,
             findings,
+            consequences,
             chains: &chains(),
             ledger: None,
             limits,

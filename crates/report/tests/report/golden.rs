@@ -62,6 +62,7 @@ fn a_run_without_cached_accesses_proves_nothing() {
         chains: &Chains::default(),
         ledger: None,
         findings: &[],
+        consequences: &[],
         limits: vec![],
         muted: vec![],
         core: None,

@@ -1,9 +1,9 @@
 //! Suppressions and baselines: which findings they let pass, which they do not, and what is said about it.
 
 use congruent_report::{Date, Identity, Known, Outcome, Report, SuppressionError, Suppressions, Symbols, TextOptions, Verdict};
-use congruent_shadow::{Finding, HazardClass, PartyKind};
+use congruent_shadow::{Consequence, Finding, HazardClass, PartyKind};
 
-use crate::fixture::{found, one_of_each, party, report, symbols};
+use crate::fixture::{found, one_of_each, party, report, report_of, symbols};
 use crate::golden::compare;
 
 fn suppressions(text: &str) -> Suppressions {
@@ -210,4 +210,58 @@ fn the_text_tells_what_counts_and_names_the_rest() {
     let mut nothing_left = run(&findings);
     nothing_left.compare(&run(&findings));
     compare("nothing-new.txt", &nothing_left.to_text(TextOptions::default()));
+}
+
+/// A reader of bytes that were left dirty, another finding, and a device that reads what the first reader did.
+fn hidden_behind_a_reader() -> Report {
+    let of = |class, kind, consumer, colour| {
+        found(class, 1, party(kind, consumer, colour), Some(party(PartyKind::Store, 0x8010_0104, Some(0))))
+    };
+    let reader = of(HazardClass::ReadDirtyElsewhere, PartyKind::Load, 0x8010_0510, Some(1));
+    let other = of(HazardClass::WriteUnderDirtyAlias, PartyKind::Store, 0x8010_0710, Some(1));
+    let device = of(HazardClass::DmaReadStale, PartyKind::Dma, 1, None);
+    let consequences = [Consequence { finding: device, follows: vec![1] }];
+    // The write is less important and comes last in the report.
+    report_of(&[other, reader], &consequences, Outcome::Finished, &[], &symbols())
+}
+
+#[test]
+fn what_a_suppressed_finding_hides_is_a_finding() {
+    let mut untouched = hidden_behind_a_reader();
+    untouched.reveal();
+    assert_eq!((untouched.findings.len(), untouched.consequences.len()), (2, 1));
+    let follows = untouched.consequences[0].follows.iter().map(|place| untouched.findings[*place].class).collect::<Vec<_>>();
+    assert_eq!(follows, [HazardClass::ReadDirtyElsewhere]);
+
+    let suppressed = |rule: &str| {
+        let mut report = hidden_behind_a_reader();
+        report.suppress(&suppressions(&format!("[[suppress]]\n{rule}\nreason = 'x'\n")), day("2026-11-22"));
+        report.reveal();
+        report
+    };
+    let report = suppressed("class = 'read-dirty-elsewhere'");
+    let fails: Vec<_> = report.findings.iter().filter(|entry| entry.fails()).map(|entry| entry.class).collect();
+    assert_eq!(fails, [HazardClass::DmaReadStale, HazardClass::WriteUnderDirtyAlias]);
+    assert!(report.notes.iter().any(|note| note.starts_with("1 finding that the same maintenance")), "{:?}", report.notes);
+    // It does not follow from that one.
+    assert_eq!(suppressed("class = 'write-under-dirty-alias'").findings.len(), 2);
+    // It may be let pass itself.
+    assert_eq!(suppressed("producer = '*'").findings.iter().filter(|entry| entry.fails()).count(), 0);
+}
+
+#[test]
+fn what_followed_from_the_findings_of_the_baseline_is_known() {
+    let earlier = Report::from_json(&hidden_behind_a_reader().to_json()).unwrap();
+    let mut again = hidden_behind_a_reader();
+    again.compare(&earlier);
+    again.reveal();
+    assert_eq!((again.findings.len(), again.findings.iter().filter(|entry| entry.fails()).count()), (3, 0));
+    // The earlier run had the reader only.
+    let mut without = hidden_behind_a_reader();
+    without.consequences.clear();
+    let mut again = hidden_behind_a_reader();
+    again.compare(&without);
+    again.reveal();
+    let fails: Vec<_> = again.findings.iter().filter(|entry| entry.fails()).map(|entry| entry.class).collect();
+    assert_eq!(fails, [HazardClass::DmaReadStale]);
 }

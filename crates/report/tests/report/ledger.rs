@@ -45,6 +45,7 @@ fn report_of(target: Option<Arch>, costs: Option<OperationCosts>, booked: &[Ledg
         behaviour: congruent_geometry::Behaviour::USUAL,
         stats: STATS,
         findings: &[],
+        consequences: &[],
         chains: &Chains::default(),
         ledger: Some(Booked {
             lines: booked,

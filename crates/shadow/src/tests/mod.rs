@@ -2,12 +2,13 @@
 //!
 //! `rules`: the rules alone, for sequences of any length. `sequences`: the whole judge, every sequence up to a length.
 //! `homonyms`: the same for virtual tags. `random`: the whole judge, long runs over many lines. `ledger`: what the ledger calls
-//! redundant can be left out. `earned`: every report has a schedule that shows the old bytes.
+//! redundant can be left out. `remedies`: what a finding heals is what its remedy would have healed. `earned`: every report has a schedule that shows the old bytes.
 
 mod earned;
 mod homonyms;
 mod ledger;
 mod random;
+mod remedies;
 mod rules;
 mod sequences;
 
@@ -211,6 +212,14 @@ fn is_write(class: HazardClass) -> bool {
 
 /// Applies an event and returns every hazard it was found to have.
 fn found_by(shadow: &mut Shadow, event: &Event) -> Vec<(HazardClass, Example)> {
+    shadow.findings.consequence_log.clear();
     shadow.apply(event);
     core::mem::take(&mut shadow.findings.log)
+}
+
+/// The same, and every hazard that follows from those before.
+fn all_of(shadow: &mut Shadow, event: &Event) -> Vec<(HazardClass, Example)> {
+    let mut found = found_by(shadow, event);
+    found.append(&mut shadow.findings.consequence_log);
+    found
 }

@@ -10,7 +10,7 @@ use congruent_geometry::CacheGeometry;
 use congruent_machine::{CodeShape, Schedules, Shape, StateSet, Step};
 use congruent_trace::Site;
 
-use super::{Place, code_cache, config, cpu_of, every_step, found_by, pages_of};
+use super::{Place, all_of, code_cache, config, cpu_of, every_step, pages_of};
 use crate::Shadow;
 use crate::heads::LAST_EPOCH;
 
@@ -110,7 +110,7 @@ fn run(geometry: CacheGeometry, shape: Shape, last_epoch: u32, seed: u64, events
         if let Some(cpu) = cpu_of(shape, step) {
             shadow.apply(&congruent_trace::Event::Cpu { cpu: cpu.into() });
         }
-        let found = found_by(&mut shadow, &event);
+        let found = all_of(&mut shadow, &event);
         let mut expected_lines = 0;
         for (frame, line, step) in reached {
             let (place, set) = &mut frames[frame].lines[line];
@@ -126,6 +126,7 @@ fn run(geometry: CacheGeometry, shape: Shape, last_epoch: u32, seed: u64, events
             *set = after;
         }
         let mut named: Vec<_> = found.iter().map(|(_, example)| example.paddr.align_down(geometry.line().into())).collect();
+        named.sort_unstable();
         named.dedup();
         assert_eq!(named.len() as u64, expected_lines, "seed {seed}, event {number}: lines that were not accessed are named");
         hazards += found.len() as u64;

@@ -11,7 +11,7 @@ use congruent_geometry::CacheGeometry;
 use congruent_machine::{Bypass, CodeShape, Schedules, Shape, StateSet, Step};
 use congruent_trace::{Event, Maintenance, Site};
 
-use super::{Place, code_cache, config, cpu_of, every_step, found_by, pages_of};
+use super::{Place, all_of, code_cache, config, cpu_of, every_step, pages_of};
 use crate::Shadow;
 
 struct Enumeration {
@@ -59,7 +59,7 @@ impl Enumeration {
             if let Some(cpu) = cpu_of(self.shape, step) {
                 shadow.apply(&Event::Cpu { cpu: cpu.into() });
             }
-            let named = self.place.named(&found_by(&mut shadow, &event));
+            let named = self.place.named(&all_of(&mut shadow, &event));
             let (verdict, after) = self.model.step(set, number);
             // Not worth a copy.
             shadow.spare.clear();

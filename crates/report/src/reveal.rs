@@ -1,0 +1,53 @@
+//! What findings hide that are let pass: nobody will mend those, so whoever they hide is a finding.
+//!
+//! Guarantees: after [`Report::reveal`] nothing follows from let-pass findings alone or among others without being one itself. A
+//! revealed finding may be let pass as any other. Not here: what follows from what (`congruent-shadow`).
+
+use crate::Report;
+use crate::group::importance;
+use crate::report::Entry;
+
+impl Report {
+    /// Makes findings of what follows from one that is suppressed or known. To be called when all that can be is marked.
+    pub fn reveal(&mut self) {
+        let passes: Vec<bool> = self.findings.iter().map(|finding| !finding.fails()).collect();
+        let is_hidden = |follows: &[usize]| !follows.iter().any(|place| passes.get(*place).copied().unwrap_or(false));
+        let (hidden, revealed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.consequences).into_iter().partition(|it| is_hidden(&it.follows));
+        self.consequences = hidden;
+        let count = revealed.len();
+        self.findings.extend(revealed.into_iter().map(|it| it.finding));
+        if count > 0 {
+            self.sort();
+            let (finding, is) = if count == 1 { ("finding", "is") } else { ("findings", "are") };
+            self.notes.push(format!(
+                "{count} {finding} that the same maintenance would have prevented as one that is suppressed or known {is} told of, because \
+                 that will not be mended; each counts as one occurrence"
+            ));
+        }
+    }
+
+    /// Puts the most important finding first, and keeps what follows from what.
+    pub(crate) fn sort(&mut self) {
+        let mut order: Vec<usize> = (0..self.findings.len()).collect();
+        order.sort_by_cached_key(|place| importance(&self.findings[*place]));
+        let mut places = vec![0; order.len()];
+        for (now, before) in order.iter().enumerate() {
+            places[*before] = now;
+        }
+        let mut findings: Vec<Option<Entry>> = std::mem::take(&mut self.findings).into_iter().map(Some).collect();
+        self.findings = order.iter().filter_map(|place| findings[*place].take()).collect();
+        for consequence in &mut self.consequences {
+            for place in &mut consequence.follows {
+                *place = places.get(*place).copied().unwrap_or(*place);
+            }
+            consequence.follows.sort_unstable();
+        }
+        self.consequences.sort_by_cached_key(|it| importance(&it.finding));
+    }
+
+    /// Every finding, and all that would be one.
+    pub(crate) fn all_entries_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.findings.iter_mut().chain(self.consequences.iter_mut().map(|it| &mut it.finding))
+    }
+}
