@@ -29,9 +29,9 @@ impl Translator<'_> {
     pub fn file_call(&mut self, who: Who, call: &Call) -> Result<bool, StraceErrorReason> {
         let text = call.name.as_str();
         match text {
-            "open" => self.open(who, call.text(0), call.text(1), call.returned()),
-            "openat" => self.open(who, call.text(1), call.text(2), call.returned()),
-            "creat" => self.open(who, call.text(0), "O_WRONLY|O_CREAT|O_TRUNC", call.returned()),
+            "open" => self.open(who, call.text(0), call.text(1), call.returned())?,
+            "openat" => self.open(who, call.text(1), call.text(2), call.returned())?,
+            "creat" => self.open(who, call.text(0), "O_WRONLY|O_CREAT|O_TRUNC", call.returned())?,
             "close" => drop(self.processes[who.process].descriptors.remove(&call.number(0)?)),
             "dup" => self.duplicate(who, call.number(0)?, call.returned(), false),
             "dup2" | "dup3" => self.duplicate(who, call.number(0)?, call.returned(), call.text(2).contains("O_CLOEXEC")),
@@ -98,15 +98,15 @@ impl Translator<'_> {
     }
 
     /// The file of this path, which is made if it was not met before.
-    pub fn file(&mut self, who: Who, path: &str) -> FileId {
+    pub fn file(&mut self, who: Who, path: &str) -> Result<FileId, StraceErrorReason> {
         if let Some(file) = self.names.get(&key(path)) {
-            return *file;
+            return Ok(*file);
         }
         let file = FileId(self.files);
-        self.files = self.files.saturating_add(1);
+        self.files = self.files.checked_add(1).ok_or(StraceErrorReason::TooManyFiles)?;
         self.names.insert(key(path), file);
         self.creates(who, file, self.length(file));
-        file
+        Ok(file)
     }
 
     fn creates(&mut self, who: Who, file: FileId, len: u32) {
@@ -120,13 +120,13 @@ impl Translator<'_> {
         }
     }
 
-    fn open(&mut self, who: Who, path: &str, flags: &str, descriptor: u64) {
+    fn open(&mut self, who: Who, path: &str, flags: &str, descriptor: u64) -> Result<(), StraceErrorReason> {
         let name = key(path);
         let device = ["/dev/", "/proc/", "/sys/"].iter().any(|prefix| name.starts_with(prefix));
         if device || flags.contains("O_DIRECTORY") || flags.contains("O_PATH") {
             // What was closed without the log's saying so is not what this number stands for any more.
             self.processes[who.process].descriptors.remove(&(descriptor as i64));
-            return;
+            return Ok(());
         }
         let fresh = flags.contains("O_CREAT") && flags.contains("O_EXCL");
         let empty = fresh || flags.contains("O_TRUNC");
@@ -137,12 +137,13 @@ impl Translator<'_> {
         if empty && !known {
             self.made.insert(FileId(self.files));
         }
-        let file = self.file(who, path);
+        let file = self.file(who, path)?;
         if empty && known {
             self.creates(who, file, 0);
         }
         let open = Open::File { file, direct: flags.contains("O_DIRECT"), append: flags.contains("O_APPEND") };
         self.opens(who, descriptor, open, flags.contains("O_CLOEXEC"));
+        Ok(())
     }
 
     fn opens(&mut self, who: Who, descriptor: u64, open: Open, close_on_exec: bool) {
@@ -165,6 +166,7 @@ impl Translator<'_> {
             return Err(StraceErrorReason::Argument { call: call.name.clone(), number: 1 });
         };
         let pipe = PipeId(self.pipes);
+        // A log may well make more pipes than there are numbers; those that it made so long ago are closed.
         self.pipes = self.pipes.wrapping_add(1);
         let close_on_exec = call.text(1).contains("O_CLOEXEC");
         self.opens(who, out as u64, Open::PipeOut(pipe), close_on_exec);
@@ -193,7 +195,7 @@ impl Translator<'_> {
                     Some(at) => at,
                 };
                 if position.is_none() {
-                    self.opened[opened].1 = at + u64::from(len);
+                    self.opened[opened].1 = at.saturating_add(len.into());
                 }
                 self.transfer_file(who, call, way, file, at, len, direct);
             }
@@ -216,15 +218,17 @@ impl Translator<'_> {
 
     #[expect(clippy::too_many_arguments, reason = "they are the call's")]
     fn transfer_file(&mut self, who: Who, call: &Call, way: Way, file: FileId, at: u64, len: u32, direct: bool) {
-        let Ok(at) = u32::try_from(at + u64::from(len)).map(|end| end - len) else {
+        // The last block of a file may be read in part.
+        let asked = if direct { len.checked_next_multiple_of(SECTOR) } else { Some(len) };
+        let end = asked.and_then(|asked| u32::try_from(at.checked_add(asked.into())?).ok());
+        let (Some(asked), Some(end)) = (asked, end) else {
             self.leave_out(&format!("{} beyond 4 GiB", call.name));
             return;
         };
+        let at = end - asked;
         if way == Way::In {
             self.saw(file, 0, u64::from(at) + u64::from(len));
         }
-        // The last block of a file may be read in part.
-        let asked = if direct { len.next_multiple_of(SECTOR) } else { len };
         if direct && (!at.is_multiple_of(SECTOR) || way == Way::Out && asked != len) {
             self.leave_out(&format!("{} with O_DIRECT of less than a block", call.name));
             return;
@@ -257,7 +261,10 @@ impl Translator<'_> {
     /// `splice(2)`: from a file into a pipe as a splice, from a pipe into a file as read and write.
     fn splice(&mut self, who: Who, call: &Call) -> Result<(), StraceErrorReason> {
         let (from, to) = (self.descriptor(who, call.number(0)?), self.descriptor(who, call.number(2)?));
-        let len = call.returned() as u32;
+        let Ok(len) = u32::try_from(call.returned()) else {
+            self.leave_out("splice of 4 GiB or more");
+            return Ok(());
+        };
         match (from.map(|at| self.opened[at]), to.map(|at| self.opened[at])) {
             (Some((Open::File { file, .. }, position)), Some((Open::PipeIn(pipe), _))) => {
                 let at = if call.text(1) == "NULL" {
@@ -265,21 +272,30 @@ impl Translator<'_> {
                 } else {
                     line::number(call.text(1).trim_matches(['[', ']'])).unwrap_or(0) as u64
                 };
-                self.saw(file, 0, at + u64::from(len));
                 if let (Some(from), "NULL") = (from, call.text(1)) {
-                    self.opened[from].1 += u64::from(len);
+                    self.opened[from].1 = at.saturating_add(len.into());
                 }
-                let (page, end) = (u64::from(self.page), at + u64::from(len));
-                let (first, pages) = ((at / page) as u32, (end.div_ceil(page) - at / page) as u32);
+                let Some(end) = at.checked_add(len.into()).and_then(|end| u32::try_from(end).ok()) else {
+                    self.leave_out("splice beyond 4 GiB");
+                    return Ok(());
+                };
+                self.saw(file, 0, end.into());
+                let first = (end - len) / self.page;
+                let pages = end.div_ceil(self.page) - first;
                 self.does(who, Op::Splice { file, first, pages, pipe });
             }
             (Some((Open::PipeOut(pipe), _)), Some((Open::File { file, .. }, position))) => {
+                let end = position.saturating_add(len.into());
                 if let Some(to) = to {
-                    self.opened[to].1 += u64::from(len);
+                    self.opened[to].1 = end;
                 }
+                let Some(at) = u32::try_from(end).ok().map(|end| end - len) else {
+                    self.leave_out("splice beyond 4 GiB");
+                    return Ok(());
+                };
                 for (done, bytes) in self.buffer(who, "", len) {
                     self.does(who, Op::PipeRead { pipe, to: bytes });
-                    self.does(who, Op::Write { file, at: (position as u32).saturating_add(done), from: bytes });
+                    self.does(who, Op::Write { file, at: at + done, from: bytes });
                 }
             }
             _ => self.leave_out("splice of something else than a file and a pipe"),

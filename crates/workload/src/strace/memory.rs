@@ -47,23 +47,29 @@ impl Translator<'_> {
             self.new_memory(who, range, flags.contains("MAP_SHARED"));
             return Ok(());
         }
-        let at = if call.name == "mmap2" { 4096 * call.number(5)? as u64 } else { call.number(5)? as u64 };
+        let unit = if call.name == "mmap2" { 4096 } else { 1 };
+        let at = (call.number(5)? as u64).saturating_mul(unit);
         let Some((Open::File { file, .. }, _)) = self.descriptor(who, call.number(4)?).map(|at| self.opened[at]) else {
             self.leave_out("mmap of something else than a file");
             return Ok(());
         };
-        self.saw(file, at + len, 0);
-        let page = u64::from(self.page);
+        // No file is longer.
+        let Some(at) = u32::try_from(at).ok().filter(|at| at.checked_add(len as u32).is_some()) else {
+            self.leave_out("mmap beyond 4 GiB");
+            return Ok(());
+        };
+        self.saw(file, u64::from(at) + len, 0);
         let area = self.processes[who.process].free_area();
-        let (offset, long) = ((at % page) as u32, at % page + (range.end - range.start));
-        let (first, pages) = ((at / page) as u32, long.div_ceil(page) as u32);
+        let offset = at % self.page;
+        let first = at / self.page;
+        let pages = (u64::from(offset) + (range.end - range.start)).div_ceil(self.page.into()) as u32;
         let shared = flags.contains("MAP_SHARED");
         self.does(who, Op::MapFile { area, file, first, pages, shared, place: Place::Anywhere });
         if rights.contains("PROT_EXEC") {
             self.does(who, Op::Protect { area, write: rights.contains("PROT_WRITE"), execute: true });
         }
         self.processes[who.process].space.insert(range, area, offset);
-        let inside = u64::from(self.length(file)).saturating_sub(at).min(len).min(u64::from(GLANCE)) as u32;
+        let inside = u64::from(self.length(file)).saturating_sub(at.into()).min(len).min(u64::from(GLANCE)) as u32;
         let glance = Bytes { area, offset, len: inside };
         if inside > 0 {
             self.does(who, if rights.contains("PROT_EXEC") { Op::Run(glance) } else { Op::Load(glance) });
@@ -71,8 +77,9 @@ impl Translator<'_> {
         Ok(())
     }
 
-    /// Maps memory at this range and uses its beginning.
+    /// Maps memory at this range, in place of what is there, and uses its beginning.
     fn new_memory(&mut self, who: Who, range: Range<u64>, shared: bool) {
+        self.unmap(who, range.clone());
         let area = self.processes[who.process].free_area();
         let pages = (range.end - range.start).div_ceil(u64::from(self.page)) as u32;
         self.does(who, Op::MapAnonymous { area, pages, shared, place: Place::Anywhere });
@@ -118,7 +125,6 @@ impl Translator<'_> {
         let space = &self.processes[who.process].space;
         match space.find(range.clone()) {
             None if write && range.end - range.start <= LONGEST => {
-                self.unmap(who, range.clone());
                 self.new_memory(who, range, false);
             }
             Some(pieces) if pieces.iter().all(|piece| space.is_all_of(piece)) => {

@@ -13,6 +13,7 @@
 //! Guarantees: every line is understood or refused with its number; what has no counterpart among the steps is counted by name.
 //! The log is of a machine with pages of 4 KiB; for larger pages, mappings are rounded up to them.
 
+mod births;
 mod call;
 mod files;
 mod line;
@@ -71,6 +72,8 @@ pub enum StraceErrorReason {
     Stranger(u32),
     /// More tasks than can be named.
     TooManyTasks,
+    /// More files than can be named.
+    TooManyFiles,
 }
 
 impl fmt::Display for StraceError {
@@ -88,6 +91,7 @@ impl fmt::Display for StraceError {
                 write!(f, "process {pid} comes from nowhere; log the program from its start, with `strace -f -o FILE PROGRAM`")
             }
             StraceErrorReason::TooManyTasks => f.write_str("more than 65535 processes and threads"),
+            StraceErrorReason::TooManyFiles => f.write_str("more than 65535 files"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What becomes of a log, call by call; whole logs of real programs are read in `crates/workload/tests/files.rs`.
 
 extern crate std;
+use std::borrow::ToOwned;
 use std::string::{String, ToString};
 use std::vec::Vec;
 
@@ -142,4 +143,96 @@ fn what_is_wrong_is_said_with_its_line() {
         let error = translate(log, 4096).unwrap_err().to_string();
         assert!(error.contains(says), "{log:?}: {error}");
     }
+}
+
+#[test]
+fn a_number_that_is_used_again_is_somebody_else() {
+    // Each of the three has the next one, and the last one's child gets the number of the first.
+    let log = "7 fork() = 200\n7 exit_group(0) = ?\n7 +++ exited with 0 +++\n200 fork() = 300\n300 fork( <unfinished ...>\n7 brk(NULL) = 0x1000\n\
+               300 <... fork resumed>) = 7\n7 brk(0x2000) = 0x2000\n";
+    let expected = [
+        "0: fork 1",
+        "0: store 1+0 64 seed 3",
+        "1: store 1+0 64 seed 4",
+        "0: exit",
+        "1: fork 2",
+        "1: store 1+0 64 seed 5",
+        "2: store 1+0 64 seed 6",
+        "2: fork 3",
+        "2: store 1+0 64 seed 7",
+        "3: store 1+0 64 seed 8",
+        "3: map 2 anonymous 1 pages",
+        "3: store 2+0 64 seed 9",
+    ];
+    assert_eq!(steps(log), expected);
+}
+
+#[test]
+fn a_number_is_used_again_where_the_log_shows_no_end_and_by_its_own_descendant() {
+    let log = "7 fork() = 8\n8 exit_group(0) = ?\n7 fork() = 8\n8 brk(NULL) = 0x1000\n8 brk(0x2000) = 0x2000\n7 fork() = 8\n";
+    let steps = steps(log);
+    let births = steps.iter().filter(|step| step.contains(": fork ")).cloned().collect::<Vec<_>>();
+    assert_eq!(births, ["0: fork 1", "0: fork 2", "0: fork 3"]);
+    assert!(steps.contains(&"2: map 2 anonymous 1 pages".to_owned()) && steps.contains(&"2: exit".to_owned()), "{steps:?}");
+    let replay = translate("5 fork() = 6\n6 fork() = 5\n", 4096).unwrap();
+    assert_eq!(replay.tasks, 3);
+}
+
+#[test]
+fn births_that_would_be_their_own_ancestors_end_in_an_error_or_in_order_however_many_there_are() {
+    // Nobody of these acts before the whole chain is told of, backwards.
+    let mut log = String::from("1 brk(NULL) = 0x1000\n100000 brk(NULL) = 0x1000\n");
+    for parent in (1..100_000).rev() {
+        log.push_str(&std::format!("{parent} fork() = {}\n", parent + 1));
+    }
+    let error = translate(&log, 4096).unwrap_err();
+    assert!(matches!(error.reason, StraceErrorReason::TooManyTasks), "{error}");
+    let replay = translate("1 fork() = 2\n2 fork() = 3\n3 fork() = 1\n1 fork() = 2\n", 4096).unwrap();
+    assert_eq!(replay.tasks, 5);
+    assert!(translate("1 fork() = 1\n2 fork() = 2\n", 4096).is_err());
+}
+
+#[test]
+fn numbers_that_no_file_or_address_has_are_left_out_and_do_not_wrap() {
+    let open = "7 open(\"f\", O_RDWR|O_DIRECT) = 3\n7 open(\"g\", O_RDWR) = 4\n7 pipe([5, 6]) = 0\n";
+    let top = "0xffffffffffffffff";
+    let calls = [
+        std::format!("lseek(4, {top}, SEEK_SET) = {top}\n7 read(4, \"\", 9) = 9\n7 write(4, \"\", 9) = 9"),
+        std::format!("lseek(4, 0, SEEK_SET) = 0x7fffffffffffffff\n7 read(4, \"\", 9) = 9\n7 splice(4, NULL, 6, NULL, 9, 0) = 9"),
+        std::format!("pread64(4, \"\", 9, {top}) = 9"),
+        std::format!("pread64(3, \"\", 4294967295, 0) = 4294967295"),
+        std::format!("pwrite64(3, \"\", 512, 4294966784) = 512"),
+        std::format!("read(4, {top}, 9) = 9"),
+        std::format!("splice(4, [{top}], 6, NULL, 9, 0) = 9"),
+        std::format!("splice(4, [4294967290], 6, NULL, 9, 0) = 9"),
+        std::format!("lseek(4, {top}, SEEK_SET) = {top}\n7 splice(5, NULL, 4, NULL, 9, 0) = 9"),
+        std::format!("splice(4, NULL, 6, NULL, {top}, 0) = 0x100000001"),
+        std::format!("mmap(NULL, 8192, PROT_READ, MAP_SHARED, 4, {top}) = 0x10000"),
+        std::format!("mmap2(NULL, 8192, PROT_READ, MAP_SHARED, 4, 0x7fffffffffffffff) = 0x10000"),
+        std::format!("mmap2(NULL, 8192, PROT_READ, MAP_SHARED, 4, 0xfffff) = 0x10000"),
+        std::format!("mmap({top}, {top}, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = {top}"),
+        std::format!("munmap({top}, {top}) = 0\n7 mprotect({top}, {top}, PROT_WRITE) = 0"),
+        std::format!("mremap({top}, {top}, {top}, 0) = {top}\n7 mremap(0, {top}, 1, 0) = 0x1000"),
+        std::format!("brk(NULL) = {top}\n7 brk(0) = 0x1000\n7 brk(0) = {top}"),
+        std::format!("fstat(4, {{st_size={top}}}) = 0"),
+        std::format!("ptrace(PTRACE_PEEKDATA, 7, {top}, 0) = 0\n7 ptrace(PTRACE_PEEKDATA, {top}, 0, 0) = 0"),
+        std::format!("process_vm_readv(7, [], 1, [{{iov_base={top}, iov_len={top}}}], 1, 0) = {top}"),
+        std::format!("process_vm_readv({top}, [], 1, [{{iov_base=1, iov_len=1}}], 1, 0) = 1"),
+        std::format!("fork() = {top}\n7 clone(0) = 4294967296\n7 vfork() = ?\n7 close({top}) = 0\n7 dup2(4, {top}) = {top}"),
+    ];
+    for page in [4096, 65536] {
+        for call in &calls {
+            let log = std::format!("7 execve(\"/bin/x\", [\"x\"], 0x7ffe /* 3 vars */) = 0\n{open}7 {call}\n");
+            let replay = translate(&log, page).unwrap();
+            assert!(replay.steps.len() < 1 << 20 && replay.tasks == 1, "{call}: {} steps", replay.steps.len());
+        }
+    }
+}
+
+#[test]
+fn a_heap_that_grows_over_a_mapping_takes_its_place() {
+    let log = "7 mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x11000\n\
+               7 brk(NULL) = 0x10000\n7 brk(0) = 0x20000\n7 open(\"f\", O_RDONLY) = 3\n7 read(3, 0x10800, 0x2000) = 0x2000\n";
+    let steps = steps(log);
+    assert!(steps.contains(&"0: unmap 2 pages 0..2".to_owned()) && steps.contains(&"0: read 1+0 to 2+2048 8192".to_owned()), "{steps:?}");
 }

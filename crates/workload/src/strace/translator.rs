@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use congruent_vm::{AreaId, Bytes, FileId, Op, Step, TaskId};
 
+use super::births::{Birth, Births, child_of};
 use super::call::{Call, Event, What};
 use super::process::{Open, Process};
 use super::{Replay, StraceError, StraceErrorReason, line};
@@ -42,10 +43,14 @@ pub(super) struct Translator<'a> {
     /// How long files are when they are first met.
     lengths: BTreeMap<FileId, u32>,
     steps: Vec<Step>,
-    who: BTreeMap<u32, Who>,
+    /// Who has a number now.
+    lives: BTreeMap<u32, Who>,
     pub processes: Vec<Process>,
-    /// Of a child, the parent and whether it is a thread.
-    births: BTreeMap<u32, (u32, bool)>,
+    births: Births,
+    /// The first process as long as its lines had no number, which strace gives them once there are children.
+    unnumbered: Option<Who>,
+    /// The event in hand.
+    now: usize,
     /// Everything that was opened, with its position.
     pub opened: Vec<(Open, u64)>,
     pub names: BTreeMap<String, FileId>,
@@ -68,9 +73,11 @@ impl<'a> Translator<'a> {
             page,
             lengths,
             steps: Vec::new(),
-            who: BTreeMap::new(),
+            lives: BTreeMap::new(),
             processes: Vec::new(),
-            births: BTreeMap::new(),
+            births: Births::of(events),
+            unnumbered: None,
+            now: 0,
             opened: Vec::new(),
             names: BTreeMap::new(),
             files: 0,
@@ -93,30 +100,30 @@ impl<'a> Translator<'a> {
 
     pub fn replay(self) -> Replay {
         let Self { steps, calls, failed, not_modelled, .. } = self;
-        Replay { steps, tasks: self.who.len(), calls, failed, not_modelled }
+        Replay { steps, tasks: usize::from(self.tasks), calls, failed, not_modelled }
     }
 
     pub fn run(mut self) -> Result<Self, StraceError> {
-        for event in self.events {
-            if let What::Call(call) = &event.what
-                && is_birth(&call.name)
-                && !call.failed()
-            {
-                let thread = call.arguments.iter().any(|argument| argument.contains("CLONE_THREAD"));
-                self.births.insert(call.returned() as u32, (event.pid, thread));
-            }
-        }
-        for event in self.events {
+        for (now, event) in self.events.iter().enumerate() {
+            self.now = now;
             self.event(event).map_err(|reason| StraceError { line: event.line, reason })?;
         }
         Ok(self)
     }
 
     fn event(&mut self, event: &Event) -> Handled {
-        let who = self.who_is(event.pid)?;
         match &event.what {
-            What::Gone => self.gone(who),
+            What::Gone => {
+                let who = match self.lives.get(&event.pid) {
+                    Some(who) => *who,
+                    None => self.who_is(event.pid)?,
+                };
+                self.gone(who);
+                self.lives.remove(&event.pid);
+                self.unnumbered = self.unnumbered.filter(|first| first.task != who.task);
+            }
             What::Call(call) => {
+                let who = self.who_is(event.pid)?;
                 self.calls += 1;
                 if call.failed() {
                     self.failed += 1;
@@ -130,7 +137,7 @@ impl<'a> Translator<'a> {
 
     fn call(&mut self, who: Who, call: &Call) -> Handled {
         match call.name.as_str() {
-            name if is_birth(name) => self.who_is(call.returned() as u32).map(drop),
+            _ if child_of(call).is_some() => child_of(call).map_or(Ok(()), |child| self.bears(who, child)),
             "execve" | "execveat" => self.exec(who, call),
             "exit_group" => {
                 for task in self.processes[who.process].threads.clone() {
@@ -155,42 +162,74 @@ impl<'a> Translator<'a> {
 
     /// The task of a thread of the log; a child may act before its parent's call has returned.
     fn who_is(&mut self, pid: u32) -> Result<Who, StraceErrorReason> {
-        if let Some(who) = self.who.get(&pid) {
-            return Ok(*who);
+        if let Some(who) = self.lives.get(&pid).copied().filter(|who| self.is_alive(*who)) {
+            return Ok(who);
         }
-        let who = match self.births.get(&pid).copied() {
-            Some((parent, thread)) if parent != pid => self.born(parent, thread)?,
-            _ if self.who.is_empty() => {
-                let who = Who { task: self.new_task()?, process: 0 };
-                self.processes.push(Process { threads: BTreeSet::from([who.task]), ..Process::default() });
-                who
+        let is_known = |parent: u32| parent != pid && self.lives.contains_key(&parent);
+        let line = self.births.line_of(pid, self.now, is_known, self.tasks > 0);
+        for (child, birth) in line {
+            let parent = match self.lives.get(&birth.parent) {
+                Some(parent) => *parent,
+                None => self.first(birth.parent)?,
+            };
+            self.births.told(child, birth.at);
+            self.born(parent, child, birth)?;
+        }
+        match self.lives.get(&pid) {
+            Some(who) => Ok(*who),
+            None if self.tasks == 0 => self.first(pid),
+            None => {
+                let who = self.unnumbered.take().ok_or(StraceErrorReason::Stranger(pid))?;
+                self.lives.insert(pid, who);
+                Ok(who)
             }
-            // With children, strace numbers the lines of the first process as well.
-            _ if self.who.contains_key(&0) && self.who.values().filter(|who| who.task == TaskId(0)).count() == 1 => self.who[&0],
-            _ => return Err(StraceErrorReason::Stranger(pid)),
-        };
-        self.who.insert(pid, who);
+        }
+    }
+
+    fn is_alive(&self, who: Who) -> bool {
+        self.processes[who.process].threads.contains(&who.task)
+    }
+
+    /// The process with which the log begins.
+    fn first(&mut self, pid: u32) -> Result<Who, StraceErrorReason> {
+        let who = Who { task: self.new_task()?, process: self.processes.len() };
+        self.processes.push(Process { threads: BTreeSet::from([who.task]), ..Process::default() });
+        self.lives.insert(pid, who);
+        self.unnumbered = (pid == 0).then_some(who);
         Ok(who)
     }
 
-    fn born(&mut self, parent: u32, thread: bool) -> Result<Who, StraceErrorReason> {
-        let parent = self.who_is(parent)?;
+    /// A call of `parent` has returned a child, which may have acted already.
+    fn bears(&mut self, parent: Who, child: u32) -> Handled {
+        let Some(birth) = self.births.told(child, self.now) else { return Ok(()) };
+        if let Some(former) = self.lives.get(&child).copied()
+            && former.task != parent.task
+        {
+            // The log does not say that the number's former bearer ended.
+            self.gone(former);
+        }
+        self.born(parent, child, birth)
+    }
+
+    fn born(&mut self, parent: Who, child: u32, birth: Birth) -> Handled {
         let new = self.new_task()?;
-        if thread {
+        if birth.thread {
             self.does(parent, Op::Thread { new });
             self.processes[parent.process].threads.insert(new);
-            return Ok(Who { task: new, ..parent });
+            self.lives.insert(child, Who { task: new, ..parent });
+            return Ok(());
         }
         self.does(parent, Op::Fork { child: new });
-        let child = Process { threads: BTreeSet::from([new]), ..self.processes[parent.process].clone() };
-        self.processes.push(child);
-        let child = Who { task: new, process: self.processes.len() - 1 };
+        let process = Process { threads: BTreeSet::from([new]), ..self.processes[parent.process].clone() };
+        self.processes.push(process);
+        let who = Who { task: new, process: self.processes.len() - 1 };
+        self.lives.insert(child, who);
         if self.processes[parent.process].program {
-            for who in [parent, child] {
+            for who in [parent, who] {
                 self.stores(who, Bytes { area: AreaId(1), offset: 0, len: GLANCE });
             }
         }
-        Ok(child)
+        Ok(())
     }
 
     fn new_task(&mut self) -> Result<TaskId, StraceErrorReason> {
@@ -207,7 +246,7 @@ impl<'a> Translator<'a> {
 
     fn exec(&mut self, who: Who, call: &Call) -> Handled {
         let path = usize::from(call.name == "execveat");
-        let file = self.file(who, call.text(path));
+        let file = self.file(who, call.text(path))?;
         self.saw(file, 1, 0);
         let lengths =
             line::arguments(call.text(path + 1).trim_matches(['[', ']'])).filter_map(line::string).map(|word| word.len() + 1);
@@ -222,8 +261,7 @@ impl<'a> Translator<'a> {
 
     /// `process_vm_readv` and `process_vm_writev`; of several stretches, the first.
     fn remote(&mut self, who: Who, call: &Call) -> Handled {
-        let pid = call.number(0)? as u32;
-        let Some(target) = self.who.get(&pid).copied() else {
+        let Some(target) = self.bearer(call.number(0)?) else {
             self.leave_out(&format!("{} of a process outside of the log", call.name));
             return Ok(());
         };
@@ -232,7 +270,7 @@ impl<'a> Translator<'a> {
             return Err(StraceErrorReason::Argument { call: call.name.clone(), number: 4 });
         };
         let len = (len as u64).min(call.returned());
-        let Some(theirs) = self.processes[target.process].space.find(base as u64..base as u64 + len) else {
+        let Some(theirs) = self.find(target, base as u64, len) else {
             self.leave_out(&format!("{} where the log shows no mapping", call.name));
             return Ok(());
         };
@@ -255,10 +293,10 @@ impl<'a> Translator<'a> {
     fn ptrace(&mut self, who: Who, call: &Call) -> Handled {
         let request = call.text(0);
         let (peek, poke) = (request.starts_with("PTRACE_PEEK"), request.starts_with("PTRACE_POKE"));
-        let target = call.number(1).ok().and_then(|pid| self.who.get(&(pid as u32)).copied());
+        let target = call.number(1).ok().and_then(|pid| self.bearer(pid));
         let address = call.number(2).ok().map(|address| address as u64);
         let word = target.zip(address).and_then(|(target, address)| {
-            Some((target, *self.processes[target.process].space.find(address..address + 8)?.first()?))
+            Some((target, *self.find(target, address, 8)?.first()?))
         });
         match word {
             Some((target, from)) if peek => self.does(who, Op::Peek { target: target.task, from }),
@@ -269,6 +307,16 @@ impl<'a> Translator<'a> {
             _ => self.leave_out("ptrace"),
         }
         Ok(())
+    }
+
+    /// The thread that has this number now.
+    fn bearer(&self, pid: i64) -> Option<Who> {
+        self.lives.get(&u32::try_from(pid).ok()?).copied()
+    }
+
+    /// The mappings behind `len` bytes of a process; `None` if some are not mapped, or there are no such addresses.
+    fn find(&self, who: Who, address: u64, len: u64) -> Option<Vec<Bytes>> {
+        self.processes[who.process].space.find(address..address.checked_add(len)?)
     }
 
     pub fn does(&mut self, who: Who, op: Op) {
@@ -306,7 +354,7 @@ impl<'a> Translator<'a> {
     /// Where a buffer of `len` bytes is, in pieces with their places in it. `argument` is the call's.
     pub fn buffer(&mut self, who: Who, argument: &str, len: u32) -> Vec<(u32, Bytes)> {
         let address = argument.starts_with("0x").then(|| line::number(argument)).flatten().map(|address| address as u64);
-        let known = address.and_then(|address| self.processes[who.process].space.find(address..address + u64::from(len)));
+        let known = address.and_then(|address| self.find(who, address, u64::from(len)));
         let pieces = match known {
             Some(pieces) => pieces,
             None => self.scratch(who, len),
@@ -343,8 +391,4 @@ impl<'a> Translator<'a> {
         }
         (0..len).step_by(SCRATCH as usize).map(|done| Bytes { area, offset: 0, len: SCRATCH.min(len - done) }).collect()
     }
-}
-
-fn is_birth(name: &str) -> bool {
-    matches!(name, "fork" | "vfork" | "clone" | "clone3")
 }
