@@ -3,8 +3,8 @@
 //! A kernel with `CONFIG_KALLSYMS` carries the tables that `/proc/kallsyms` is made of. [`find`] recognises them by what they must
 //! be, whatever the kernel's configuration and wherever it lies: 32 and 64 bits, both byte orders, every layout of 5.0 to 7.0 (see
 //! [`tables`] and [`values`]). Guarantees: what is returned was checked as a whole (every name decodes, every marker points where it
-//! should, addresses ascend), so random memory is not taken for symbols; memory is read, never written. Not covered: symbols of
-//! modules, which are kept elsewhere; kernels before 5.0.
+//! should, addresses ascend), so random memory is not taken for symbols; memory is read, never written; the work is bounded, whatever
+//! the guest has filled its memory with. Not covered: symbols of modules, which are kept elsewhere; kernels before 5.0.
 //!
 //! Source: `scripts/kallsyms.c` and `kernel/kallsyms.c` of Linux.
 
@@ -13,7 +13,7 @@ mod values;
 
 use std::ops::Range;
 
-use tables::{Names, Tokens, Window};
+use tables::{Names, TOKENS_REACH, Tokens, Window, Work};
 
 /// The memory of a guest.
 pub trait Memory {
@@ -40,45 +40,108 @@ pub struct Symbol {
 const DIGITS: &[u8; 20] = b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00";
 
 /// How much is searched at a time.
-const CHUNK: usize = 1 << 20;
+const CHUNK: u64 = 1 << 20;
 
 /// How far the other tables reach before and after the tokens: a kernel of 400,000 symbols needs less than half of it.
 const REACH: u64 = 16 << 20;
 
-/// The symbols of the kernel in `memory`, in the order of their addresses; `None` if there is none, or it was built without them.
+/// Words looked at in all, at the most: the tables of a large kernel take a hundredth. Programs can fill memory with what looks like
+/// tables.
+const MOST_WORK: u64 = 1 << 28;
+
+/// What it costs to look at one place that has the digits.
+const WORK_OF_A_PLACE: u64 = 64;
+
+/// The symbols of the kernel in `memory`, in the order of their addresses; `None` if there is none, or it was built without them, or
+/// so much else looks like its tables that they were not reached.
 #[must_use]
 pub fn find(memory: &impl Memory) -> Option<Vec<Symbol>> {
+    find_within(memory, &Work::new(MOST_WORK))
+}
+
+fn find_within(memory: &impl Memory, work: &Work) -> Option<Vec<Symbol>> {
     let finder = memchr::memmem::Finder::new(DIGITS);
-    let mut chunk = vec![0; CHUNK];
+    let mut bytes = Vec::new();
     for range in memory.ranges() {
         let mut at = range.start;
         while at < range.end {
-            let length = CHUNK.min(usize::try_from(range.end - at).unwrap_or(CHUNK));
-            let part = &mut chunk[..length];
-            if memory.read(at, part) {
-                let found = finder.find_iter(part).find_map(|offset| symbols_at(memory, &range, at + offset as u64));
-                if found.is_some() {
-                    return found;
+            let end = at.saturating_add(CHUNK).min(range.end);
+            // With as much before and after as tokens can take.
+            let start = at.saturating_sub(TOKENS_REACH).max(range.start);
+            let after = end.saturating_add(TOKENS_REACH).min(range.end);
+            bytes.resize(usize::try_from(after - start).ok()?, 0);
+            if memory.read(start, &mut bytes) {
+                let window = Window { start, bytes: &bytes, work };
+                let (first, last) = ((at - start) as usize, (end - start) as usize);
+                let part = &bytes[first..(last + DIGITS.len() - 1).min(bytes.len())];
+                for offset in finder.find_iter(part) {
+                    work.spend(WORK_OF_A_PLACE)?;
+                    let digits = first + offset;
+                    if Tokens::find(&window, digits).is_some()
+                        && let Some(symbols) = symbols_at(memory, &range, start + digits as u64, work)
+                    {
+                        return Some(symbols);
+                    }
                 }
             }
-            // The next chunk repeats what could be the beginning of the digits.
-            at += if at + length as u64 == range.end { length } else { length - DIGITS.len() } as u64;
+            at = end;
         }
     }
     None
 }
 
 /// The symbols of the tables whose digits are at `digits`.
-fn symbols_at(memory: &impl Memory, range: &Range<u64>, digits: u64) -> Option<Vec<Symbol>> {
+fn symbols_at(memory: &impl Memory, range: &Range<u64>, digits: u64, work: &Work) -> Option<Vec<Symbol>> {
     let start = digits.saturating_sub(REACH).max(range.start) & !7;
     let start = start.max(range.start);
     let end = digits.saturating_add(REACH).min(range.end);
+    work.spend((end - start) / 8)?;
     let mut bytes = vec![0; usize::try_from(end - start).ok()?];
     memory.read(start, &mut bytes).then_some(())?;
-    let window = Window { start, bytes: &bytes };
+    let window = Window { start, bytes: &bytes, work };
     let tokens = Tokens::find(&window, usize::try_from(digits - start).ok()?)?;
     let names = Names::find(&window, &tokens)?;
     let addresses = values::find(&window, &tokens, &names)?;
     let symbols = names.iter(&window, &tokens).zip(addresses);
     Some(symbols.map(|((kind, name), address)| Symbol { address, kind, name }).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Filled(Vec<u8>);
+
+    impl Memory for Filled {
+        fn ranges(&self) -> impl Iterator<Item = Range<u64>> {
+            std::iter::once(0..self.0.len() as u64)
+        }
+
+        fn read(&self, address: u64, to: &mut [u8]) -> bool {
+            let from = address as usize;
+            self.0.get(from..from + to.len()).map(|bytes| to.copy_from_slice(bytes)).is_some()
+        }
+    }
+
+    /// Tokens that are right, with their index, and before them what looks like the first markers.
+    fn lookalike() -> Vec<u8> {
+        let (mut tokens, mut index) = (Vec::new(), Vec::new());
+        for token in 0..=255u8 {
+            index.extend((tokens.len() as u16).to_le_bytes());
+            tokens.extend(if token.is_ascii_alphanumeric() { vec![token, 0] } else { vec![0] });
+        }
+        tokens.resize(tokens.len().next_multiple_of(8), 0);
+        let markers = [0u32, 600, 1200, 1800].map(u32::to_le_bytes).concat();
+        [markers.repeat(180), tokens, index].concat()
+    }
+
+    #[test]
+    fn memory_full_of_what_looks_like_tables_is_given_up_after_bounded_work() {
+        for part in [DIGITS.to_vec(), lookalike()] {
+            let memory = Filled(part.repeat((1 << 20) / part.len()));
+            let work = Work::new(1 << 18);
+            assert_eq!(find_within(&memory, &work), None);
+            assert!(work.is_used_up(), "{} bytes again and again cost less than was allowed", part.len());
+        }
+    }
 }

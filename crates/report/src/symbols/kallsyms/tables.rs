@@ -5,6 +5,11 @@
 //! top bit set (6.1 and later). The first character is the symbol's type. A marker tells where every 256th name begins. Each table
 //! begins at a multiple of the size of a pointer.
 
+use std::cell::Cell;
+
+/// How far tokens reach before and after their digits, with the index: offsets among them have 16 bits.
+pub(super) const TOKENS_REACH: u64 = (1 << 16) + 1024;
+
 /// Names between two markers.
 const PER_MARKER: usize = 256;
 
@@ -14,11 +19,34 @@ const LONGEST: usize = 514;
 /// A kernel with fewer symbols than this is not one.
 const FEWEST: usize = 2 * PER_MARKER;
 
+/// Words that may be looked at yet.
+pub(super) struct Work(Cell<u64>);
+
+impl Work {
+    pub(super) fn new(words: u64) -> Self {
+        Self(Cell::new(words))
+    }
+
+    /// `None` if so much is not left; then nothing is left.
+    pub(super) fn spend(&self, words: u64) -> Option<()> {
+        let left = self.0.get().checked_sub(words);
+        self.0.set(left.unwrap_or(0));
+        left.map(|_| ())
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_used_up(&self) -> bool {
+        self.0.get() == 0
+    }
+}
+
 /// Guest memory around the tokens.
 pub(super) struct Window<'a> {
     /// The address of the first byte.
     pub(super) start: u64,
     pub(super) bytes: &'a [u8],
+    /// Without any left, all reads fail.
+    pub(super) work: &'a Work,
 }
 
 /// In which order the kernel's bytes are.
@@ -31,16 +59,19 @@ pub(super) enum Order {
 impl Window<'_> {
     pub(super) fn u16(&self, order: Order, at: usize) -> Option<u16> {
         let bytes = self.bytes.get(at..at + 2)?.try_into().ok()?;
+        self.work.spend(1)?;
         Some(if order == Order::Little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) })
     }
 
     pub(super) fn u32(&self, order: Order, at: usize) -> Option<u32> {
         let bytes = self.bytes.get(at..at + 4)?.try_into().ok()?;
+        self.work.spend(1)?;
         Some(if order == Order::Little { u32::from_le_bytes(bytes) } else { u32::from_be_bytes(bytes) })
     }
 
     pub(super) fn u64(&self, order: Order, at: usize) -> Option<u64> {
         let bytes = self.bytes.get(at..at + 8)?.try_into().ok()?;
+        self.work.spend(1)?;
         Some(if order == Order::Little { u64::from_le_bytes(bytes) } else { u64::from_be_bytes(bytes) })
     }
 
@@ -65,7 +96,9 @@ impl Tokens {
     /// The tokens, if `digits` is the token of `0` among them.
     pub(super) fn find(window: &Window<'_>, digits: usize) -> Option<Self> {
         // The rest of the tokens ends with the 208th zero from here; then comes the index, which leads back to the first token.
-        let mut ends = memchr::memchr_iter(0, window.bytes.get(digits..)?).skip(255 - usize::from(b'0'));
+        let near = window.bytes.get(digits..)?;
+        let near = &near[..near.len().min(TOKENS_REACH as usize)];
+        let mut ends = memchr::memchr_iter(0, near).skip(255 - usize::from(b'0'));
         let after = digits + ends.next()? + 1;
         [4, 8, 2].into_iter().find_map(|unit| {
             let index = window.align(after, unit);
@@ -83,7 +116,8 @@ impl Tokens {
                 return None;
             }
             let text = window.bytes.get(start + expected..)?;
-            let length = memchr::memchr(0, text)?;
+            let length = memchr::memchr(0, &text[..text.len().min(TOKENS_REACH as usize)])?;
+            window.work.spend(length as u64 / 8)?;
             texts.push(text[..length].to_vec());
             expected += length + 1;
         }
@@ -189,6 +223,7 @@ impl Names {
 
 /// Where the tokens of the name at `at` begin, and how many they are.
 fn name_at(window: &Window<'_>, at: usize) -> Option<(usize, usize)> {
+    window.work.spend(1)?;
     let low = usize::from(*window.bytes.get(at)?);
     if low < 0x80 {
         return Some((at + 1, low));
