@@ -247,3 +247,26 @@ fn an_unknown_name_brings_the_nearest_ones() {
     }
     assert_eq!(Symbols::default().ranges("memcpy"), Err(SiteError::NoSymbols("memcpy".to_owned())));
 }
+
+#[test]
+fn of_several_names_for_one_address_the_interface_is_told_and_not_how_it_is_implemented() {
+    // As ARM's Linux has them.
+    let names = symbols(&[b"80100000 T _text
+80100100 T __memcpy
+80100100 W memcpy
+80100100 T mmiocpy
+80100200 W memset
+80100200 T __memset
+80100200 T mmioset
+80100300 W sys_a
+80100300 W sys_b
+80100300 T sys_ni_syscall
+80100400 T long_public_name
+80100400 t short
+80100500 T __only
+80100500 W __weak_too
+80100600 T _etext
+"]);
+    let told = [0x8010_0100, 0x8010_0200, 0x8010_0300, 0x8010_0400, 0x8010_0500].map(|address| name(&names, address + 4));
+    assert_eq!(told, ["memcpy+0x4", "memset+0x4", "sys_ni_syscall+0x4", "long_public_name+0x4", "__only+0x4"]);
+}

@@ -160,10 +160,20 @@ impl Source {
 
 /// Sorts by start; of several names for one start the one that people know comes last, where the look-up begins: the one with
 /// the fewest leading underscores, the most visible, the shortest.
+///
+/// A weak name that is alone is more visible than a strong one: it is the interface, the strong one its implementation (as libraries
+/// name them, and ARM's Linux, where `memcpy` is a weak name of `mmiocpy`). Several weak names are functions that are missing, and the strong
+/// one is what stands in for them all (Linux, `sys_ni_syscall`).
 fn tidy(mut functions: Vec<Function>) -> Vec<Function> {
     let underscores = |name: &str| name.len() - name.trim_start_matches('_').len();
-    let key = |f: &Function| (underscores(&f.name), f.binding, f.name.len());
-    functions.sort_by(|a, b| a.start.cmp(&b.start).then_with(|| key(b).cmp(&key(a))).then_with(|| b.name.cmp(&a.name)));
+    functions.sort_by_key(|function| function.start);
+    for of_one_start in functions.chunk_by_mut(|a, b| a.start == b.start) {
+        let public = |f: &&Function| f.binding == Binding::Weak && underscores(&f.name) == 0;
+        let is_interface = of_one_start.iter().filter(public).count() == 1;
+        let visibility = |f: &Function| if is_interface && public(&f) { None } else { Some(f.binding) };
+        let key = |f: &Function| (underscores(&f.name), visibility(f), f.name.len());
+        of_one_start.sort_by(|a, b| key(b).cmp(&key(a)).then_with(|| b.name.cmp(&a.name)));
+    }
     functions
 }
 
