@@ -45,7 +45,7 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Invocation::Misused(line) => {
-            eprintln!("congruent: {line}");
+            say(&line);
             return ExitCode::from(CANNOT);
         }
     };
@@ -57,7 +57,13 @@ fn main() -> ExitCode {
         Command::Doctor => Ok(doctor::doctor()),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
-        eprintln!("congruent: {error:#}");
+        say(&format!("{error:#}"));
         CANNOT
     }))
+}
+
+/// Says what is wrong. It may quote a file or the guest, so nothing in it acts on the terminal.
+fn say(wrong: &str) {
+    let lines: Vec<_> = wrong.lines().map(congruent_report::printable).collect();
+    eprintln!("congruent: {}", lines.join("\n"));
 }

@@ -34,7 +34,9 @@ impl Report {
         if schema != SCHEMA {
             return Err(ReportFileError::OtherSchema(schema.to_owned()));
         }
-        serde_json::from_value(value).map_err(|error| ReportFileError::Unreadable(error.to_string()))
+        let mut report: Self = serde_json::from_value(value).map_err(|error| ReportFileError::Unreadable(error.to_string()))?;
+        report.clean();
+        Ok(report)
     }
 
     /// Marks every finding as new or known by comparison with an earlier report, and lists those that are gone.

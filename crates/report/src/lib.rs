@@ -18,6 +18,7 @@ mod identity;
 mod junit;
 mod ledger;
 mod mode;
+mod printable;
 mod report;
 mod reveal;
 mod sarif;
@@ -33,6 +34,7 @@ pub use html::Sources;
 pub use identity::Identity;
 pub use ledger::{Booked, Ledger, LedgerEntry, OperationCosts};
 pub use mode::Mode;
+pub use printable::printable;
 pub use report::{
     BaselineEntry, ConsequenceEntry, Entry, ExampleEntry, GeometryEntry, Known, Outcome, PartyEntry, PartyKindName,
     PastMaintenanceEntry, Report, Run, SCHEMA, StatsEntry, Suppressed, Verdict,

@@ -357,11 +357,12 @@ impl Report {
             findings: run.findings.iter().map(|finding| names.entry(finding)).collect(),
             consequences: run.consequences.iter().map(consequence).collect(),
             ledger: run.ledger.as_ref().map(|booked| Ledger::new(booked, run.target, symbols)),
-            limits: run.limits.clone(),
+            limits: run.limits.iter().cloned().chain(limits_of_the_judge(run)).collect(),
             baseline: None,
             notes: Vec::new(),
         };
         report.sort();
+        report.clean();
         report
     }
 
@@ -392,6 +393,20 @@ fn nothing_cached(run: &Run<'_>) -> String {
         format!("{accesses} of {} accesses to memory were cached, so next to nothing could be judged", accesses + uncached)
     };
     format!("{what}: the guest ran with its data cache off{remedy}")
+}
+
+/// What the judge leaves out by itself, whatever the source saw.
+fn limits_of_the_judge(run: &Run<'_>) -> impl Iterator<Item = String> {
+    let stored = |finding: &Finding| finding.producer.is_some_and(|producer| producer.kind == PartyKind::Store);
+    let last_store = "Of a producer that stored through the cache it is known that it was the last to store to the line: the bytes that were read \
+                      may have been stored by another access before.";
+    let speculation = "Fills that no access asked for are not judged: on a core that fills lines speculatively, what is invalidated only before \
+                       a device writes to it may be old again afterwards. For caches of one colour, --speculative judges them.";
+    let said = [
+        run.findings.iter().any(stored).then_some(last_store),
+        (!run.behaviour.speculative).then_some(speculation),
+    ];
+    said.into_iter().flatten().map(str::to_owned)
 }
 
 struct Names<'a> {

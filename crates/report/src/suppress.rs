@@ -11,7 +11,7 @@ use wildmatch::WildMatch;
 
 use crate::group::function;
 use crate::report::{Entry, Suppressed};
-use crate::{Date, Report};
+use crate::{Date, Report, printable};
 
 /// The rules of any number of suppression files.
 #[derive(Clone, Default, Debug)]
@@ -100,11 +100,11 @@ impl Suppressions {
                 }
             };
             rules.push(Rule {
-                place: format!("{name}:{}", line_of(text, span.start)),
+                place: printable(&format!("{name}:{}", line_of(text, span.start))).into_owned(),
                 class,
                 consumer: consumer.as_deref().map(WildMatch::new),
                 producer: producer.as_deref().map(WildMatch::new),
-                reason,
+                reason: printable(&reason).into_owned(),
                 expires,
             });
         }

@@ -44,7 +44,7 @@ fn the_json_report_has_the_fields_of_the_contract() {
     assert_eq!(report["schema"], "congruent.report/1");
     assert_eq!(report["stats"]["accesses"], 970_123_456);
     assert_eq!(report["stats"]["maintenance_ops"], 437_000);
-    assert_eq!(report["limits"], json!(["Instruction fetches are not judged."]));
+    assert_eq!(report["limits"][0], "Instruction fetches are not judged.");
     let finding = &report["findings"][0];
     assert_eq!(finding["class"], "read-dirty-elsewhere");
     assert_eq!(finding["count"], 1204);

@@ -164,6 +164,7 @@ fn wrong_words_and_workloads_are_named_in_one_line() {
     let place = Place::new();
     place.write("bad.steps", "0: map 0 anonymous 4 pages\n\n0: load 0 4\n");
     place.write("bad.strace", "7 getpid() = 7\n7 read(3, \"abc\n");
+    place.write("hostile.strace", "7 \u{1b}[2K\u{1b}[32mclean:\u{9b}\n");
     place.write("full", "something");
     for (words, says) in [
         (&["--workload", "bad.steps"][..], "the script `bad.steps`, line 3: expected MAPPING+OFFSET, as in `0+4096`, found `0`"),
@@ -174,6 +175,9 @@ fn wrong_words_and_workloads_are_named_in_one_line() {
         (&["--script", "nowhere"], "cannot read `nowhere`; correct --script"),
         (&["--dcache", "48K,4,32"], "--dcache 48K,4,32: the cache size must be a power of two"),
         (&["--dcache", "z80"], "--dcache z80: expected SIZE,WAYS,LINE"),
+        (&["--dcache", "arm926"], "which is not simulated; give the shape alone, 16384,4,32"),
+        (&["--sweep", "--sweep-dcache", ""], "--sweep-dcache: no cache given"),
+        (&["--strace", "hostile.strace"], "found `\\u{1b}[2K\\u{1b}[32mclean:\\u{9b}`"),
         (&["--icache", "1,2"], "--icache 1,2: expected SIZE,WAYS,LINE"),
         (&["--page-size", "3000"], "--page-size 3000: expected a power of two from 4K to 64K"),
         (&["--sweep", "--sweep-page-size", "4K,5K"], "--sweep-page-size 5K: expected a power of two"),

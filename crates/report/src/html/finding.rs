@@ -6,6 +6,7 @@ use super::{Sources, timeline};
 use crate::explain::{class_name, explain, past};
 use crate::group::called;
 use crate::identity::Same;
+use crate::printable;
 use crate::report::{Entry, GeometryEntry, Known, PartyEntry, PartyKindName};
 use crate::text::{amount, doing, place, thousands, who};
 
@@ -115,6 +116,11 @@ fn party(party: &PartyEntry, colour: Option<u16>, sources: &Sources<'_>) -> Mark
     }
 }
 
+/// A line of source with nothing in it that acts, but its tabs.
+fn source_line(line: &str) -> String {
+    line.split('\t').map(printable).collect::<Vec<_>>().join("\t")
+}
+
 /// The source around `file:line`, if the file is at hand and has that line.
 fn snippet(place: &str, sources: &Sources<'_>) -> Option<Markup> {
     let (file, line) = place.rsplit_once(':')?;
@@ -127,7 +133,7 @@ fn snippet(place: &str, sources: &Sources<'_>) -> Option<Markup> {
     Some(html! {
         pre class="source" tabindex="0" {
             @for number in first..last {
-                @let code = html! { span class="lineno" { (format!("{:>5} ", number + 1)) } (lines[number]) "\n" };
+                @let code = html! { span class="lineno" { (format!("{:>5} ", number + 1)) } (source_line(lines[number])) "\n" };
                 @if number + 1 == line { mark { (code) } } @else { (code) }
             }
         }

@@ -2,6 +2,7 @@
 
 mod fixture;
 mod golden;
+mod hostile;
 mod html;
 mod junit;
 mod known;
