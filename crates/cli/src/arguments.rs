@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
@@ -150,8 +151,8 @@ impl Invocation {
 
     fn of(words: impl IntoIterator<Item = OsString>) -> Self {
         let words: Vec<OsString> = words.into_iter().collect();
-        let simulate = words.get(1).is_some_and(|word| word == "simulate");
-        let help = if simulate { "congruent simulate --help" } else { "congruent check --help" };
+        let command = words.get(1).and_then(|word| word.to_str()).filter(|word| CommandLine::command().find_subcommand(word).is_some());
+        let help = command.map_or("congruent --help".to_owned(), |command| format!("congruent {command} --help"));
         match parse(words) {
             Ok(command) => Self::Run(command),
             Err(error) => match error.kind() {
@@ -161,7 +162,7 @@ impl Invocation {
                      `congruent --help`"
                         .to_owned(),
                 ),
-                _ => Self::Misused(one_line(&error.render().to_string(), help)),
+                _ => Self::Misused(one_line(&error.render().to_string(), &help)),
             },
         }
     }
@@ -194,8 +195,6 @@ fn one_line(message: &str, help: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn misuse(words: &[&str]) -> String {
@@ -210,6 +209,9 @@ mod tests {
         for (words, says) in [
             (&[][..], "no command given"),
             (&["chekc"], "'chekc'"),
+            (&["chekc"], "see `congruent --help`"),
+            (&["replay", "--show", "99999999999999999999999", "x"], "see `congruent replay --help`"),
+            (&["check", "--timeout", "5 parsecs"], "see `congruent check --help`"),
             (&["check", "--timeout", "5 parsecs"], "such as 90s"),
             (&["check", "--timeout", "0s"], "longer than nothing"),
             (&["check", "--format", "pdf"], "text, json"),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use congruent_geometry::CacheGeometry;
+use congruent_geometry::{CacheGeometry, preset};
 use congruent_machine::{COSTS, CostModel, Replacement, SECTOR, cost_model};
 use congruent_trace::Site;
 use congruent_vm::{PolicyKind, Setup, site_named};
@@ -157,6 +157,9 @@ impl SimulateOptions {
     pub(crate) fn computers(&self) -> anyhow::Result<Vec<Computer>> {
         let option = if self.sweep { "--sweep-dcache" } else { "--dcache" };
         let mut computers = Vec::new();
+        if self.caches().is_empty() {
+            bail!("--sweep-dcache: no cache given; give SIZE,WAYS,LINE or names, separated by spaces, or leave the option out");
+        }
         for page in self.pages()? {
             for name in self.caches() {
                 let dcache = geometry(option, &name, page)?;
@@ -229,6 +232,13 @@ impl SimulateOptions {
 
 fn geometry(option: &str, name: &str, page: u32) -> anyhow::Result<CacheGeometry> {
     let shape: CacheGeometry = name.parse().map_err(|error| anyhow::anyhow!("{option} {name}: {error}"))?;
+    if preset(name).is_some_and(|preset| !preset.behaviour.is_usual()) {
+        let (size, ways, line) = (shape.size(), shape.ways(), shape.line());
+        bail!(
+            "{option} {name}: this core's caches differ in more than their shape (write policy or tags), which is not simulated; give the \
+             shape alone, {size},{ways},{line}"
+        );
+    }
     let paged = CacheGeometry::with_page(shape.size(), shape.ways(), shape.line(), page)
         .and_then(|paged| paged.with_write_back_unit(shape.write_back_unit()));
     paged.map_err(|error| anyhow::anyhow!("{option} {name} with pages of {page} bytes: {error}"))

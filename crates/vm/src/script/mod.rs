@@ -121,6 +121,9 @@ fn unfold(steps: &mut Vec<Step>, start: usize, rounds: u32) -> Option<()> {
     if total > MOST_STEPS {
         return None;
     }
+    if body.is_empty() {
+        return Some(());
+    }
     for round in 0..rounds {
         steps.extend(body.iter().map(|step| Step { task: step.task, op: step.op.reseeded(round) }));
     }
