@@ -151,7 +151,8 @@ impl Invocation {
 
     fn of(words: impl IntoIterator<Item = OsString>) -> Self {
         let words: Vec<OsString> = words.into_iter().collect();
-        let command = words.get(1).and_then(|word| word.to_str()).filter(|word| CommandLine::command().find_subcommand(word).is_some());
+        let command =
+            words.get(1).and_then(|word| word.to_str()).filter(|word| CommandLine::command().find_subcommand(word).is_some());
         let help = command.map_or("congruent --help".to_owned(), |command| format!("congruent {command} --help"));
         match parse(words) {
             Ok(command) => Self::Run(command),

@@ -87,7 +87,10 @@ mod tests {
         for text in ["", "memcpy+0x10", "größe → 見る", "a\\b\"c'"] {
             assert!(matches!(printable(text), Cow::Borrowed(same) if same == text));
         }
-        assert_eq!(printable("a\x1b[32mclean\n\u{9b}0m\x7f\u{202e}b\0"), "a\\u{1b}[32mclean\\u{a}\\u{9b}0m\\u{7f}\\u{202e}b\\u{0}");
+        assert_eq!(
+            printable("a\x1b[32mclean\n\u{9b}0m\x7f\u{202e}b\0"),
+            "a\\u{1b}[32mclean\\u{a}\\u{9b}0m\\u{7f}\\u{202e}b\\u{0}"
+        );
         let marks = [0x61c, 0x200e, 0x200f, 0x202a, 0x202b, 0x202c, 0x202d, 0x202e, 0x2066, 0x2067, 0x2068, 0x2069];
         for code in (0..0x20).chain(0x7f..0xa0).chain(marks).chain([0x2028, 0x2029]) {
             let character = char::from_u32(code).unwrap();

@@ -402,11 +402,15 @@ fn limits_of_the_judge(run: &Run<'_>) -> impl Iterator<Item = String> {
                       may have been stored by another access before.";
     let speculation = "Fills that no access asked for are not judged: on a core that fills lines speculatively, what is invalidated only before \
                        a device writes to it may be old again afterwards. For caches of one colour, --speculative judges them.";
-    let said = [
-        run.findings.iter().any(stored).then_some(last_store),
-        (!run.behaviour.speculative).then_some(speculation),
-    ];
-    said.into_iter().flatten().map(str::to_owned)
+    let dropped = (run.stats.taken_as_dropped > 0).then(|| {
+        format!(
+            "Times that a frame had something in the cache under more virtual addresses than are told apart: {}. What was held under one of \
+             them was taken as written back and dropped, and hazards with it were not seen.",
+            run.stats.taken_as_dropped
+        )
+    });
+    let said = [run.findings.iter().any(stored).then_some(last_store), (!run.behaviour.speculative).then_some(speculation)];
+    said.into_iter().flatten().map(str::to_owned).chain(dropped)
 }
 
 struct Names<'a> {

@@ -42,6 +42,7 @@ impl Shadow {
             let unused = (0..MOST as u16).find(|alias| self.holds_nothing(Home { page: page.0, alias: *alias }));
             let home = Home { page: page.0, alias: unused.unwrap_or(0) };
             if unused.is_none() {
+                self.taken_as_dropped += 1;
                 for line in 0..self.geometry.lines_per_page() {
                     let id = LineId { page: page.0, line };
                     self.maintain_line_now(Maintenance::WriteBackInvalidate, id, home.alias);

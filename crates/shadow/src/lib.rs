@@ -210,4 +210,7 @@ pub struct Stats {
     pub shadow_bytes: u64,
     /// Hazards before they were folded into findings.
     pub hazards: u64,
+    /// How often a page with virtual tags had more virtual addresses with something held under them than are told apart, so that
+    /// what was held under one of them was taken as written back and dropped: hazards with that were not seen.
+    pub taken_as_dropped: u64,
 }

@@ -61,6 +61,8 @@ pub struct Shadow {
     pub(crate) uncached: u64,
     pub(crate) maintenance: u64,
     pub(crate) muted: u64,
+    /// See [`Stats::taken_as_dropped`].
+    pub(crate) taken_as_dropped: u64,
     /// Kept for their memory.
     pub(crate) spare: Vec<Line>,
     pub(crate) hazards: Vec<Hazard>,
@@ -117,6 +119,7 @@ impl Shadow {
             uncached: 0,
             maintenance: 0,
             muted: 0,
+            taken_as_dropped: 0,
             spare: Vec::new(),
             hazards: Vec::new(),
         }
@@ -333,6 +336,7 @@ impl Shadow {
             frames: self.frames.len() as u64,
             shadow_bytes: bytes as u64,
             hazards: self.findings.hazards(),
+            taken_as_dropped: self.taken_as_dropped,
         }
     }
 }

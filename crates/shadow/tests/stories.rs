@@ -412,7 +412,22 @@ fn a_page_with_more_virtual_addresses_than_have_numbers_is_judged_on() {
         story = story.store(page << 12, 0, 1).maintain(WriteBackInvalidate, page << 12, 2);
     }
     assert!(story.0.alias_generation() > 0);
+    assert_eq!(story.0.stats().taken_as_dropped, 0);
     story.store(USER, 0, 3).load(USER + 0x2000, 0, 4).finds(HazardClass::ReadDirtyElsewhere, 4, 3);
+}
+
+#[test]
+fn what_was_taken_as_dropped_because_a_page_has_too_many_addresses_in_use_is_counted() {
+    let mut story = Story::with_virtual_tags(VirtualTags::Untagged);
+    for page in 0..1024 {
+        story = story.load(page << 12, 0, 1);
+    }
+    assert_eq!(story.0.stats().taken_as_dropped, 0);
+    // The copy under the first address gives way, and with it what a store elsewhere makes stale there.
+    let mut story = story.load(1024 << 12, 0, 1).store(1024 << 12, 0, 2).maintain(WriteBack, 1024 << 12, 3);
+    assert_eq!(story.0.stats().taken_as_dropped, 1);
+    story = story.load(1 << 12, 0, 4);
+    assert_eq!(story.0.findings().len(), 1);
 }
 
 /// The consequences of a run: class, consumer, and the places of the findings that hide it.

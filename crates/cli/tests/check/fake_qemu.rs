@@ -28,6 +28,7 @@ pub const STATS: Stats = Stats {
     frames: 9_000,
     shadow_bytes: 1 << 20,
     hazards: 3,
+    taken_as_dropped: 0,
 };
 
 /// A finding of a fake run: a user program reads what the kernel's copy left in the other colour.

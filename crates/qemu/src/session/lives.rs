@@ -85,6 +85,7 @@ impl Lives {
             frames: before.frames.max(last.frames),
             shadow_bytes: before.shadow_bytes.max(last.shadow_bytes),
             hazards: before.hazards + last.hazards,
+            taken_as_dropped: before.taken_as_dropped + last.taken_as_dropped,
         }
     }
 

@@ -31,6 +31,7 @@ pub const STATS: Stats = Stats {
     frames: 9_812,
     shadow_bytes: 12 << 20,
     hazards: 1_300,
+    taken_as_dropped: 0,
 };
 
 pub fn symbols() -> Symbols {

@@ -91,7 +91,8 @@ fn nothing_in_any_form_of_the_report_acts_on_a_terminal() {
         assert_eq!(acting(&made), [], "{form}");
     }
     // The same of a report that is read, whoever wrote it.
-    let mut value: serde_json::Value = serde_json::from_str(&report.to_json().replace("u{1b}", "u001b").replace("\\\\u001b", "\\u001b")).unwrap();
+    let mut value: serde_json::Value =
+        serde_json::from_str(&report.to_json().replace("u{1b}", "u001b").replace("\\\\u001b", "\\u001b")).unwrap();
     assert!(value["incomplete_because"].as_str().unwrap().contains('\u{1b}'));
     let read = Report::from_json(&value.to_string()).unwrap();
     assert_eq!(read, report);

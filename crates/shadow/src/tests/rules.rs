@@ -353,7 +353,9 @@ fn instruction_caches_of_two_cpus_agree_for_ever() {
     for reaches_all in [false, true] {
         let code = CodeShape { colours: 1, ways: 1, fills_from_data: false };
         agree_for_ever(LineShape::new(1, 1, 1).with_code(code).with_cpus(2, reaches_all));
-        agree_until_something_is_found(LineShape::new(1, 1, 1).with_code(CodeShape { ways: 2, ..code }).with_cpus(2, reaches_all));
+        agree_until_something_is_found(
+            LineShape::new(1, 1, 1).with_code(CodeShape { ways: 2, ..code }).with_cpus(2, reaches_all),
+        );
     }
 }
 

@@ -74,5 +74,8 @@ impl Births {
 /// The child that a call made, if it is one that does.
 pub(super) fn child_of(call: &Call) -> Option<u32> {
     let makes_children = matches!(call.name.as_str(), "fork" | "vfork" | "clone" | "clone3");
-    call.result.filter(|_| makes_children && !call.failed()).and_then(|child| u32::try_from(child).ok()).filter(|child| *child > 0)
+    call.result
+        .filter(|_| makes_children && !call.failed())
+        .and_then(|child| u32::try_from(child).ok())
+        .filter(|child| *child > 0)
 }

@@ -234,5 +234,8 @@ fn a_heap_that_grows_over_a_mapping_takes_its_place() {
     let log = "7 mmap(NULL, 8192, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS, -1, 0) = 0x11000\n\
                7 brk(NULL) = 0x10000\n7 brk(0) = 0x20000\n7 open(\"f\", O_RDONLY) = 3\n7 read(3, 0x10800, 0x2000) = 0x2000\n";
     let steps = steps(log);
-    assert!(steps.contains(&"0: unmap 2 pages 0..2".to_owned()) && steps.contains(&"0: read 1+0 to 2+2048 8192".to_owned()), "{steps:?}");
+    assert!(
+        steps.contains(&"0: unmap 2 pages 0..2".to_owned()) && steps.contains(&"0: read 1+0 to 2+2048 8192".to_owned()),
+        "{steps:?}"
+    );
 }

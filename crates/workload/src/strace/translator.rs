@@ -295,9 +295,7 @@ impl<'a> Translator<'a> {
         let (peek, poke) = (request.starts_with("PTRACE_PEEK"), request.starts_with("PTRACE_POKE"));
         let target = call.number(1).ok().and_then(|pid| self.bearer(pid));
         let address = call.number(2).ok().map(|address| address as u64);
-        let word = target.zip(address).and_then(|(target, address)| {
-            Some((target, *self.find(target, address, 8)?.first()?))
-        });
+        let word = target.zip(address).and_then(|(target, address)| Some((target, *self.find(target, address, 8)?.first()?)));
         match word {
             Some((target, from)) if peek => self.does(who, Op::Peek { target: target.task, from }),
             Some((target, to)) if poke => {
