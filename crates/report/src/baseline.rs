@@ -5,8 +5,26 @@
 
 use std::collections::BTreeSet;
 
-use crate::report::{BaselineEntry, Known};
+use serde::{Deserialize, Serialize};
+
 use crate::{Identity, Report, SCHEMA, Verdict};
+
+/// What became of an earlier report's findings.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct BaselineEntry {
+    /// Findings of the earlier report that this run, which finished, did not meet.
+    pub gone: Vec<Identity>,
+}
+
+/// Whether a finding is in the baseline.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Known {
+    /// It is not.
+    New,
+    /// It is.
+    Known,
+}
 
 /// Why a file is no report.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

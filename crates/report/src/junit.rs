@@ -7,9 +7,10 @@
 
 use maud::{Markup, PreEscaped, html};
 
+use crate::Known;
 use crate::explain::{class_name, explain};
 use crate::identity::{Same, by_identity};
-use crate::report::{Known, PartyEntry, Report};
+use crate::report::{PartyEntry, Report};
 use crate::text::{amount, doing, place, who};
 
 impl Report {

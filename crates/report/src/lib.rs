@@ -27,7 +27,7 @@ mod symbols;
 mod text;
 
 pub use address::Address;
-pub use baseline::ReportFileError;
+pub use baseline::{BaselineEntry, Known, ReportFileError};
 pub use chain::{CallerEntry, Callers, Chain, Chains};
 pub use date::{Date, NotADate};
 pub use html::Sources;
@@ -36,8 +36,8 @@ pub use ledger::{Booked, Ledger, LedgerEntry, OperationCosts};
 pub use mode::Mode;
 pub use printable::printable;
 pub use report::{
-    BaselineEntry, ConsequenceEntry, Entry, ExampleEntry, GeometryEntry, Known, Outcome, PartyEntry, PartyKindName,
-    PastMaintenanceEntry, Report, Run, SCHEMA, StatsEntry, Suppressed, Verdict,
+    ConsequenceEntry, Entry, ExampleEntry, GeometryEntry, Outcome, PartyEntry, PartyKindName, PastMaintenanceEntry, Report, Run,
+    SCHEMA, StatsEntry, Suppressed, Verdict,
 };
 pub use suppress::{SuppressionError, Suppressions};
 pub use symbols::kallsyms;

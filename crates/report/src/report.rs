@@ -8,9 +8,10 @@ use congruent_shadow::{Consequence, Effect, Finding, HazardClass, Party, PartyKi
 use congruent_trace::{Context, Maintenance, Site};
 use serde::{Deserialize, Serialize};
 
+use crate::baseline::{BaselineEntry, Known};
 use crate::chain::{CallerEntry, Chains, callers_of};
 use crate::ledger::{Booked, Ledger};
-use crate::{Address, Identity, Mode, Symbols};
+use crate::{Address, Mode, Symbols};
 
 /// The name of the schema.
 pub const SCHEMA: &str = "congruent.report/1";
@@ -112,23 +113,6 @@ pub struct Report {
     /// What is to be said about suppressions and the baseline, in sentences.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-}
-
-/// What became of an earlier report's findings.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct BaselineEntry {
-    /// Findings of the earlier report that this run, which finished, did not meet.
-    pub gone: Vec<Identity>,
-}
-
-/// Whether a finding is in the baseline.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Known {
-    /// It is not.
-    New,
-    /// It is.
-    Known,
 }
 
 /// Why a finding may pass.

@@ -7,11 +7,12 @@
 use serde_json::{Value, json};
 
 use crate::Address;
+use crate::Known;
 use crate::classes::about;
 use crate::explain::{class_name, explain, past};
 use crate::group::{called, severity};
 use crate::identity::{Same, by_identity};
-use crate::report::{Entry, Known, PartyEntry, Report, Verdict};
+use crate::report::{Entry, PartyEntry, Report, Verdict};
 use crate::text::{amount, doing, who};
 
 /// Under which name the identity is the fingerprint; a change of what makes an identity is a change of this name.

@@ -3,11 +3,12 @@
 use maud::{Markup, html};
 
 use super::{Sources, timeline};
+use crate::Known;
 use crate::explain::{class_name, explain, past};
 use crate::group::called;
 use crate::identity::Same;
 use crate::printable;
-use crate::report::{Entry, GeometryEntry, Known, PartyEntry, PartyKindName};
+use crate::report::{Entry, GeometryEntry, PartyEntry, PartyKindName};
 use crate::text::{amount, doing, place, thousands, who};
 
 /// Lines of source shown before and after the one that is meant.
