@@ -241,9 +241,9 @@ impl State {
         match what {
             MustRevoke::Writes => self.writable = false,
             MustRevoke::AllBut(colour) => {
-                // What is left is of `colour`: the home, or what the access that asked makes the home.
+                // What is left is of `colour`. That was to be the home; a reader may have taken the frame elsewhere meanwhile.
                 self.writable = self.writable && colour == self.home;
-                self.spread = false;
+                self.spread = colour != self.home;
             }
         }
         self.writable = self.writable && self.mapped;

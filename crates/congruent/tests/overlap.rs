@@ -223,6 +223,29 @@ fn while_rights_are_taken_away_others_use_the_frame_where_it_is_and_announce_not
 }
 
 #[test]
+fn a_frame_that_a_reader_takes_elsewhere_while_its_users_are_revoked_for_a_writer_is_not_taken_for_unmapped_there() {
+    for device in [false, true] {
+        let w = spread(Shape::of(4));
+        // The writer is going to write at the home, colour 1, and has taken the rights of all others away. Before it goes on, a reader
+        // of another CPU settles the frame at colour 2: the users that are left are not at the home any more.
+        let other_cpu = move || drop(w.kernel.settle::<congruent::Read>(FRAME, w.at(2)).unwrap());
+        w.kernel.platform().meanwhile(When::Revoking, other_cpu);
+        if device {
+            let transfer = w.kernel.device_writes(FRAME, 0, PAGE).unwrap();
+            w.device(DmaDirection::Write, FRAME);
+            transfer.complete().unwrap();
+        } else {
+            w.kernel.write(FRAME, 0, &[1; HALF as usize]).unwrap();
+        }
+        let user = w.kernel.platform().ptes.borrow()[0][1];
+        if user != Pte::None {
+            w.user(AccessKind::Load, FRAME, 1);
+        }
+        w.clean();
+    }
+}
+
+#[test]
 fn maintenance_is_done_while_the_cpu_runs_nothing_else() {
     let w = Watched::of(Shape { linear: false, ..Shape::of(4) });
     w.kernel.clear(FRAME, w.at(1)).unwrap();

@@ -48,6 +48,7 @@ fn calls() -> Vec<Call> {
     }
     calls.extend([
         Call::Map { frame, colour: 1, write: false, execute: true },
+        Call::Hold { frame, place: Place::Colour(0), write: false },
         Call::Hold { frame, place: Place::Colour(1), write: false },
         Call::Protect { frame },
         Call::Read { frame, part: Part::Line },

@@ -142,6 +142,13 @@ impl Kernel {
     }
 
     pub fn perform(&self, call: Call) -> Result<(), Error> {
+        self.world.tell(|| format!("{call:?} begins"));
+        let result = self.make(call);
+        self.world.tell(|| format!("{call:?} ends: {result:?}"));
+        result
+    }
+
+    fn make(&self, call: Call) -> Result<(), Error> {
         let (library, world) = (&*self.library, &*self.world);
         let of = |frame: usize| Frame(frame as u64);
         match call {
@@ -170,7 +177,7 @@ impl Kernel {
             Call::Quit { frame, colour } => world.ptes.borrow_mut()[frame][colour] = Pte::None,
             Call::Protect { frame } => {
                 world.lock(frame);
-                for colour in 0..world.shape.colours as usize {
+                for colour in 0..world.shape.used() {
                     switch();
                     let pte = &mut world.ptes.borrow_mut()[frame][colour];
                     *pte = (*pte).min(Pte::Read);

@@ -16,13 +16,16 @@ const LINEAR: u64 = 0x8000_0000;
 const KEPT: u64 = 0xe000_0000;
 const WINDOWS: u64 = 0xf000_0000;
 
+/// How many CPUs the machine has.
+const CPUS: usize = 3;
+
 pub type Library = Congruent<Machine>;
 
 pub struct Machine {
     pub world: Rc<World>,
     words: Vec<FrameWord>,
-    slots: [CpuSlots; 2],
-    kept: [Vec<KeptSlot>; 2],
+    slots: [CpuSlots; CPUS],
+    kept: [Vec<KeptSlot>; CPUS],
 }
 
 pub fn library(world: &Rc<World>) -> Rc<Library> {
@@ -31,8 +34,8 @@ pub fn library(world: &Rc<World>) -> Rc<Library> {
     let machine = Machine {
         world: world.clone(),
         words: (0..world.frames()).map(|_| FrameWord::new()).collect(),
-        slots: [CpuSlots::new(), CpuSlots::new()],
-        kept: [places(), places()],
+        slots: std::array::from_fn(|_| CpuSlots::new()),
+        kept: std::array::from_fn(|_| places()),
     };
     // Two levels of interrupts.
     let windows = WindowArea { levels: 3, ..WindowArea::new(VirtAddr(WINDOWS), 4, 4) };
@@ -173,7 +176,7 @@ impl Platform for Machine {
         } else {
             world.lock(frame);
         }
-        for colour in 0..world.shape.colours as usize {
+        for colour in 0..world.shape.used() {
             let has = world.ptes.borrow()[frame][colour];
             let left = match what {
                 Revoke::Writes => has.min(Pte::Read),
@@ -182,9 +185,11 @@ impl Platform for Machine {
             };
             if left != has {
                 switch();
+                world.tell(|| format!("revokes {has:?} of colour {colour} of frame {frame}, {left:?} is left"));
                 world.ptes.borrow_mut()[frame][colour] = left;
             }
         }
+        world.tell(|| format!("revoked {what:?} of frame {frame}"));
         let none = world.ptes.borrow()[frame].iter().all(|&pte| pte == Pte::None);
         world.unlock(frame);
         switch();

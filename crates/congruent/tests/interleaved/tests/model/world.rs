@@ -45,6 +45,11 @@ impl Shape {
     pub fn geometry(&self) -> CacheGeometry {
         CacheGeometry::with_page(self.colours * PAGE, 1, LINE, PAGE).unwrap()
     }
+
+    /// How many of the colours anybody uses.
+    pub fn used(&self) -> usize {
+        (self.colours as usize).min(COLOURS)
+    }
 }
 
 /// What an agent can wait for.
@@ -76,6 +81,8 @@ pub struct World {
     /// The first thing that went wrong.
     pub hazard: RefCell<Option<String>>,
     pub watch: RefCell<Option<Watch>>,
+    /// What happened, if somebody wants to read it.
+    pub story: RefCell<Option<Vec<String>>>,
 }
 
 /// The judge proper, and a cache with versions.
@@ -109,6 +116,7 @@ impl World {
             entered: Cell::new(0),
             hazard: RefCell::default(),
             watch: RefCell::default(),
+            story: RefCell::default(),
         }
     }
 
@@ -183,7 +191,17 @@ impl World {
         u8::from(now[0] == since[0]) | u8::from(now[1] == since[1]) << 1
     }
 
+    /// One more line of the story.
+    pub fn tell(&self, line: impl FnOnce() -> String) {
+        if let Some(story) = &mut *self.story.borrow_mut() {
+            let (agent, cpu, level) = schedule::current();
+            let who = if agent > 8 { "nobody".to_owned() } else { format!("agent {agent} on CPU {cpu}.{level}") };
+            story.push(format!("{who}: {}", line()));
+        }
+    }
+
     pub fn happens(&self, frame: usize, event: Event) {
+        self.tell(|| format!("frame {frame}: {event:?}"));
         if self.hazard.borrow().is_some() {
             return;
         }
