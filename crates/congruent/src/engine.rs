@@ -266,6 +266,11 @@ impl<P: Platform> Congruent<P> {
             for op in plan.ops.into_iter().flatten() {
                 passage.through(op.colour, |page| self.issue(op.maintenance, page, range));
             }
+            let mut others = plan.also_invalidate;
+            while others != 0 {
+                passage.through(others.trailing_zeros() as u16, |page| self.issue(Maintenance::Invalidate, page, range));
+                others &= others - 1;
+            }
             if plan.drop_instructions {
                 // SAFETY: the whole page is mapped, cacheable, while this runs.
                 passage.through(plan.after.home, |page| unsafe { self.platform.drop_instructions(page, self.page()) });

@@ -6,7 +6,7 @@
 use core::fmt;
 
 use crate::hardware::Platform;
-use crate::{Colour, Congruent, Error, Frame, FrameWord, VirtAddr};
+use crate::{At, Colour, Congruent, Error, Frame, FrameWord, VirtAddr, Write};
 
 /// A frame bound to its colour, until this is dropped: made by [`Settled::hold`](crate::Settled::hold).
 ///
@@ -84,5 +84,37 @@ impl<P: Platform> Congruent<P> {
         let word = self.word(frame)?;
         assert!(word.is_held(), "nothing holds frame {:#x}", frame.0);
         Ok(Hold { congruent: self, frame, word: Some(word), colour: word.load(self.exact()).home })
+    }
+
+    /// Holds many frames at once, for a `vmap` area or a ring: the first at the colour `first`, each of the others at the next. All of
+    /// them are held when this returns, or none is. Ended by [`release_all`](Self::release_all).
+    ///
+    /// # Errors
+    /// That of the first frame which could not be held ([`settle`](Self::settle)).
+    ///
+    /// # Panics
+    /// If the colour came from another `Congruent` of this platform type, whose geometry has more colours.
+    pub fn hold_all(&self, frames: &[Frame], first: Colour<P>) -> Result<(), Error> {
+        for (index, &frame) in frames.iter().enumerate() {
+            match self.settle::<Write>(frame, At::Colour(self.object_colour(first, index as u64))) {
+                Ok(settled) => settled.hold().leak(),
+                Err(error) => {
+                    self.release_all(&frames[..index])?;
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the holds of [`hold_all`](Self::hold_all), or those of some of its frames.
+    ///
+    /// # Errors
+    /// [`Error::UnknownFrame`].
+    ///
+    /// # Panics
+    /// If nothing holds one of the frames.
+    pub fn release_all(&self, frames: &[Frame]) -> Result<(), Error> {
+        frames.iter().try_for_each(|&frame| self.resume(frame).map(drop))
     }
 }

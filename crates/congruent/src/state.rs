@@ -13,6 +13,7 @@
 //! copy (empty, present, dirty, stale); Linux `Documentation/core-api/cachetlb.rst` for the places a kernel needs them.
 
 mod device;
+mod notice;
 mod step;
 
 pub(crate) use step::{Place, Step};
@@ -159,6 +160,8 @@ pub struct State {
 pub struct Plan {
     /// The operations on the data side. The second must not begin before the first has reached memory.
     pub ops: [Option<Op>; 2],
+    /// Colours that are invalidated besides, one bit each, in any order.
+    pub also_invalidate: u8,
     /// Whether the instruction side must then drop what it holds of the frame.
     pub drop_instructions: bool,
     /// Whether what is discarded, or left old in the cache, is so only because every byte is stored next: until that has happened
@@ -170,7 +173,7 @@ pub struct Plan {
 
 impl Plan {
     pub(crate) const fn none(after: State) -> Self {
-        Self { ops: [None; 2], drop_instructions: false, licence: false, after }
+        Self { ops: [None; 2], also_invalidate: 0, drop_instructions: false, licence: false, after }
     }
 
     fn push(&mut self, maintenance: Maintenance, colour: u16) {
@@ -182,7 +185,7 @@ impl Plan {
     #[must_use]
     #[inline]
     pub const fn is_free(&self) -> bool {
-        self.ops[0].is_none() && !self.drop_instructions && !self.licence
+        self.ops[0].is_none() && self.also_invalidate == 0 && !self.drop_instructions && !self.licence
     }
 }
 
@@ -293,15 +296,7 @@ impl State {
             state.dirty = rules.write_back;
             state.fetchable = false;
             state.stale |= state.held & !own;
-            if let Some(linear) = rules.linear
-                && rules.speculative
-                && linear != colour
-            {
-                // Whatever it holds or fetches from now on may be older than what is stored here.
-                let bit = state.bit(linear, rules);
-                state.held |= bit;
-                state.stale |= bit;
-            }
+            state.may_fill_permanent(rules);
         }
         state.users += 1;
         Ok(plan)

@@ -16,3 +16,14 @@ pub(crate) use counted::AtomicU32;
 pub(crate) use interleaved::AtomicU32;
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, Ordering};
+
+/// Another CPU is at work, for a bounded time.
+#[inline]
+pub(crate) fn wait_for_another_cpu() {
+    #[cfg(interleaved)]
+    interleaved::wait_for_another_cpu();
+    #[cfg(loom)]
+    loom::hint::spin_loop();
+    #[cfg(not(any(interleaved, loom)))]
+    core::hint::spin_loop();
+}

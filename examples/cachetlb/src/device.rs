@@ -3,7 +3,7 @@
 //! A frame that the kernel holds at a colour of its own has that colour for its home, so the maintenance before and after a transfer
 //! finds the right lines by itself.
 
-use congruent::{At, Colour, Error, Frame, TransferId, VirtAddr, Write};
+use congruent::{Colour, Error, Frame, PhysAddr, Transfer, TransferId, VirtAddr};
 use skeleton::{Kernel, Machine};
 
 /// Who writes to memory.
@@ -17,53 +17,34 @@ pub enum Direction {
     Both,
 }
 
-/// Hands `len` bytes of a frame to a device. What it writes has a name, which the request keeps: Linux keeps no guard between the
-/// two hooks.
-///
-/// # Errors
-/// [`Error`]; the frame is not the device's then.
-pub fn arch_sync_dma_for_device(
-    kernel: &Kernel,
-    frame: Frame,
-    offset: u32,
-    len: u32,
-    to: Direction,
-) -> Result<Option<TransferId>, Error> {
-    if to != Direction::FromDevice {
-        kernel.device_reads(frame, offset, len)?;
-    }
-    if to == Direction::ToDevice {
-        return Ok(None);
-    }
-    kernel.device_writes(frame, offset, len).map(|transfer| Some(transfer.leak()))
+/// Hands memory to a device, whosever it is. The hook returns nothing, is called again and again for one buffer, and not always paired:
+/// so nothing is counted here, and that nobody touches the buffer meanwhile is the driver's duty, as in Linux.
+pub fn arch_sync_dma_for_device(kernel: &Kernel, start: PhysAddr, len: u64, _to: Direction) {
+    kernel.sync_for_device(start, len);
 }
 
-/// Takes them back.
-///
-/// # Errors
-/// [`Error::Busy`]: call it again with what is handed back.
-pub fn arch_sync_dma_for_cpu(kernel: &Kernel, transfer: Option<TransferId>) -> Result<(), (TransferId, Error)> {
-    match transfer {
-        Some(transfer) => kernel.resume_transfer(transfer).complete().map_err(|(transfer, error)| (transfer.leak(), error)),
-        None => Ok(()),
+/// Takes it back.
+pub fn arch_sync_dma_for_cpu(kernel: &Kernel, start: PhysAddr, len: u64, to: Direction) {
+    if to != Direction::ToDevice {
+        kernel.sync_for_cpu(start, len);
     }
 }
 
 /// A frame is going to be mapped uncached, for as long as a driver has it: it is a device's all that time, and none of it is left
-/// dirty in the cache. [`dma_free_coherent`] is the end of it.
+/// dirty in the cache. Its name is kept with the mapping, and [`dma_free_coherent`] is the end of it.
 ///
 /// # Errors
-/// [`Error`].
-pub fn arch_dma_prep_coherent(kernel: &Kernel, frame: Frame) -> Result<Option<TransferId>, Error> {
-    arch_sync_dma_for_device(kernel, frame, 0, kernel.geometry().page(), Direction::FromDevice)
+/// [`Error`]; the frame is not the driver's then.
+pub fn arch_dma_prep_coherent(kernel: &Kernel, frame: Frame) -> Result<TransferId, Error> {
+    kernel.device_writes(frame, 0, kernel.geometry().page()).map(Transfer::leak)
 }
 
 /// The uncached mapping has gone.
 ///
 /// # Errors
-/// As [`arch_sync_dma_for_cpu`].
-pub fn dma_free_coherent(kernel: &Kernel, transfer: Option<TransferId>) -> Result<(), (TransferId, Error)> {
-    arch_sync_dma_for_cpu(kernel, transfer)
+/// [`Error::Busy`]: call it again with what is handed back.
+pub fn dma_free_coherent(kernel: &Kernel, transfer: TransferId) -> Result<(), (TransferId, Error)> {
+    kernel.resume_transfer(transfer).complete().map_err(|(transfer, error)| (transfer.leak(), error))
 }
 
 /// Kernel mappings of `frames`, one page after the other from `start` on, are about to be made: each frame is bound to the colour
@@ -72,17 +53,7 @@ pub fn dma_free_coherent(kernel: &Kernel, transfer: Option<TransferId>) -> Resul
 /// # Errors
 /// [`Error`]; none of the frames is bound then.
 pub fn flush_cache_vmap(kernel: &Kernel, start: VirtAddr, frames: &[Frame]) -> Result<(), Error> {
-    for (page, &frame) in frames.iter().enumerate() {
-        let colour = kernel.object_colour(kernel.colour(start), page as u64);
-        match kernel.settle::<Write>(frame, At::Colour(colour)) {
-            Ok(settled) => settled.hold().leak(),
-            Err(error) => {
-                flush_cache_vunmap(kernel, &frames[..page])?;
-                return Err(error);
-            }
-        }
-    }
-    Ok(())
+    kernel.hold_all(frames, kernel.colour(start))
 }
 
 /// The mappings have gone.
@@ -90,7 +61,7 @@ pub fn flush_cache_vmap(kernel: &Kernel, start: VirtAddr, frames: &[Frame]) -> R
 /// # Errors
 /// [`Error::UnknownFrame`].
 pub fn flush_cache_vunmap(kernel: &Kernel, frames: &[Frame]) -> Result<(), Error> {
-    frames.iter().try_for_each(|&frame| kernel.resume(frame).map(drop))
+    kernel.release_all(frames)
 }
 
 /// Nothing: mappings that are made before there are users and devices are covered by the flush at boot.

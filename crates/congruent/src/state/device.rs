@@ -7,7 +7,7 @@ use super::{MAX_TRANSFERS, Maintenance, MustRevoke, Plan, Refusal, Rules, State}
 impl State {
     /// Whether the home is clean once all of it has been written back: nobody can store meanwhile. `readers` of the users are known
     /// not to.
-    const fn cleanable(&self, readers: u8) -> bool {
+    pub(super) const fn cleanable(&self, readers: u8) -> bool {
         !self.writable && !self.given && self.users <= readers
     }
 
@@ -114,6 +114,44 @@ impl State {
             } else if clean {
                 // Its copies were dropped then, too.
                 state.held &= !home;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// As [`device_wrote`](Self::device_wrote), whatever has happened since the device began, and whether it began at all: mappings and
+    /// windows of any colour may have filled lines, and users of several may be reading now.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`]; nothing has changed then.
+    pub fn taken(self, whole: bool, rules: &Rules) -> Result<Plan, Refusal> {
+        if self.busy {
+            return Err(Refusal::Busy);
+        }
+        let home = self.bit(self.home, rules);
+        let mut plan = Plan::none(self);
+        let state = &mut plan.after;
+        state.fetchable = false;
+        if let Some(linear) = rules.linear
+            && rules.speculative
+        {
+            state.held |= state.bit(linear, rules);
+        }
+        let others = state.held & !home & !self.stale;
+        if self.spread {
+            // Their readers do not ask before they load. Nobody reads at a colour that was old already.
+            plan.also_invalidate = others;
+        } else {
+            state.stale |= others;
+        }
+        let state = &mut plan.after;
+        if state.held & home != 0 {
+            let clean = whole && self.cleanable(0);
+            state.dirty = self.dirty && !clean;
+            if self.mapped || self.given || self.users > 0 || self.dirty {
+                plan.push(Maintenance::Invalidate, self.home);
+            } else {
+                state.stale |= home;
             }
         }
         Ok(plan)

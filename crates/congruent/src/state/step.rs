@@ -38,6 +38,12 @@ pub(crate) enum Step {
     DeviceWrites { whole: bool, aligned: bool },
     /// It has ended.
     DeviceWrote { whole: bool },
+    /// A device that nobody counted has written, if it has.
+    Take { whole: bool },
+    /// Kernel code is about to use it through this colour, without a guard.
+    Touch { colour: u16 },
+    /// It has stored there.
+    Stored { colour: u16 },
     /// A device that sees the data caches has written.
     DeviceWroteCaches,
     /// The frame is free.
@@ -82,6 +88,9 @@ impl Step {
             Self::DeviceReads { whole } => state.device_reads(whole),
             Self::DeviceWrites { whole, aligned } => state.device_writes(whole, aligned, rules),
             Self::DeviceWrote { whole } => state.device_wrote(whole, rules),
+            Self::Take { whole } => state.taken(whole, rules),
+            Self::Touch { colour } => state.touched(colour, rules),
+            Self::Stored { colour } => state.stored(colour, rules),
             Self::DeviceWroteCaches => state.device_wrote_caches(),
             Self::Free => state.freed().map(Plan::none),
             Self::Give { linear } => state.given(linear, rules),

@@ -7,6 +7,12 @@ use core::sync::atomic::{self, Ordering};
 unsafe extern "Rust" {
     /// Defined by the test: somebody else may go on now.
     safe fn congruent_may_switch();
+    /// Defined by the test: nothing comes of going on before somebody else has.
+    safe fn congruent_must_switch();
+}
+
+pub(crate) fn wait_for_another_cpu() {
+    congruent_must_switch();
 }
 
 /// An `AtomicU32` with a place to switch before every operation.

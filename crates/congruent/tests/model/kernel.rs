@@ -1,7 +1,7 @@
 //! A kernel that does with one frame whatever a kernel may do, and users who do whatever their mappings allow.
 
 use congruent::state::State;
-use congruent::{At, Congruent, Error, Frame, FrameWord, Read, Rights, TransferId, Write};
+use congruent::{At, Congruent, Error, Frame, FrameWord, PhysAddr, Read, Rights, TransferId, Write};
 
 use super::line::{BOTH, COLOURS, Event, Halves};
 use super::machine::{Did, HALF, LINE, Machine, Maintain, PAGE, Pte, Shape};
@@ -59,6 +59,10 @@ pub struct Scene {
     pub given: bool,
     /// Whether users may have fetched from it, rightly or not.
     pub executable: bool,
+    /// What devices have been given by a kernel that counts nothing.
+    pub handed: [bool; 4],
+    /// Through which colour kernel code is at work without a guard, and whether on the watched line.
+    pub touching: Option<(usize, bool)>,
 }
 
 impl Scene {
@@ -72,12 +76,18 @@ impl Scene {
             dead: true,
             given: false,
             executable: false,
+            handed: [false; 4],
+            touching: None,
         }
     }
 
-    /// Halves that a device owns.
+    /// Halves that a device owns, or kernel code that nobody else may store beside.
     fn taken(&self) -> Halves {
-        PARTS.iter().zip(self.flights).filter(|&(_, n)| n > 0).fold(0, |all, (part, _)| all | part.halves())
+        if matches!(self.touching, Some((_, true))) {
+            return BOTH;
+        }
+        let flying = PARTS.iter().zip(self.flights).filter(|&(_, n)| n > 0).fold(0, |all, (part, _)| all | part.halves());
+        PARTS.iter().zip(self.handed).filter(|&(_, handed)| handed).fold(flying, |all, (part, _)| all | part.halves())
     }
 
     /// Whether a device is writing some of these bytes already.
@@ -121,10 +131,19 @@ impl Scene {
         if self.given {
             access(linear.unwrap(), true);
         }
-        for (part, n) in PARTS.into_iter().zip(self.flights) {
-            if n > 0 && part.halves() != 0 {
+        for (part, (n, handed)) in PARTS.into_iter().zip(self.flights.into_iter().zip(self.handed)) {
+            if (n > 0 || handed) && part.halves() != 0 {
                 happens(Event::DeviceWrites { halves: part.halves() });
             }
+        }
+        if let Some((colour, true)) = self.touching {
+            for halves in [1, 2] {
+                if !self.dead {
+                    happens(Event::Load { colour, halves });
+                    happens(Event::Store { colour, halves });
+                }
+            }
+            happens(Event::Fill { colour });
         }
         // A user may load what a device is writing, and gets what he gets; but it fills the line.
         for (colour, &pte) in self.ptes.iter().enumerate() {
@@ -186,6 +205,13 @@ pub enum Call {
     DeviceReads(Part),
     DeviceWrites(Part),
     Complete(Part),
+    Hand(Part),
+    Take(Part),
+    /// Kernel code is going to load.
+    Look(Place),
+    /// It is going to load and store: the watched line, or others.
+    Touch(Place, bool),
+    Stored,
     SyncInstructions,
     GiveToKernel,
     TakeBack,
@@ -193,6 +219,61 @@ pub enum Call {
 
 /// Every call that a kernel may make in this scene.
 pub fn calls(scene: &Scene, shape: &Shape, used: usize) -> Vec<Call> {
+    let mut calls = counted(scene, shape, used);
+    if shape.notices {
+        noticed(scene, shape, used, &mut calls);
+    }
+    if !shape.unpaired {
+        return calls;
+    }
+    // In the place of transfers that are counted. Who counts none keeps away from the buffer, and from the lines that it is in.
+    let given = scene.handed != [false; 4];
+    calls.retain(|call| match call {
+        Call::DeviceWrites(_) | Call::Complete(_) => false,
+        Call::Clear(_) | Call::CopyTo(_) | Call::CopyFrom | Call::Free | Call::GiveToKernel | Call::TakeBack | Call::Poke => {
+            !given
+        }
+        _ => true,
+    });
+    if !scene.dead {
+        let parts = [Part::Whole, Part::Line, Part::Others];
+        // Nor does kernel code touch what a device has.
+        let beside =
+            |part: Part| scene.touching.is_none_or(|(_, watched)| part == if watched { Part::Others } else { Part::Line });
+        let apart = |part: Part| beside(part) && (!given || scene.handed[part as usize]);
+        calls.extend(parts.into_iter().filter(|&part| apart(part)).map(Call::Hand));
+        calls.retain(|call| match call {
+            Call::Look(_) => !given,
+            Call::Touch(_, watched) => !given || scene.handed[if *watched { Part::Others } else { Part::Line } as usize],
+            _ => true,
+        });
+        calls.extend(parts.into_iter().filter(|&part| scene.handed[part as usize]).map(Call::Take));
+    }
+    calls
+}
+
+/// With what kernel code does that only says so, and keeps away from what others use meanwhile.
+fn noticed(scene: &Scene, shape: &Shape, used: usize, calls: &mut Vec<Call>) {
+    if let Some((_, watched)) = scene.touching {
+        calls.retain(|call| match call {
+            Call::Unmap { .. } | Call::WriteProtect { .. } => true,
+            Call::Read(_) | Call::Write(_) | Call::Hold { place: Place::Home, .. } | Call::Release { .. } => !watched,
+            Call::DeviceReads(part) => !watched && *part == Part::Line,
+            _ => false,
+        });
+        calls.push(Call::Stored);
+    } else if !scene.given && !scene.in_flight() {
+        let mut places: Vec<_> = (0..used).map(Place::Colour).collect();
+        places.extend((shape.linear && FRAME.0 as usize >= used).then_some(Place::Linear));
+        for place in places {
+            calls.extend((!scene.dead).then_some(Call::Look(place)));
+            calls.push(Call::Touch(place, true));
+            calls.extend((!scene.dead).then_some(Call::Touch(place, false)));
+        }
+    }
+}
+
+fn counted(scene: &Scene, shape: &Shape, used: usize) -> Vec<Call> {
     let mut calls = Vec::new();
     let mut places = vec![Place::Home];
     places.extend(shape.linear.then_some(Place::Linear));
@@ -342,6 +423,16 @@ pub fn perform(scene: &Scene, call: Call, shape: Shape) -> Outcome {
             // Its new owner stores every byte before anything else.
             events.push(Step { event: Event::Store { colour: usize::from(after.state.home), halves: BOTH }, maintenance: false });
         }
+        if let Call::Look(place) | Call::Touch(place, _) = call
+            && !scene.dead
+            && scene.taken() == 0
+        {
+            let colour = if let Place::Colour(colour) = place { colour } else { FRAME.0 as usize };
+            events.push(Step { event: Event::Load { colour, halves: BOTH }, maintenance: false });
+        }
+        if let (Call::Stored, true, Some((colour, _))) = (call, scene.dead, scene.touching) {
+            events.insert(0, Step { event: Event::Store { colour, halves: BOTH }, maintenance: false });
+        }
         if matches!(call, Call::Complete(_)) && scene.dead {
             // Nobody but the device has written it, so it has.
             events.insert(0, Step { event: Event::DeviceWrites { halves: BOTH }, maintenance: false });
@@ -427,6 +518,27 @@ fn make(congruent: &Congruent<Machine>, call: Call, after: &mut Scene) -> Result
             let (offset, len) = part.bytes();
             congruent.resume_transfer(TransferId::new(FRAME, offset, len)).complete().map_err(|(_, error)| error)?;
             after.flights[part as usize] -= 1;
+            after.dead = false;
+        }
+        Call::Hand(part) => {
+            let (offset, len) = part.bytes();
+            congruent.sync_for_device(PhysAddr(offset.into()), len.into());
+            after.handed[part as usize] = true;
+        }
+        Call::Take(part) => {
+            let (offset, len) = part.bytes();
+            congruent.sync_for_cpu(PhysAddr(offset.into()), len.into());
+            after.handed[part as usize] = false;
+        }
+        Call::Look(place) => congruent.kernel_touches(FRAME, at(place))?,
+        Call::Touch(place, watched) => {
+            congruent.kernel_touches(FRAME, at(place))?;
+            let colour = if let Place::Colour(colour) = place { colour } else { FRAME.0 as usize };
+            after.touching = Some((colour, watched));
+        }
+        Call::Stored => {
+            let (colour, _) = after.touching.take().unwrap();
+            congruent.kernel_stored(FRAME, at(Place::Colour(colour)))?;
             after.dead = false;
         }
         Call::SyncInstructions => congruent.sync_instructions(FRAME)?,

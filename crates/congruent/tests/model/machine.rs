@@ -96,6 +96,10 @@ pub struct Shape {
     /// Whether the instruction side is looked at: users execute, and code is stored.
     pub executes: bool,
     pub fetches_see_data: bool,
+    /// Whether transfers are those of kernels that count none.
+    pub unpaired: bool,
+    /// Whether kernel code uses the frame at addresses of its own, and only says so.
+    pub notices: bool,
 }
 
 impl Shape {
@@ -110,6 +114,8 @@ impl Shape {
             policy: Policy::Remember,
             executes: false,
             fetches_see_data: false,
+            unpaired: false,
+            notices: false,
         }
     }
 

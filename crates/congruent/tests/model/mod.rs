@@ -5,4 +5,5 @@ pub mod judged;
 pub mod kernel;
 pub mod line;
 pub mod machine;
+pub mod watched;
 pub mod world;

@@ -25,7 +25,12 @@ fn call(random: &mut Random, shape: &Shape, frames: usize) -> Call {
         _ => Place::Colour(colour),
     };
     let part = *random.pick(&[Part::Whole, Part::Line, Part::Half, Part::Others]);
-    match random.below(20) {
+    // Where so many colours are tracked as one, the core must be said to speculate.
+    let notices = shape.colours <= 8 || shape.speculative;
+    match random.below(24) {
+        20 | 21 => Call::Range { frame, part },
+        22 if notices => Call::Notice { frame, colour },
+        23 if notices => Call::Flushed { frame, place },
         0..5 => Call::Map { frame, colour, write: random.one_in(2), execute: random.one_in(4) },
         5 => Call::Unmap { frame, colour },
         6 => Call::Quit { frame, colour },

@@ -45,6 +45,7 @@ fn calls() -> Vec<Call> {
         calls.push(Call::Clear { frame, place: Place::Colour(colour) });
         calls.push(Call::Hold { frame, place: Place::Colour(colour), write: true });
         calls.push(Call::Unmap { frame, colour });
+        calls.push(Call::Notice { frame, colour });
     }
     calls.extend([
         Call::Map { frame, colour: 1, write: false, execute: true },
@@ -59,6 +60,9 @@ fn calls() -> Vec<Call> {
         Call::FromDevice { frame, part: Part::Half },
         Call::FromDevice { frame, part: Part::Others },
         Call::Sync { frame },
+        Call::Range { frame, part: Part::Whole },
+        Call::Range { frame, part: Part::Half },
+        Call::Flushed { frame, place: Place::Home },
     ]);
     calls
 }

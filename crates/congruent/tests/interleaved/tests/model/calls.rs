@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use congruent_interleaved::{At, Error, Frame, Read, Rights, Write};
+use congruent_interleaved::{At, Error, Frame, PhysAddr, Read, Rights, Write};
 
 use super::line::{BOTH, Event};
 use super::platform::{Library, fetched, user_address};
@@ -26,6 +26,11 @@ impl Part {
             Self::Half => (0, HALF),
             Self::Others => (LINE, LINE),
         }
+    }
+
+    /// The lines that they lie in.
+    fn lines(self) -> u8 {
+        if self == Self::Half { Self::Line.mask() } else { self.mask() }
     }
 
     /// The first half, the second, and all else.
@@ -107,7 +112,25 @@ pub enum Call {
     Sync {
         frame: usize,
     },
+    /// A transfer that nobody counts.
+    Range {
+        frame: usize,
+        part: Part,
+    },
+    /// Kernel code that only says what it does, at an address of this colour.
+    Notice {
+        frame: usize,
+        colour: usize,
+    },
+    /// The same, through a window.
+    Flushed {
+        frame: usize,
+        place: Place,
+    },
 }
+
+/// The colour of a frame, as the lock of a page keeps it: shared by who maps it or settles it somewhere.
+const COLOUR: u8 = 8;
 
 impl Call {
     /// Whether an interrupt handler makes it: what waits for others is none of its business.
@@ -153,17 +176,7 @@ impl Kernel {
         let of = |frame: usize| Frame(frame as u64);
         match call {
             Call::Map { frame, colour, write, execute } => {
-                let stores = world.stores(frame);
-                library.map_user(of(frame), user_address(colour), Rights { write, execute }, || {
-                    world.lock(frame);
-                    switch();
-                    let pte = &mut world.ptes.borrow_mut()[frame][colour];
-                    *pte = (*pte).max(if write { Pte::Write } else { Pte::Read });
-                    if execute {
-                        fetched(world, frame, world.unchanged(frame, stores) & !world.taken.borrow()[frame]);
-                    }
-                    world.unlock(frame);
-                })?;
+                self.with_bytes(frame, COLOUR, || self.map(frame, colour, write, execute))?;
             }
             Call::Unmap { frame, colour } => {
                 world.lock(frame);
@@ -194,19 +207,19 @@ impl Kernel {
                 let (offset, len) = part.bytes();
                 library.write(of(frame), offset, &vec![0; len as usize])
             })?,
-            Call::Clear { frame, place } => self.with_bytes(frame, 7, || {
+            Call::Clear { frame, place } => self.with_bytes(frame, 7 | COLOUR, || {
                 world.is_dead(frame);
                 library.clear(of(frame), self.at(place))
             })?,
             Call::Copy { from, to, place } => {
                 self.with_bytes(from, 7, || {
-                    self.with_bytes(to, 7, || {
+                    self.with_bytes(to, 7 | COLOUR, || {
                         world.is_dead(to);
                         library.copy(of(from), of(to), self.at(place))
                     })
                 })?;
             }
-            Call::Hold { frame, place, write } => self.with_bytes(frame, 7, || {
+            Call::Hold { frame, place, write } => self.with_bytes(frame, 7 | COLOUR, || {
                 let hold = match write {
                     true => library.settle::<Write>(of(frame), self.at(place))?.hold(),
                     false => library.settle::<Read>(of(frame), self.at(place))?.hold(),
@@ -226,10 +239,10 @@ impl Kernel {
             }
             Call::ToDevice { frame, part } => {
                 let (offset, len) = part.bytes();
-                let stores = world.stores(frame);
+                let seen = world.seen(frame);
                 library.device_reads(of(frame), offset, len)?;
                 // What was stored meanwhile may be there or not.
-                let halves = world.unchanged(frame, stores) & part.mask() & !world.taken.borrow()[frame] & BOTH;
+                let halves = world.unchanged(frame, seen) & part.mask() & BOTH;
                 if halves != 0 {
                     world.happens(frame, Event::DeviceReads { halves });
                 }
@@ -241,12 +254,69 @@ impl Kernel {
                 done?;
             }
             Call::Sync { frame } => {
-                let stores = world.stores(frame);
+                let seen = world.seen(frame);
                 library.sync_instructions(of(frame))?;
-                fetched(world, frame, world.unchanged(frame, stores) & !world.taken.borrow()[frame]);
+                fetched(world, frame, world.unchanged(frame, seen));
             }
+            Call::Range { frame, part } => {
+                world.claim(frame, part.lines(), true);
+                let (offset, len) = part.bytes();
+                let start = PhysAddr(frame as u64 * u64::from(PAGE) + u64::from(offset));
+                world.taken.borrow_mut()[frame] |= part.lines();
+                library.sync_for_device(start, len.into());
+                world.written.borrow_mut()[frame] |= part.mask();
+                switch();
+                if part.mask() & BOTH != 0 {
+                    world.happens(frame, Event::DeviceWrites { halves: part.mask() & BOTH });
+                }
+                switch();
+                world.written.borrow_mut()[frame] &= !part.mask();
+                library.sync_for_cpu(start, len.into());
+                world.taken.borrow_mut()[frame] &= !part.lines();
+                world.unclaim(frame, part.lines(), true);
+            }
+            Call::Notice { frame, colour } => self.alone_with(frame, || {
+                let at = self.at(Place::Colour(colour));
+                library.kernel_touches(of(frame), at)?;
+                for event in [Event::Load { colour, halves: 1 }, Event::Store { colour, halves: 2 }] {
+                    switch();
+                    world.happens(frame, event);
+                }
+                switch();
+                library.kernel_stored(of(frame), at)
+            })?,
+            Call::Flushed { frame, place } => self.alone_with(frame, || {
+                let window = library.flushed_window(of(frame), self.at(place))?;
+                window.read(0, &mut [0; LINE as usize])?;
+                window.write(HALF, &[0; HALF as usize])
+            })?,
         }
         Ok(())
+    }
+
+    /// While this runs nobody else uses the frame, but users, who get what they get.
+    fn alone_with(&self, frame: usize, what: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+        self.world.claim(frame, 7 | COLOUR, true);
+        self.world.taken.borrow_mut()[frame] |= 7;
+        let result = what();
+        self.world.taken.borrow_mut()[frame] &= !7;
+        self.world.unclaim(frame, 7 | COLOUR, true);
+        result
+    }
+
+    fn map(&self, frame: usize, colour: usize, write: bool, execute: bool) -> Result<(), Error> {
+        let world = &*self.world;
+        let seen = world.seen(frame);
+        self.library.map_user(Frame(frame as u64), user_address(colour), Rights { write, execute }, || {
+            world.lock(frame);
+            switch();
+            let pte = &mut world.ptes.borrow_mut()[frame][colour];
+            *pte = (*pte).max(if write { Pte::Write } else { Pte::Read });
+            if execute {
+                fetched(world, frame, world.unchanged(frame, seen));
+            }
+            world.unlock(frame);
+        })
     }
 
     fn let_device_write(&self, frame: usize, part: Part) -> Result<(), Error> {

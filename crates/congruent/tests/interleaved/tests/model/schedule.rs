@@ -25,6 +25,13 @@ fn congruent_may_switch() {
     switch();
 }
 
+/// Called by the library where it waits for another CPU.
+#[unsafe(no_mangle)]
+fn congruent_must_switch() {
+    WAIT.set(Some(Wait::Others));
+    switch();
+}
+
 /// Somebody else may go on now.
 pub fn switch() {
     let yielder = YIELDER.get();
@@ -100,6 +107,10 @@ pub fn run(world: &Rc<World>, mut agents: Vec<Agent>, chooser: &mut dyn Chooser,
             if agent.coroutine.is_some() && !others && agent.waits.is_none_or(|what| world.is_over(what)) {
                 options.push(at);
             }
+        }
+        // Who waits for others gives them precedence.
+        if options.iter().any(|&at| agents[at].waits != Some(Wait::Others)) {
+            options.retain(|&at| agents[at].waits != Some(Wait::Others) || last != Some(at));
         }
         if options.is_empty() {
             assert!(agents.iter().all(|agent| agent.coroutine.is_none()), "all wait for one another");

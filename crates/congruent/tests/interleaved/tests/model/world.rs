@@ -57,8 +57,10 @@ impl Shape {
 pub enum Wait {
     /// The lock that orders a frame's mappings.
     Lock(usize),
-    /// Bytes of a frame (two halves, and all others), which nobody else may be using, or nobody else alone.
+    /// Bytes of a frame (two halves, and all others), and its colour (the lock of a page), which nobody else may be using, or nobody else alone.
     Bytes { frame: usize, mask: u8, alone: bool },
+    /// Somebody else's step.
+    Others,
 }
 
 pub struct World {
@@ -72,7 +74,7 @@ pub struct World {
     /// What belongs to devices, and what of it they may still write.
     pub taken: RefCell<Vec<u8>>,
     pub written: RefCell<Vec<u8>>,
-    claims: RefCell<Vec<[i32; 3]>>,
+    claims: RefCell<Vec<[i32; 4]>>,
     locks: RefCell<Vec<Option<usize>>>,
     pub mapped: RefCell<HashMap<u64, (u64, u32)>>,
     /// Of each agent, and of who is alone.
@@ -83,6 +85,13 @@ pub struct World {
     pub watch: RefCell<Option<Watch>>,
     /// What happened, if somebody wants to read it.
     pub story: RefCell<Option<Vec<String>>>,
+}
+
+/// What had been stored to a frame at some time.
+#[derive(Clone, Copy)]
+pub struct Seen {
+    stores: [u32; 2],
+    taken: u8,
 }
 
 /// The judge proper, and a cache with versions.
@@ -109,7 +118,7 @@ impl World {
             stores: RefCell::new(vec![[0; 2]; frames]),
             taken: RefCell::new(vec![0; frames]),
             written: RefCell::new(vec![0; frames]),
-            claims: RefCell::new(vec![[0; 3]; frames]),
+            claims: RefCell::new(vec![[0; 4]; frames]),
             locks: RefCell::new(vec![None; frames]),
             mapped: RefCell::default(),
             unpreempted: std::array::from_fn(|_| Cell::new(0)),
@@ -126,10 +135,11 @@ impl World {
 
     pub fn is_over(&self, wait: Wait) -> bool {
         match wait {
+            Wait::Others => true,
             Wait::Lock(frame) => self.locks.borrow()[frame].is_none(),
             Wait::Bytes { frame, mask, alone } => {
                 let claims = self.claims.borrow()[frame];
-                (0..3).filter(|bit| mask >> bit & 1 != 0).all(|bit| if alone { claims[bit] == 0 } else { claims[bit] >= 0 })
+                (0..4).filter(|bit| mask >> bit & 1 != 0).all(|bit| if alone { claims[bit] == 0 } else { claims[bit] >= 0 })
             }
         }
     }
@@ -164,20 +174,20 @@ impl World {
     /// The kernel's own order among those who use bytes of a frame and devices that write them.
     pub fn claim(&self, frame: usize, mask: u8, alone: bool) {
         schedule::wait(self, Wait::Bytes { frame, mask, alone });
-        for bit in (0..3).filter(|bit| mask >> bit & 1 != 0) {
+        for bit in (0..4).filter(|bit| mask >> bit & 1 != 0) {
             self.claims.borrow_mut()[frame][bit] += if alone { -1 } else { 1 };
         }
     }
 
     pub fn unclaim(&self, frame: usize, mask: u8, alone: bool) {
-        for bit in (0..3).filter(|bit| mask >> bit & 1 != 0) {
+        for bit in (0..4).filter(|bit| mask >> bit & 1 != 0) {
             self.claims.borrow_mut()[frame][bit] -= if alone { -1 } else { 1 };
         }
     }
 
-    /// How often the halves of a frame have been stored to.
-    pub fn stores(&self, frame: usize) -> [u32; 2] {
-        self.stores.borrow()[frame]
+    /// How often the halves of a frame have been stored to, and which of its bytes somebody is storing to now.
+    pub fn seen(&self, frame: usize) -> Seen {
+        Seen { stores: self.stores.borrow()[frame], taken: self.taken.borrow()[frame] }
     }
 
     /// Both halves are about to be replaced: from here on nobody finds what they held.
@@ -185,10 +195,11 @@ impl World {
         self.stores.borrow_mut()[frame].iter_mut().for_each(|stores| *stores += 1);
     }
 
-    /// The halves that have not been stored to since.
-    pub fn unchanged(&self, frame: usize, since: [u32; 2]) -> Halves {
-        let now = self.stores(frame);
-        u8::from(now[0] == since[0]) | u8::from(now[1] == since[1]) << 1
+    /// The halves that nobody has stored to since, and that were nobody's then and are not now.
+    pub fn unchanged(&self, frame: usize, since: Seen) -> Halves {
+        let now = self.seen(frame);
+        let same = u8::from(now.stores[0] == since.stores[0]) | u8::from(now.stores[1] == since.stores[1]) << 1;
+        same & !since.taken & !now.taken
     }
 
     /// One more line of the story.

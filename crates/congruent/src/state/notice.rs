@@ -1,0 +1,135 @@
+//! Transitions for kernel code that asks nothing: it says that it is going to use a frame at an address of its own, and afterwards that
+//! it has stored there.
+//!
+//! Guaranteed as for all transitions (`state.rs`), if nobody else stores to the same lines between the two notices. Nobody is refused and
+//! no rights are taken away; so what users of other colours load in between may be old, and only the second notice ends that.
+
+use super::{Maintenance, Plan, Refusal, Rules, State};
+
+impl State {
+    /// Kernel code is about to load and store through `colour`.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`]; nothing has changed then.
+    pub fn touched(self, colour: u16, rules: &Rules) -> Result<Plan, Refusal> {
+        if self.busy {
+            return Err(Refusal::Busy);
+        }
+        let mut plan = Plan::none(self);
+        let own = self.bit(colour, rules);
+        if colour == self.home {
+            if self.stale & own != 0 {
+                plan.push(Maintenance::Invalidate, colour);
+                plan.after.stale &= !own;
+            }
+            plan.after.held |= own;
+            return Ok(plan);
+        }
+        if self.dirty {
+            plan.push(Maintenance::WriteBack, self.home);
+            plan.after.dirty = !self.cleanable(0);
+        }
+        // Coarse tracking knows nothing of this colour, and a core that speculates fills it at any moment.
+        if self.stale & own != 0 || !rules.exact() {
+            plan.push(Maintenance::Invalidate, colour);
+        }
+        plan.after.held |= own;
+        plan.after.stale &= !own;
+        if plan.after.stored_to(rules) {
+            // Whoever stores at the home says nothing.
+            plan.after.stale |= own;
+        }
+        Ok(plan)
+    }
+
+    /// Kernel code has stored through `colour`, since it said that it would.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`]; nothing has changed then.
+    pub fn stored(self, colour: u16, rules: &Rules) -> Result<Plan, Refusal> {
+        if self.busy {
+            return Err(Refusal::Busy);
+        }
+        let mut plan = Plan::none(self);
+        let after = &mut plan.after;
+        after.fetchable = false;
+        let stays = self.mapped || self.users > 0 || self.given || self.transfers > 0 || self.dirty;
+        let own = self.bit(colour, rules);
+        let old = self.stale & own != 0;
+        if colour != self.home && (stays || old) {
+            self.stored_elsewhere(colour, rules, &mut plan);
+            return Ok(plan);
+        }
+        // Nobody relies on another home.
+        after.home = colour;
+        let own = after.bit(colour, rules);
+        let others = (if rules.exact() { self.held } else { 0 } | after.permanent(rules)) & !own;
+        after.held = others | own;
+        after.stale = others;
+        after.dirty = rules.write_back;
+        if old {
+            // Kernel code has stored beside lines that have become old since it said that it would.
+            after.dirty = false;
+            let drop = if rules.write_back { Maintenance::WriteBackInvalidate } else { Maintenance::Invalidate };
+            plan.push(drop, colour);
+        } else if self.spread {
+            // Readers of other colours do not ask before they load; there are none at colours that were old already. Nobody who could
+            // store has been let in beside them.
+            after.stale &= self.stale;
+            after.dirty = false;
+            plan.also_invalidate = others & !self.stale;
+            if rules.write_back {
+                plan.push(Maintenance::WriteBack, colour);
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Somebody relies on the home, or has stored there meanwhile: it stays where it is, and gives up what it has.
+    fn stored_elsewhere(self, colour: u16, rules: &Rules, plan: &mut Plan) {
+        let (own, home) = (self.bit(colour, rules), self.bit(self.home, rules));
+        if rules.write_back {
+            plan.push(Maintenance::WriteBack, colour);
+        }
+        if self.dirty {
+            plan.push(Maintenance::WriteBackInvalidate, self.home);
+            plan.after.dirty = !self.cleanable(0);
+        } else if self.held & home != 0 {
+            plan.push(Maintenance::Invalidate, self.home);
+        }
+        let others = (self.held | self.permanent(rules)) & !home & !own;
+        let after = &mut plan.after;
+        after.held |= others | own;
+        after.stale &= !(own | home);
+        if self.spread {
+            plan.also_invalidate = others & !self.stale;
+        } else {
+            after.stale |= others;
+        }
+        if self.dirty || self.stale & own != 0 || after.stored_to(rules) {
+            // What was stored at the home it does not have.
+            after.stale |= own;
+        }
+    }
+
+    /// Whether somebody may be storing at the home: then it is dirty, if anything ever is.
+    const fn stored_to(&self, rules: &Rules) -> bool {
+        if rules.write_back { self.dirty } else { !(self.spread || self.cleanable(0)) }
+    }
+
+    /// After a store at the home: whatever a core that speculates holds or fetches from now on through the permanent mapping, of
+    /// another colour, may be older.
+    pub(super) fn may_fill_permanent(&mut self, rules: &Rules) {
+        let bit = self.permanent(rules);
+        self.held |= bit;
+        self.stale |= bit;
+    }
+
+    /// The bit of the permanent mapping, if a core that speculates may fill lines of another colour than the home through it.
+    fn permanent(&self, rules: &Rules) -> u8 {
+        match rules.linear {
+            Some(linear) if rules.speculative && linear != self.home => self.bit(linear, rules),
+            _ => 0,
+        }
+    }
+}
