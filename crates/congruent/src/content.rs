@@ -8,7 +8,7 @@
 //! execution alone are not kept away: a kernel takes such a mapping away before it replaces the page.
 
 use crate::hardware::Platform;
-use crate::state::{AccessKind, Step};
+use crate::state::{Access, AccessKind};
 use crate::window::{At, Read, Write};
 use crate::{Congruent, Error, Frame, Settled, VirtAddr};
 
@@ -25,13 +25,13 @@ impl<P: Platform> Congruent<P> {
 
     #[inline(never)]
     fn overwrite_tracked(&self, frame: Frame, at: At<P>, stores: &mut dyn FnMut(VirtAddr)) -> Result<(), Error> {
-        let step = Step::Access { place: self.place_of(frame, at, false)?, kind: AccessKind::Overwrite };
+        let step = Access { place: self.place_of(frame, at, false)?, kind: AccessKind::Overwrite };
         let mut stored = false;
         let mut store = |page| {
             stores(page);
             stored = true;
         };
-        let after = self.transact_with(frame, self.whole_page(), step, Some(&mut store))?;
+        let after = self.transact_with(frame, self.whole_page(), &step, Some(&mut store))?;
         if !stored {
             // Nothing was discarded, so others may look on.
             let window = Settled::<P, Write>::new(self, frame, after.home)?.open()?;
@@ -93,7 +93,12 @@ impl<P: Platform> Congruent<P> {
     #[inline]
     pub fn read(&self, frame: Frame, offset: u32, to: &mut [u8]) -> Result<(), Error> {
         self.check_bounds(frame, offset, to.len())?;
-        self.window::<Read>(frame)?.read(offset, to)
+        if P::ALIASES { self.read_tracked(frame, offset, to) } else { self.window::<Read>(frame)?.read(offset, to) }
+    }
+
+    #[inline(never)]
+    fn read_tracked(&self, frame: Frame, offset: u32, to: &mut [u8]) -> Result<(), Error> {
+        self.window_tracked(frame, AccessKind::Read)?.read(offset, to)
     }
 
     /// Writes a part of a frame: `write(2)` to the page cache, `process_vm_writev`.
@@ -105,7 +110,12 @@ impl<P: Platform> Congruent<P> {
     #[inline]
     pub fn write(&self, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
         self.check_bounds(frame, offset, from.len())?;
-        self.window::<Write>(frame)?.write(offset, from)
+        if P::ALIASES { self.write_tracked(frame, offset, from) } else { self.window::<Write>(frame)?.write(offset, from) }
+    }
+
+    #[inline(never)]
+    fn write_tracked(&self, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
+        self.window_tracked(frame, AccessKind::Write)?.write(offset, from)
     }
 
     /// Writes a part of a frame that somebody may execute: `PTRACE_POKETEXT`, breakpoints, uprobes. Fetches that begin after this

@@ -9,7 +9,7 @@ use core::fmt;
 use crate::engine::Range;
 use crate::hardware::Platform;
 use crate::reach::Reach;
-use crate::state::{Maintenance, Step};
+use crate::state::{DeviceWrites, DeviceWrote, Maintenance, Rules, State};
 use crate::{Congruent, Error, Frame};
 
 impl<P: Platform> Congruent<P> {
@@ -32,7 +32,7 @@ impl<P: Platform> Congruent<P> {
             return Ok(());
         }
         let whole = range == self.whole_page();
-        self.transact(frame, range, Step::DeviceReads { whole })?;
+        self.transact(frame, range, &|state: State, _: &Rules| state.device_reads(whole))?;
         Ok(())
     }
 
@@ -65,14 +65,14 @@ impl<P: Platform> Congruent<P> {
             return transfer.unless(begun.err());
         }
         let whole = range == self.whole_page();
-        let begun = self.transact(frame, range, Step::DeviceWrites { whole, aligned });
+        let begun = self.transact(frame, range, &DeviceWrites { whole, aligned });
         transfer.unless(begun.err())
     }
 
     /// Devices that see the data caches do not see the instruction side.
     fn forget_fetchable(&self, frame: Frame) -> Result<(), Error> {
         if P::ALIASES {
-            self.transact(frame, self.whole_page(), Step::DeviceWroteCaches)?;
+            self.transact(frame, self.whole_page(), &|state: State, _: &Rules| state.device_wrote_caches())?;
         }
         Ok(())
     }
@@ -158,7 +158,7 @@ impl<P: Platform> Transfer<'_, P> {
             congruent.forget_fetchable(frame)
         } else if P::ALIASES {
             let whole = range == congruent.whole_page();
-            congruent.transact(frame, range, Step::DeviceWrote { whole }).map(|_| ())
+            congruent.transact(frame, range, &DeviceWrote { whole }).map(|_| ())
         } else {
             Reach::new(congruent, frame, 0).map(|mapping| congruent.issue(Maintenance::Invalidate, mapping.address, range))
         };

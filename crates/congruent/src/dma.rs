@@ -7,7 +7,7 @@
 
 use crate::engine::Range;
 use crate::hardware::Platform;
-use crate::state::{Maintenance, Step};
+use crate::state::{Maintenance, Rules, State, Step};
 use crate::{Congruent, Frame, PhysAddr};
 
 impl<P: Platform> Congruent<P> {
@@ -33,7 +33,7 @@ impl<P: Platform> Congruent<P> {
             return;
         }
         self.each_page(start, len, |frame, range, whole| {
-            self.sync_page(frame, range, Step::DeviceReads { whole }, Maintenance::WriteBack);
+            self.sync_page(frame, range, &|state: State, _: &Rules| state.device_reads(whole), Maintenance::WriteBack);
         });
     }
 
@@ -46,15 +46,15 @@ impl<P: Platform> Congruent<P> {
     pub fn sync_for_cpu(&self, start: PhysAddr, len: u64) {
         self.each_page(start, len, |frame, range, whole| {
             if !P::COHERENT_DEVICES {
-                self.sync_page(frame, range, Step::Take { whole }, Maintenance::Invalidate);
+                self.sync_page(frame, range, &|state: State, rules: &Rules| state.taken(whole, rules), Maintenance::Invalidate);
             } else if P::ALIASES && self.word(frame).is_ok() {
-                self.surely(frame, range, Step::DeviceWroteCaches);
+                self.surely(frame, range, &|state: State, _: &Rules| state.device_wrote_caches());
             }
         });
     }
 
     /// One page of it: what its word says, or all that could be needed where nothing is tracked.
-    fn sync_page(&self, frame: Frame, range: Range, step: Step, untracked: Maintenance) {
+    fn sync_page(&self, frame: Frame, range: Range, step: &dyn Step, untracked: Maintenance) {
         if P::ALIASES && self.word(frame).is_ok() {
             self.surely(frame, range, step);
         } else if let Some(page) = self.platform().linear(frame) {
@@ -63,7 +63,7 @@ impl<P: Platform> Congruent<P> {
     }
 
     /// A step that nothing but another CPU's maintenance can be in the way of.
-    pub(crate) fn surely(&self, frame: Frame, range: Range, step: Step) {
+    pub(crate) fn surely(&self, frame: Frame, range: Range, step: &dyn Step) {
         while let Err(error) = self.transact(frame, range, step) {
             debug_assert!(matches!(error, crate::Error::Busy(_)), "{error}");
             crate::sync::wait_for_another_cpu();

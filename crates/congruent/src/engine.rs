@@ -38,7 +38,7 @@ struct Asked<'w> {
     word: &'w FrameWord,
     frame: Frame,
     range: Range,
-    step: Step,
+    step: &'w dyn Step,
     rules: Rules,
 }
 
@@ -139,7 +139,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`].
     pub fn colour_hint(&self, frame: Frame) -> Result<Colour<P>, Error> {
-        Ok(Colour::new(self.word(frame)?.load(self.exact()).home))
+        Ok(Colour::new(self.word(frame)?.load::<P>(self.exact()).home))
     }
 
     /// Whether anything of the frame may be in the data cache. Another CPU may have changed that when this returns.
@@ -147,7 +147,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`].
     pub fn is_cached(&self, frame: Frame) -> Result<bool, Error> {
-        Ok(self.word(frame)?.load(self.exact()).held != 0)
+        Ok(self.word(frame)?.load::<P>(self.exact()).held != 0)
     }
 
     /// Whether users may have the frame mapped. Another CPU may have changed that when this returns.
@@ -155,7 +155,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`].
     pub fn is_mapped(&self, frame: Frame) -> Result<bool, Error> {
-        Ok(self.word(frame)?.load(self.exact()).mapped)
+        Ok(self.word(frame)?.load::<P>(self.exact()).mapped())
     }
 
     /// What is known of the frame now.
@@ -164,7 +164,7 @@ impl<P: Platform> Congruent<P> {
     /// [`Error::UnknownFrame`].
     #[cfg(feature = "model")]
     pub fn state(&self, frame: Frame) -> Result<State, Error> {
-        Ok(self.word(frame)?.load(self.exact()))
+        Ok(self.word(frame)?.load::<P>(self.exact()))
     }
 
     pub(crate) fn word(&self, frame: Frame) -> Result<&FrameWord, Error> {
@@ -209,7 +209,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// What is refused, and [`Error::MustRevoke`] if user rights cannot be taken away now.
     #[inline]
-    pub(crate) fn transact(&self, frame: Frame, range: Range, step: Step) -> Result<State, Error> {
+    pub(crate) fn transact(&self, frame: Frame, range: Range, step: &dyn Step) -> Result<State, Error> {
         self.transact_with(frame, range, step, None)
     }
 
@@ -219,17 +219,23 @@ impl<P: Platform> Congruent<P> {
         &self,
         frame: Frame,
         range: Range,
-        step: Step,
+        step: &dyn Step,
         stores: Option<&mut dyn FnMut(VirtAddr)>,
     ) -> Result<State, Error> {
         let word = self.word(frame)?;
         let rules = self.rules(frame);
-        let done = match word.attempt(self.exact(), step, &rules) {
+        let done = match word.attempt::<P>(self.exact(), step, &rules) {
             Ok(Attempt::Done(after)) => Ok(after),
             Ok(more) => self.slow(&Asked { word, frame, range, step, rules }, matches!(more, Attempt::Revoke), stores),
             Err(refusal) => Err(refusal),
         };
-        done.map_err(|refusal| Error::refused(frame, refusal, word.load(self.exact()).home))
+        done.map_err(|refusal| self.refused(frame, word, refusal))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refused(&self, frame: Frame, word: &FrameWord, refusal: Refusal) -> Error {
+        Error::refused(frame, refusal, word.load::<P>(self.exact()).home)
     }
 
     /// With rights to be taken away, maintenance, or both.
@@ -238,7 +244,7 @@ impl<P: Platform> Congruent<P> {
         let &Asked { word, frame, range, step, ref rules } = asked;
         for _ in 0..ATTEMPTS {
             // Without the word: the kernel may have to wait for locks, and others may use the frame where it is.
-            let claim = if revoke { word.claim(self.exact(), step, rules)? } else { None };
+            let claim = if revoke { word.claim::<P>(self.exact(), step, rules)? } else { None };
             let gone = match claim {
                 Some(claim) => {
                     let remaining = self.platform.revoke(frame, Self::typed(claim.what)).map_err(|_| Refusal::Revoking)?;
@@ -250,7 +256,7 @@ impl<P: Platform> Congruent<P> {
             let mut state = busy.before();
             if let Some((claim, remaining)) = &gone {
                 state = state.revoked(claim.what, claim.installing || *remaining == Remaining::Some);
-                state.revoking = false; // that is us
+                state.set_revoking(false); // that is us
             }
             // Once is enough, even where the kernel does not know what is left; but the frame may have moved meanwhile.
             let needed = step.revokes(&state, rules);
@@ -264,16 +270,16 @@ impl<P: Platform> Congruent<P> {
             }
             let mut passage = Passage::new(self, frame);
             for op in plan.ops.into_iter().flatten() {
-                passage.through(op.colour, |page| self.issue(op.maintenance, page, range));
+                passage.through(op.colour, &mut |page| self.issue(op.maintenance, page, range));
             }
             let mut others = plan.also_invalidate;
             while others != 0 {
-                passage.through(others.trailing_zeros() as u16, |page| self.issue(Maintenance::Invalidate, page, range));
+                passage.through(others.trailing_zeros() as u16, &mut |page| self.issue(Maintenance::Invalidate, page, range));
                 others &= others - 1;
             }
             if plan.drop_instructions {
                 // SAFETY: the whole page is mapped, cacheable, while this runs.
-                passage.through(plan.after.home, |page| unsafe { self.platform.drop_instructions(page, self.page()) });
+                passage.through(plan.after.home, &mut |page| unsafe { self.platform.drop_instructions(page, self.page()) });
             }
             if let Some(stores) = stores {
                 busy.becomes(plan.after);
@@ -294,6 +300,7 @@ impl<P: Platform> Congruent<P> {
     }
 
     /// One operation on the lines that `range` touches of the page mapped at `page`.
+    #[inline(never)]
     pub(crate) fn issue(&self, maintenance: Maintenance, page: VirtAddr, range: Range) {
         let line = self.config.geometry.line();
         let start = range.offset & !(line - 1);

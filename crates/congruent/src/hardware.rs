@@ -240,6 +240,11 @@ pub trait Platform: CacheOps + WindowMapper + Sized {
     /// Whether devices see the caches. If so, transfers need no maintenance.
     const COHERENT_DEVICES: bool = false;
 
+    /// Whether one CPU is all there is that runs the kernel. If so, no atomic operation of the library costs a barrier.
+    ///
+    /// Interrupts and preemption are as on any machine. A core with several hardware threads that run the kernel is not one CPU.
+    const UNIPROCESSOR: bool = false;
+
     /// Takes user rights to `frame` away, everywhere, and returns when no CPU can use them any more: page tables changed, then the
     /// TLBs of all CPUs flushed. The users fault the page in again when they need it.
     ///

@@ -56,8 +56,10 @@ impl<P: Platform> Hold<'_, P> {
 
 impl<P: Platform> Drop for Hold<'_, P> {
     fn drop(&mut self) {
-        if let Some(word) = self.word {
-            word.unhold();
+        if P::ALIASES
+            && let Some(word) = self.word
+        {
+            word.unhold::<P>();
         }
     }
 }
@@ -83,7 +85,7 @@ impl<P: Platform> Congruent<P> {
         }
         let word = self.word(frame)?;
         assert!(word.is_held(), "nothing holds frame {:#x}", frame.0);
-        Ok(Hold { congruent: self, frame, word: Some(word), colour: word.load(self.exact()).home })
+        Ok(Hold { congruent: self, frame, word: Some(word), colour: word.load::<P>(self.exact()).home })
     }
 
     /// Holds many frames at once, for a `vmap` area or a ring: the first at the colour `first`, each of the others at the next. All of

@@ -8,7 +8,7 @@
 //! that fills lines only when they are accessed; [`Congruent::new`](crate::Congruent::new) refuses kept windows on others.
 
 use crate::hardware::Platform;
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, ordered};
 use crate::{Congruent, Frame, VirtAddr};
 
 const LOCKED: u32 = 1 << 31;
@@ -48,7 +48,9 @@ impl KeptSlot {
             if state & LOCKED != 0 || state & VALID == 0 || state & USES == USES || self.frame.load(Ordering::Relaxed) != frame {
                 return false;
             }
-            match self.state.compare_exchange_weak(state, (state + 1) | RECENT, Ordering::Acquire, Ordering::Relaxed) {
+            match ordered(true, Ordering::Acquire, |order| {
+                self.state.compare_exchange_weak(state, (state + 1) | RECENT, order, Ordering::Relaxed)
+            }) {
                 Ok(_) => break,
                 Err(now) => state = now,
             }
@@ -67,17 +69,17 @@ impl KeptSlot {
         if state & (LOCKED | RECENT | USES) != 0 {
             return None;
         }
-        self.state.compare_exchange(state, LOCKED, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        ordered(true, Ordering::Acquire, |order| self.state.compare_exchange(state, LOCKED, order, Ordering::Relaxed)).ok()?;
         Some((state & VALID != 0).then(|| self.frame.load(Ordering::Relaxed)))
     }
 
     fn settle(&self, frame: u32) {
         self.frame.store(frame, Ordering::Relaxed);
-        self.state.store(VALID | RECENT | 1, Ordering::Release);
+        ordered(true, Ordering::Release, |order| self.state.store(VALID | RECENT | 1, order));
     }
 
     fn release(&self) {
-        self.state.fetch_sub(1, Ordering::Release);
+        ordered(true, Ordering::Release, |order| self.state.fetch_sub(1, order));
     }
 }
 
@@ -101,7 +103,7 @@ struct Locked<'s>(&'s KeptSlot);
 
 impl Drop for Locked<'_> {
     fn drop(&mut self) {
-        self.0.state.store(0, Ordering::Release);
+        ordered(true, Ordering::Release, |order| self.0.state.store(0, order));
     }
 }
 

@@ -36,7 +36,8 @@
 //!    [`Settled::linear_address`], no mapping without [`map_user`](Congruent::map_user);
 //! 3. [`write_protected`](Congruent::write_protected) and [`unmapped`](Congruent::unmapped) are said with the lock held that
 //!    orders changes to the frame's mappings, and only when they are true;
-//! 4. what a device has been handed is not touched by the kernel until the transfer is complete.
+//! 4. what a device has been handed to write is not touched by the kernel until the transfer is complete, and what it has been
+//!    handed to read is not given to a new owner (cleared, copied to, filled) until it has been read.
 //!
 //! # What it gets
 //!

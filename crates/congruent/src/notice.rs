@@ -13,7 +13,7 @@ use core::marker::PhantomData;
 
 use crate::hardware::Platform;
 use crate::reach::Reach;
-use crate::state::{Place, Step};
+use crate::state::{Place, Plan, Refusal, Rules, State};
 use crate::{At, Colour, Congruent, Error, Frame, VirtAddr};
 
 impl<P: Platform> Congruent<P> {
@@ -37,7 +37,7 @@ impl<P: Platform> Congruent<P> {
     /// With more than [`EXACT_COLOURS`](crate::EXACT_COLOURS) colours, unless the core is said to speculate
     /// ([`Config::speculative`](crate::Config::speculative)): accesses that nobody announces are like those of a core that does.
     pub fn kernel_touches(&self, frame: Frame, at: At<P>) -> Result<(), Error> {
-        self.notice(frame, at, |colour| Step::Touch { colour })
+        self.notice(frame, at, State::touched)
     }
 
     /// Kernel code has stored to the frame through `at`, having said before that it would touch it: from now on all users see it.
@@ -53,20 +53,20 @@ impl<P: Platform> Congruent<P> {
     /// # Panics
     /// As [`kernel_touches`](Self::kernel_touches).
     pub fn kernel_stored(&self, frame: Frame, at: At<P>) -> Result<(), Error> {
-        self.notice(frame, at, |colour| Step::Stored { colour })
+        self.notice(frame, at, State::stored)
     }
 
-    fn notice(&self, frame: Frame, at: At<P>, step: impl FnOnce(u16) -> Step) -> Result<(), Error> {
+    fn notice(&self, frame: Frame, at: At<P>, step: fn(State, u16, &Rules) -> Result<Plan, Refusal>) -> Result<(), Error> {
         if !P::ALIASES {
             return self.check_known(frame);
         }
         let colour = match self.place_of(frame, at, false)? {
             Place::Fixed(colour) => colour,
-            Place::Home(_) => self.word(frame)?.load(self.exact()).home,
+            Place::Home(_) => self.word(frame)?.load::<P>(self.exact()).home,
         };
         assert!(self.exact() || self.config().speculative, "notices need `speculative` where there are so many colours");
         self.word(frame)?;
-        self.surely(frame, self.whole_page(), step(colour));
+        self.surely(frame, self.whole_page(), &|state: State, rules: &Rules| step(state, colour, rules));
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl<P: Platform> Congruent<P> {
     pub fn flushed_window(&self, frame: Frame, at: At<P>) -> Result<FlushedWindow<'_, P>, Error> {
         let colour = match at {
             _ if !P::ALIASES => 0,
-            At::Home => self.word(frame)?.load(self.exact()).home,
+            At::Home => self.word(frame)?.load::<P>(self.exact()).home,
             At::Colour(colour) => colour.0,
             At::Linear => self.linear_colour(frame).ok_or(Error::NoLinearMapping(frame))?.0,
         };

@@ -133,7 +133,8 @@ impl<'c, P: Platform> Passage<'c, P> {
     ///
     /// # Panics
     /// If the slot of this level's maintenance is taken: the code was preempted in a busy stretch, or interrupted by its own level.
-    pub(crate) fn through(&mut self, colour: u16, mut what: impl FnMut(VirtAddr)) {
+    #[inline(never)]
+    pub(crate) fn through(&mut self, colour: u16, what: &mut dyn FnMut(VirtAddr)) {
         let (congruent, frame) = (self.congruent, self.frame);
         if let Some(reach) = Reach::permanent(congruent, frame, colour).or_else(|| Reach::kept(congruent, frame, colour)) {
             return what(reach.address);

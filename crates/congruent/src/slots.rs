@@ -2,9 +2,9 @@
 //!
 //! A slot is taken by an atomic operation on the bits of its own CPU; an interrupt that comes in between finds the bit set and
 //! takes another one, of its own share. Nothing is assumed about the order in which windows are closed. (Linux/MIPS allows only
-//! last-in-first-out, and one window per colour and context.)
+//! last-in-first-out, and one window per colour and context.) Other CPUs have no business here, so nothing costs a barrier.
 
-use crate::sync::{AtomicU32, Ordering};
+use crate::sync::{AtomicU32, Ordering, ordered};
 
 /// The window slots of one CPU: a word that the kernel keeps per CPU, zero at boot.
 #[repr(transparent)]
@@ -35,7 +35,9 @@ impl CpuSlots {
                 return None;
             }
             let bit = free & free.wrapping_neg();
-            match self.0.compare_exchange_weak(taken, taken | bit, Ordering::Acquire, Ordering::Relaxed) {
+            match ordered(true, Ordering::Acquire, |order| {
+                self.0.compare_exchange_weak(taken, taken | bit, order, Ordering::Relaxed)
+            }) {
                 Ok(_) => return Some(bit.trailing_zeros()),
                 Err(now) => taken = now,
             }
@@ -43,7 +45,7 @@ impl CpuSlots {
     }
 
     pub(crate) fn give_back(&self, slot: u32) {
-        let before = self.0.fetch_and(!(1 << slot), Ordering::Release);
+        let before = ordered(true, Ordering::Release, |order| self.0.fetch_and(!(1 << slot), order));
         assert!(before & 1 << slot != 0, "slot {slot} was given back twice");
     }
 

@@ -13,10 +13,12 @@
 //! copy (empty, present, dirty, stale); Linux `Documentation/core-api/cachetlb.rst` for the places a kernel needs them.
 
 mod device;
+mod flags;
 mod notice;
 mod step;
 
-pub(crate) use step::{Place, Step};
+pub(crate) use flags::{BUSY, GIVEN, MAPPED, PACKED, REVOKING, SPREAD, WRITABLE};
+pub(crate) use step::{Access, DeviceWrites, DeviceWrote, Give, Map, Place, Step};
 
 /// The most colours whose copies are tracked one by one. Geometries with more are tracked coarsely: one colour at a time may
 /// hold copies.
@@ -24,7 +26,7 @@ pub const EXACT_COLOURS: u32 = 8;
 
 /// The most guards (windows, mappings being installed) that one frame can have at a time. All [holds](crate::Hold) together are
 /// one.
-pub const MAX_USERS: u8 = 14;
+pub const MAX_USERS: u16 = 14;
 
 /// The most device-to-memory transfers that one frame can have at a time: more than it has bytes, with pages of 4 KiB.
 pub const MAX_TRANSFERS: u16 = 4098;
@@ -123,40 +125,34 @@ pub enum Refusal {
 }
 
 /// What is known of one frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[repr(C)]
 pub struct State {
+    /// What is either so or not (`flags.rs`).
+    pub(crate) flags: u32,
     /// The colour through which the frame was accessed last, as a number: the only one that may hold dirty lines.
     pub home: u16,
-    /// Whether the home colour may hold dirty lines.
-    pub dirty: bool,
     /// Colours that may hold a copy, one bit each (coarsely tracked: bit 0 is the home).
     pub held: u8,
     /// Those whose copy may be older than the newest bytes. Never the home while it is dirty.
     pub stale: u8,
-    /// Whether user mappings may exist.
-    pub mapped: bool,
-    /// Whether a user mapping may allow stores. Then all of them are of the home colour.
-    pub writable: bool,
-    /// Whether user mappings may exist at other colours than the home.
-    pub spread: bool,
-    /// Whether instruction fetches see the newest bytes.
-    pub fetchable: bool,
-    /// Whether the instruction side may hold anything of the frame: it has been fetchable since the caches were empty.
-    pub fetched: bool,
-    /// Whether maintenance is going on: nobody else may change the state, except to end a use.
-    pub busy: bool,
-    /// Whether somebody is taking user rights away: nobody announces a mapping meanwhile, or takes rights away as well.
-    pub revoking: bool,
-    /// Whether kernel code loads and stores at the permanent address, without a word, whenever it likes. That is the home then.
-    pub given: bool,
     /// Device-to-memory transfers that are going on.
     pub transfers: u16,
     /// Guards that exist: all of them access the frame through the home colour.
-    pub users: u8,
+    pub users: u16,
+}
+
+#[cfg(feature = "model")]
+impl core::fmt::Debug for State {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { home, held, stale, transfers, users, .. } = self;
+        write!(f, "home {home}, held {held:#b}, stale {stale:#b}, {transfers} transfers, {users} users")?;
+        self.flags().try_for_each(|flag| write!(f, ", {flag}"))
+    }
 }
 
 /// The maintenance that a transition needs, in this order, and the state after it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     /// The operations on the data side. The second must not begin before the first has reached memory.
     pub ops: [Option<Op>; 2],
@@ -192,22 +188,7 @@ impl Plan {
 impl State {
     /// A frame of which nothing is cached: what an all-zero word means.
     #[cfg(any(feature = "model", test))]
-    pub const UNCACHED: Self = Self {
-        home: 0,
-        dirty: false,
-        held: 0,
-        stale: 0,
-        mapped: false,
-        writable: false,
-        spread: false,
-        fetchable: false,
-        fetched: false,
-        busy: false,
-        revoking: false,
-        given: false,
-        transfers: 0,
-        users: 0,
-    };
+    pub const UNCACHED: Self = Self { flags: 0, home: 0, held: 0, stale: 0, transfers: 0, users: 0 };
 
     /// The bit of a colour in `held` and `stale`; none if coarse tracking has no place for it.
     const fn bit(&self, colour: u16, rules: &Rules) -> u8 {
@@ -224,11 +205,11 @@ impl State {
     #[must_use]
     pub const fn before_access(&self, colour: u16, kind: AccessKind, rules: &Rules) -> Option<MustRevoke> {
         let moves = colour != self.home;
-        if !self.mapped || !(moves || self.spread) {
+        if !self.mapped() || !(moves || self.spread()) {
             None
         } else if kind.writes() || (moves && !rules.exact()) {
             Some(MustRevoke::AllBut(colour))
-        } else if moves && self.writable {
+        } else if moves && self.writable() {
             Some(MustRevoke::Writes)
         } else {
             None
@@ -240,17 +221,17 @@ impl State {
     pub const fn revoked(mut self, what: MustRevoke, remaining: bool) -> Self {
         // A mapping that was announced and is being installed is a use, and no page table shows it yet. Users of a frame that a
         // device is writing may have filled lines of it before they went.
-        self.mapped = self.mapped && (remaining || self.users > 0 || self.given || self.transfers > 0);
+        self.set_mapped(self.mapped() && (remaining || self.users > 0 || self.given() || self.transfers > 0));
         match what {
-            MustRevoke::Writes => self.writable = false,
+            MustRevoke::Writes => self.set_writable(false),
             MustRevoke::AllBut(colour) => {
                 // What is left is of `colour`. That was to be the home; a reader may have taken the frame elsewhere meanwhile.
-                self.writable = self.writable && colour == self.home;
-                self.spread = colour != self.home;
+                self.set_writable(self.writable() && colour == self.home);
+                self.set_spread(colour != self.home);
             }
         }
-        self.writable = self.writable && self.mapped;
-        self.spread = self.spread && self.mapped;
+        self.set_writable(self.writable() && self.mapped());
+        self.set_spread(self.spread() && self.mapped());
         self
     }
 
@@ -259,10 +240,10 @@ impl State {
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
     pub fn access(self, colour: u16, kind: AccessKind, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy {
+        if self.busy() {
             return Err(Refusal::Busy);
         }
-        if self.given {
+        if self.given() {
             return Err(Refusal::Kernel);
         }
         if self.transfers > 0 {
@@ -293,8 +274,8 @@ impl State {
         let state = &mut plan.after;
         state.held |= own;
         if kind.writes() {
-            state.dirty = rules.write_back;
-            state.fetchable = false;
+            state.set_dirty(rules.write_back);
+            state.set_fetchable(false);
             state.stale |= state.held & !own;
             state.may_fill_permanent(rules);
         }
@@ -310,7 +291,7 @@ impl State {
         // A core that speculates may fill the emptied lines again, through the very window in which they are being emptied. So they
         // are emptied when somebody comes back to them.
         let keeps_copy = shares || rules.speculative;
-        if self.dirty {
+        if self.dirty() {
             plan.licence = kind == AccessKind::Overwrite;
             let maintenance = match kind {
                 AccessKind::Overwrite => Maintenance::Invalidate,
@@ -322,19 +303,19 @@ impl State {
             plan.push(Maintenance::Invalidate, home);
         }
         let state = &mut plan.after;
-        state.dirty = false;
+        state.set_dirty(false);
         if !rules.exact() {
             // What it held when it was last the home is forgotten; a core that does not speculate was made to drop it.
             state.held = u8::from(rules.speculative);
             state.stale = state.held;
-        } else if self.dirty && !shares {
+        } else if self.dirty() && !shares {
             // The writer that comes makes old what is held.
             if !rules.speculative {
                 state.held &= !self.bit(home, rules);
             }
         }
         // A writer has had every other mapping revoked; a reader leaves them be.
-        state.spread = state.mapped && shares;
+        state.set_spread(state.mapped() && shares);
     }
 
     /// A guard ends.
@@ -346,9 +327,9 @@ impl State {
 
     /// A user mapping of the home colour has been prepared for.
     #[must_use]
-    pub const fn mapped(mut self, writable: bool) -> Self {
-        self.mapped = true;
-        self.writable = self.writable || writable;
+    pub const fn with_mapping(mut self, writable: bool) -> Self {
+        self.set_mapped(true);
+        self.set_writable(self.writable() || writable);
         self
     }
 
@@ -363,7 +344,7 @@ impl State {
         } else if colour != self.home {
             Err(Refusal::Kernel)
         } else {
-            Ok(self.mapped(writable))
+            Ok(self.with_mapping(writable))
         }
     }
 
@@ -371,12 +352,13 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
-    pub fn given(self, linear: u16, rules: &Rules) -> Result<Plan, Refusal> {
+    pub fn give(self, linear: u16, rules: &Rules) -> Result<Plan, Refusal> {
         let mut plan = self.access(linear, AccessKind::Overwrite, rules)?;
         if self.users > 0 {
             return Err(Refusal::InUse);
         }
-        plan.after = Self { given: true, users: 0, ..plan.after };
+        plan.after.set_given(true);
+        plan.after.users = 0;
         // Nobody else reads it from now on, so its new owner may store whenever he likes.
         plan.licence = false;
         Ok(plan)
@@ -386,21 +368,22 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
-    pub const fn returned(self) -> Result<Self, Refusal> {
-        if self.busy {
+    pub const fn returned(mut self) -> Result<Self, Refusal> {
+        if self.busy() {
             Err(Refusal::Busy)
         } else if self.transfers > 0 {
             // What the kernel has in the cache of what a device writes is known from the state's being given.
             Err(Refusal::Device)
         } else {
-            Ok(Self { given: false, ..self })
+            self.set_given(false);
+            Ok(self)
         }
     }
 
     /// No user mapping can store any more. What was stored stays where it is: no maintenance.
     #[must_use]
     pub const fn write_protected(mut self) -> Self {
-        self.writable = false;
+        self.set_writable(false);
         self
     }
 
@@ -409,10 +392,10 @@ impl State {
     /// While a device writes the frame nothing is forgotten: the users may have filled lines of it since it began.
     #[must_use]
     pub const fn unmapped(mut self) -> Self {
-        self.writable = false;
+        self.set_writable(false);
         if self.transfers == 0 {
-            self.mapped = false;
-            self.spread = false;
+            self.set_mapped(false);
+            self.set_spread(false);
         }
         self
     }
@@ -422,7 +405,7 @@ impl State {
     /// # Errors
     /// [`Refusal`] if it is still in use; nothing has changed then.
     pub const fn freed(mut self) -> Result<Self, Refusal> {
-        if self.busy {
+        if self.busy() {
             return Err(Refusal::Busy);
         }
         if self.transfers > 0 {
@@ -431,11 +414,11 @@ impl State {
         if self.users > 0 {
             return Err(Refusal::InUse);
         }
-        self.mapped = false;
-        self.writable = false;
-        self.spread = false;
-        self.given = false;
-        self.fetchable = false;
+        self.set_mapped(false);
+        self.set_writable(false);
+        self.set_spread(false);
+        self.set_given(false);
+        self.set_fetchable(false);
         Ok(self)
     }
 }

@@ -17,6 +17,28 @@ pub(crate) use interleaved::AtomicU32;
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, Ordering};
 
+/// An operation on a word that other CPUs use, too; with `one_cpu`, that there are none: then it is ordered for the compiler only, and
+/// costs no barrier. An interrupt, or another thread of this CPU, sees what this one did in its order anyway.
+#[inline(always)]
+pub(crate) fn ordered<R>(one_cpu: bool, order: Ordering, operation: impl FnOnce(Ordering) -> R) -> R {
+    compiler_only();
+    // Loom knows threads, and not that they share a CPU.
+    let result = operation(if one_cpu && !cfg!(loom) { Ordering::Relaxed } else { order });
+    compiler_only();
+    result
+}
+
+/// Memory accesses stay on their side of this, as far as the compiler is concerned.
+#[inline(always)]
+fn compiler_only() {
+    // LLVM's MIPS back end makes a `sync` of a fence for one thread, too. What it makes of this is an empty piece of assembly that may
+    // change any memory.
+    #[cfg(any(target_arch = "mips", target_arch = "mips64"))]
+    core::hint::black_box(());
+    #[cfg(not(any(target_arch = "mips", target_arch = "mips64")))]
+    core::sync::atomic::compiler_fence(Ordering::SeqCst);
+}
+
 /// Another CPU is at work, for a bounded time.
 #[inline]
 pub(crate) fn wait_for_another_cpu() {

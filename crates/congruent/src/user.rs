@@ -4,8 +4,10 @@
 //! take rights back ([`Platform::revoke`]). That rights ended by themselves (unmap, write-protect, exit) it may say, or not:
 //! saying so saves a later revocation.
 
+use core::marker::PhantomData;
+
 use crate::hardware::Platform;
-use crate::state::{State, Step};
+use crate::state::{Give, Map, Plan, Rules, State, Step};
 use crate::word::FrameWord;
 use crate::{Congruent, Error, Frame, VirtAddr};
 
@@ -23,13 +25,14 @@ pub struct Rights {
 ///
 /// While it lives the frame keeps its colour, and nobody takes the rights away that were asked for.
 #[must_use = "the frame is bound to its colour only while this lives"]
-pub struct Prepared<'c> {
+pub struct Prepared<'c, P: Platform> {
     frame: Frame,
+    platform: PhantomData<&'c P>,
     // `None` where nothing is tracked, and for a frame that cannot move.
     word: Option<&'c FrameWord>,
 }
 
-impl Prepared<'_> {
+impl<P: Platform> Prepared<'_, P> {
     /// The frame.
     #[must_use]
     pub const fn frame(&self) -> Frame {
@@ -45,11 +48,13 @@ impl Prepared<'_> {
 }
 
 /// Also if the kernel's closure panics.
-impl Drop for Prepared<'_> {
+impl<P: Platform> Drop for Prepared<'_, P> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(word) = self.word {
-            word.release();
+        if P::ALIASES
+            && let Some(word) = self.word
+        {
+            word.release::<P>();
         }
     }
 }
@@ -93,23 +98,23 @@ impl<P: Platform> Congruent<P> {
     ///
     /// # Errors
     /// As [`map_user`](Self::map_user).
-    pub fn prepare(&self, frame: Frame, address: VirtAddr, rights: Rights) -> Result<Prepared<'_>, Error> {
+    pub fn prepare(&self, frame: Frame, address: VirtAddr, rights: Rights) -> Result<Prepared<'_, P>, Error> {
         if !P::ALIASES {
             self.check_known(frame)?;
             if rights.execute {
                 self.sync_untracked(frame)?;
             }
-            return Ok(Prepared { frame, word: None });
+            return Ok(Prepared { frame, platform: PhantomData, word: None });
         }
         let word = self.word(frame)?;
         let colour = self.colour(address).0;
-        let after = self.transact(frame, self.whole_page(), Step::Map { colour, write: rights.write })?;
+        let after = self.transact(frame, self.whole_page(), &Map { colour, write: rights.write })?;
         // A frame that cannot move has no use that keeps it.
-        let prepared = Prepared { frame, word: (!after.given).then_some(word) };
+        let prepared = Prepared { frame, platform: PhantomData, word: (!after.given()).then_some(word) };
         if rights.execute {
             // We are a user ourselves, and one that does not store unless the mapping may.
-            let readers = u8::from(!rights.write);
-            self.transact(frame, self.whole_page(), Step::Fetch { readers })?;
+            let readers = u16::from(!rights.write);
+            self.transact(frame, self.whole_page(), &|state: State, rules: &Rules| state.fetch(readers, rules))?;
         }
         Ok(prepared)
     }
@@ -156,7 +161,7 @@ impl<P: Platform> Congruent<P> {
     }
 
     /// A change of what is known of the whole frame.
-    fn tell(&self, frame: Frame, step: Step) -> Result<(), Error> {
+    fn tell(&self, frame: Frame, step: &dyn Step) -> Result<(), Error> {
         if !P::ALIASES {
             return self.check_known(frame);
         }
@@ -164,12 +169,14 @@ impl<P: Platform> Congruent<P> {
     }
 
     /// A change that only forgets rights. Missing it is harmless, so it gives way to whoever is at work on the frame.
-    fn note(&self, frame: Frame, change: impl Fn(State) -> State) -> Result<(), Error> {
-        if !P::ALIASES {
-            return self.check_known(frame);
-        }
-        let noted = |state: State| if state.busy || state.given || state.users > 0 { state } else { change(state) };
-        self.word(frame)?.update(self.exact(), noted);
+    fn note(&self, frame: Frame, change: fn(State) -> State) -> Result<(), Error> {
+        if P::ALIASES { self.note_tracked(frame, change) } else { self.check_known(frame) }
+    }
+
+    #[inline(never)]
+    fn note_tracked(&self, frame: Frame, change: fn(State) -> State) -> Result<(), Error> {
+        let noted = |state: State| if state.busy() || state.given() || state.users > 0 { state } else { change(state) };
+        self.word(frame)?.update::<P>(self.exact(), noted);
         Ok(())
     }
 
@@ -182,7 +189,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error`] if somebody still uses it; [`Error::Device`] if a device does.
     pub fn freed(&self, frame: Frame) -> Result<(), Error> {
-        self.tell(frame, Step::Free)
+        self.tell(frame, &|state: State, _: &Rules| state.freed().map(Plan::none))
     }
 
     /// Gives a free frame to kernel code that knows nothing of this library and loads and stores at its permanent address whenever it
@@ -198,7 +205,7 @@ impl<P: Platform> Congruent<P> {
     /// already; [`Error::MustRevoke`] and [`Error::Busy`], which pass.
     pub fn give_to_kernel(&self, frame: Frame) -> Result<VirtAddr, Error> {
         let address = self.platform().linear(frame).ok_or(Error::NoLinearMapping(frame))?;
-        self.tell(frame, Step::Give { linear: self.colour(address).0 })?;
+        self.tell(frame, &Give { linear: self.colour(address).0 })?;
         Ok(address)
     }
 
@@ -210,7 +217,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`]; [`Error::Device`] while a device writes it; [`Error::Busy`].
     pub fn take_from_kernel(&self, frame: Frame) -> Result<(), Error> {
-        self.tell(frame, Step::Return)
+        self.tell(frame, &|state: State, _: &Rules| state.returned().map(Plan::none))
     }
 
     /// Code has been stored to the frame, through a user's own writable mapping (a JIT, `cacheflush(2)`) or a window: instruction
@@ -224,7 +231,7 @@ impl<P: Platform> Congruent<P> {
         if !P::ALIASES {
             return self.sync_untracked(frame);
         }
-        self.transact(frame, self.whole_page(), Step::Fetch { readers: 0 })?;
+        self.transact(frame, self.whole_page(), &|state: State, rules: &Rules| state.fetch(0, rules))?;
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use core::marker::PhantomData;
 
 use crate::hardware::Platform;
 use crate::reach::Reach;
-use crate::state::{AccessKind, Place, Step};
+use crate::state::{AccessKind, Place};
 use crate::{Colour, Congruent, Error, Frame, FrameWord, Hold, VirtAddr};
 
 /// Through which colour a frame is to be accessed.
@@ -131,20 +131,40 @@ impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
         Ok(Self { congruent, frame, word, colour, access: PhantomData })
     }
 
+    /// The same, of the kind that it was counted for.
+    #[inline]
+    fn typed<B: Access>(self) -> Settled<'c, P, B> {
+        let Self { congruent, frame, word, colour, .. } = self;
+        core::mem::forget(self);
+        Settled { congruent, frame, word, colour, access: PhantomData }
+    }
+
     /// Maps the frame at an address of its colour: the permanent one if it fits, a window slot of this CPU otherwise.
     ///
     /// # Errors
     /// [`Error::NoSlot`].
     #[inline]
     pub fn open(self) -> Result<Window<'c, P, A>, Error> {
+        if P::ALIASES {
+            return self.open_tracked();
+        }
+        let reach = Reach::new(self.congruent, self.frame, self.colour)?;
+        Ok(Window { reach, settled: self })
+    }
+
+    /// Compiled once.
+    #[inline(never)]
+    fn open_tracked(self) -> Result<Window<'c, P, A>, Error> {
         let reach = Reach::new(self.congruent, self.frame, self.colour)?;
         Ok(Window { reach, settled: self })
     }
 
     /// Makes it a hold, for long.
     pub fn hold(self) -> Hold<'c, P> {
-        if let Some(word) = self.word {
-            word.hold();
+        if P::ALIASES
+            && let Some(word) = self.word
+        {
+            word.hold::<P>();
         }
         let hold = Hold { congruent: self.congruent, frame: self.frame, word: self.word, colour: self.colour };
         core::mem::forget(self);
@@ -155,8 +175,10 @@ impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
 impl<P: Platform, A: Access> Drop for Settled<'_, P, A> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(word) = self.word {
-            word.release();
+        if P::ALIASES
+            && let Some(word) = self.word
+        {
+            word.release::<P>();
         }
     }
 }
@@ -249,9 +271,20 @@ impl<P: Platform> Congruent<P> {
             self.check_known(frame)?;
             return Ok(Settled { congruent: self, frame, word: None, colour: 0, access: PhantomData });
         }
-        let step = Step::Access { place: self.place_of(frame, at, true)?, kind: <A as access::Sealed>::KIND };
-        let after = self.transact(frame, self.whole_page(), step)?;
+        Ok(self.settle_tracked(frame, at, <A as access::Sealed>::KIND)?.typed())
+    }
+
+    /// Compiled once, for all kinds of access.
+    #[inline(never)]
+    fn settle_tracked(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Settled<'_, P, Write>, Error> {
+        let step = crate::state::Access { place: self.place_of(frame, at, true)?, kind };
+        let after = self.transact(frame, self.whole_page(), &step)?;
         Settled::new(self, frame, after.home)
+    }
+
+    #[inline(never)]
+    pub(crate) fn window_tracked(&self, frame: Frame, kind: AccessKind) -> Result<Window<'_, P, Write>, Error> {
+        self.settle_tracked(frame, At::Home, kind)?.open()
     }
 
     /// The place, as far as it is known without looking at the state.
@@ -272,6 +305,10 @@ impl<P: Platform> Congruent<P> {
     /// [`Error`]. If it is [`Error::NoSlot`], the frame may have been settled; nothing that it holds is lost.
     #[inline]
     pub fn window<A: Access>(&self, frame: Frame) -> Result<Window<'_, P, A>, Error> {
-        self.settle(frame, At::Home)?.open()
+        if !P::ALIASES {
+            return self.settle(frame, At::Home)?.open();
+        }
+        let Window { reach, settled } = self.window_tracked(frame, <A as access::Sealed>::KIND)?;
+        Ok(Window { reach, settled: settled.typed() })
     }
 }

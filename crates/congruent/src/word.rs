@@ -4,14 +4,17 @@
 //! that nobody can use the frame in between, and no lock is ever waited for. While rights are taken away, which may take long, the
 //! word is not busy. Not here: when to change what (`state.rs`).
 //!
+//! Where there is one CPU ([`Platform::UNIPROCESSOR`]), no operation costs a barrier.
+//!
 //! Only `AtomicU32` is used, which every target with atomics has (mipsel: `ll`/`sc`; ARMv6: `ldrex`/`strex`).
 
 use core::fmt;
+use core::marker::PhantomData;
 
 use crate::Congruent;
 use crate::hardware::Platform;
-use crate::state::{MAX_USERS, MustRevoke, Refusal, Rules, State, Step};
-use crate::sync::{AtomicU32, Ordering};
+use crate::state::{BUSY, GIVEN, MAPPED, MAX_USERS, MustRevoke, PACKED, REVOKING, Refusal, Rules, SPREAD, State, Step, WRITABLE};
+use crate::sync::{AtomicU32, Ordering, ordered};
 
 /// What is known of one frame's copies. All zeros means that nothing of it is cached, so a zeroed table is right at boot:
 /// [`Congruent::new`](crate::Congruent::new) empties the cache.
@@ -24,19 +27,14 @@ pub struct FrameWord {
     more: AtomicU32,
 }
 
-// From the top: users 4, transfers 2, five flags, two bits of mappings, then 19 bits of colours.
+// From the top: users 4, transfers 2, five flags (`PACKED`), two bits of mappings, then 19 bits of colours.
 const USERS: u32 = 28;
 const ONE_USER: u32 = 1 << USERS;
 const TRANSFERS: u32 = 26;
-const FETCHED: u32 = 1 << 25;
-const BUSY: u32 = 1 << 24;
-const REVOKING: u32 = 1 << 23;
-const FETCHABLE: u32 = 1 << 22;
-const DIRTY: u32 = 1 << 21;
 const MAPPINGS: u32 = 19;
 
 /// In the place of users: a frame that is given to the kernel has none.
-const GIVEN: u32 = 15;
+const GIVEN_USERS: u32 = 15;
 
 /// So many transfers or more: the rest is counted in the other word.
 const MANY: u16 = 3;
@@ -45,81 +43,58 @@ const HOLDS: u32 = (1 << MORE_TRANSFERS) - 1;
 const MORE_TRANSFERS: u32 = 20;
 
 // What user mappings may be: none, of the home and for loads, of the home and for stores, of any colour and for loads.
-const UNMAPPED: u32 = 0;
-const READABLE: u32 = 1;
-const WRITABLE: u32 = 2;
-const SPREAD: u32 = 3;
+const FLAGS_OF: [u32; 4] = [0, MAPPED, MAPPED | WRITABLE, MAPPED | SPREAD];
 
 // Exactly tracked: home 3, held 8, stale 8. Coarsely: home 10, held 1, stale 1.
 const EXACT: [u32; 3] = [3, 8, 8];
 const COARSE: [u32; 3] = [10, 1, 1];
 
-const fn flag(set: bool, bit: u32) -> u32 {
-    if set { bit } else { 0 }
-}
-
 impl State {
     fn pack(self, exact: bool) -> u32 {
         let [home, held, _] = if exact { EXACT } else { COARSE };
         debug_assert!(self.users <= MAX_USERS && u32::from(self.home) < 1 << home);
-        debug_assert!(!self.given || self.users == 0, "{self:?}");
-        debug_assert!(!(self.spread && self.writable) && (self.mapped || !(self.spread || self.writable)), "{self:?}");
-        let mappings = match (self.mapped, self.writable, self.spread) {
-            (false, ..) => UNMAPPED,
-            (_, _, true) => SPREAD,
-            (_, true, _) => WRITABLE,
-            _ => READABLE,
-        };
+        let (mapped, writable, spread, given) = (self.mapped(), self.writable(), self.spread(), self.given());
+        debug_assert!(!given || self.users == 0);
+        debug_assert!(!(spread && writable) && (mapped || !(spread || writable)));
+        let mappings = if spread { 3 } else { u32::from(mapped) + u32::from(writable) };
         u32::from(self.home)
             | u32::from(self.held) << home
             | u32::from(self.stale) << (home + held)
             | mappings << MAPPINGS
-            | flag(self.dirty, DIRTY)
-            | flag(self.fetchable, FETCHABLE)
-            | flag(self.fetched, FETCHED)
-            | flag(self.revoking, REVOKING)
-            | flag(self.busy, BUSY)
+            | self.flags & PACKED
             | u32::from(self.transfers.min(MANY)) << TRANSFERS
-            | if self.given { GIVEN } else { u32::from(self.users) } << USERS
+            | if given { GIVEN_USERS } else { u32::from(self.users) } << USERS
     }
 
     fn unpack(word: u32, exact: bool) -> Self {
         let [home, held, stale] = if exact { EXACT } else { COARSE };
         let field = |shift: u32, width: u32| word >> shift & ((1 << width) - 1);
-        let mappings = field(MAPPINGS, 2);
         let users = field(USERS, 4);
+        let given = users == GIVEN_USERS;
         Self {
+            flags: word & PACKED | FLAGS_OF[field(MAPPINGS, 2) as usize] | if given { GIVEN } else { 0 },
             home: field(0, home) as u16,
             held: field(home, held) as u8,
             stale: field(home + held, stale) as u8,
-            dirty: word & DIRTY != 0,
-            mapped: mappings != UNMAPPED,
-            writable: mappings == WRITABLE,
-            spread: mappings == SPREAD,
-            fetchable: word & FETCHABLE != 0,
-            fetched: word & FETCHED != 0,
-            busy: word & BUSY != 0,
-            revoking: word & REVOKING != 0,
-            given: users == GIVEN,
             transfers: field(TRANSFERS, 2) as u16,
-            users: if users == GIVEN { 0 } else { users as u8 },
+            users: if given { 0 } else { users as u16 },
         }
     }
 }
 
 /// Rights to a frame that are being taken away: until this is dropped nobody announces a mapping of it.
-pub(crate) struct Claim<'w> {
+pub(crate) struct Claim<'w, P: Platform> {
     word: &'w FrameWord,
-    exact: bool,
+    platform: PhantomData<fn() -> P>,
     /// What is taken away.
     pub(crate) what: MustRevoke,
     /// Whether mappings may have been announced, and not installed yet, when it began: no page table shows those.
     pub(crate) installing: bool,
 }
 
-impl Drop for Claim<'_> {
+impl<P: Platform> Drop for Claim<'_, P> {
     fn drop(&mut self) {
-        self.word.update(self.exact, |state| State { revoking: false, ..state });
+        ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.word.state.fetch_and(!REVOKING, order));
     }
 }
 
@@ -137,7 +112,9 @@ pub(crate) struct Busy<'w, P: Platform> {
 impl<P: Platform> Busy<'_, P> {
     /// The state when it was marked.
     pub(crate) const fn before(&self) -> State {
-        State { busy: false, ..self.before }
+        let mut before = self.before;
+        before.set_busy(false);
+        before
     }
 
     /// From here on, this is the state even if the change is given up.
@@ -146,7 +123,7 @@ impl<P: Platform> Busy<'_, P> {
     }
 
     /// Ends the change, and the revocation that it needed: the frame is in state `after`, less the uses that ended meanwhile.
-    pub(crate) fn commit(mut self, after: State, claim: Option<Claim<'_>>) {
+    pub(crate) fn commit(mut self, after: State, claim: Option<Claim<'_, P>>) {
         self.after = after;
         if let Some(claim) = claim {
             self.revoked = true;
@@ -159,14 +136,18 @@ impl<P: Platform> Busy<'_, P> {
 /// [becomes](Busy::becomes).
 impl<P: Platform> Drop for Busy<'_, P> {
     fn drop(&mut self) {
-        let (after, added) = (self.after, i16::from(self.after.users) - i16::from(self.before.users));
+        let (after, added) = (self.after, self.after.users.wrapping_sub(self.before.users));
         let more = |state: &State| u32::from(state.transfers.max(MANY) - MANY) << MORE_TRANSFERS;
         if more(&after) != more(&self.before) {
             self.word.more.fetch_add(more(&after).wrapping_sub(more(&self.before)), Ordering::Relaxed);
         }
-        self.word.update(self.congruent.exact(), |now| {
-            debug_assert!(now.busy);
-            State { busy: false, revoking: now.revoking && !self.revoked, users: (i16::from(now.users) + added) as u8, ..after }
+        self.word.update::<P>(self.congruent.exact(), |now| {
+            debug_assert!(now.busy());
+            let mut after = after;
+            after.set_busy(false);
+            after.set_revoking(now.revoking() && !self.revoked);
+            after.users = now.users.wrapping_add(added);
+            after
         });
         self.congruent.platform().end_busy();
     }
@@ -217,19 +198,23 @@ impl FrameWord {
     #[must_use]
     #[cfg(any(feature = "model", test))]
     pub fn state(&self, colours: u32) -> State {
-        self.load(colours <= crate::state::EXACT_COLOURS)
+        State::unpack(self.state.load(Ordering::Acquire), colours <= crate::state::EXACT_COLOURS)
     }
 
-    pub(crate) fn load(&self, exact: bool) -> State {
-        State::unpack(self.state.load(Ordering::Acquire), exact)
+    pub(crate) fn load<P: Platform>(&self, exact: bool) -> State {
+        State::unpack(ordered(P::UNIPROCESSOR, Ordering::Acquire, |order| self.state.load(order)), exact)
+    }
+
+    fn exchange<P: Platform>(&self, from: u32, to: u32) -> Result<u32, u32> {
+        ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.state.compare_exchange_weak(from, to, order, Ordering::Relaxed))
     }
 
     /// Changes the state by a transition that cannot fail.
-    pub(crate) fn update(&self, exact: bool, change: impl Fn(State) -> State) {
+    pub(crate) fn update<P: Platform>(&self, exact: bool, change: impl Fn(State) -> State) {
         let mut seen = self.state.load(Ordering::Relaxed);
         loop {
             let wanted = change(State::unpack(seen, exact)).pack(exact);
-            match self.state.compare_exchange_weak(seen, wanted, Ordering::AcqRel, Ordering::Relaxed) {
+            match self.exchange::<P>(seen, wanted) {
                 Ok(_) => return,
                 Err(now) => seen = now,
             }
@@ -241,7 +226,7 @@ impl FrameWord {
     /// # Errors
     /// What is refused.
     #[inline]
-    pub(crate) fn attempt(&self, exact: bool, step: Step, rules: &Rules) -> Result<Attempt, Refusal> {
+    pub(crate) fn attempt<P: Platform>(&self, exact: bool, step: &dyn Step, rules: &Rules) -> Result<Attempt, Refusal> {
         let mut seen = self.state.load(Ordering::Relaxed);
         loop {
             let before = State::unpack(seen, exact);
@@ -249,10 +234,10 @@ impl FrameWord {
             if step.revokes(&before, rules).is_some() {
                 return Ok(Attempt::Revoke);
             }
-            if !plan.is_free() || !step.fits(&before, MANY) {
+            if !plan.is_free() || (step.counts_transfers() && before.transfers == MANY) {
                 return Ok(Attempt::Maintain);
             }
-            match self.state.compare_exchange_weak(seen, plan.after.pack(exact), Ordering::AcqRel, Ordering::Relaxed) {
+            match self.exchange::<P>(seen, plan.after.pack(exact)) {
                 Ok(_) => return Ok(Attempt::Done(plan.after)),
                 Err(now) => seen = now,
             }
@@ -263,17 +248,22 @@ impl FrameWord {
     ///
     /// # Errors
     /// [`Refusal::Revoking`] if somebody else is at it; what is refused whatever is revoked.
-    pub(crate) fn claim(&self, exact: bool, step: Step, rules: &Rules) -> Result<Option<Claim<'_>>, Refusal> {
+    pub(crate) fn claim<P: Platform>(
+        &self,
+        exact: bool,
+        step: &dyn Step,
+        rules: &Rules,
+    ) -> Result<Option<Claim<'_, P>>, Refusal> {
         let mut seen = self.state.load(Ordering::Relaxed);
         loop {
             let before = State::unpack(seen, exact);
             step.plan(before, rules)?;
             let Some(what) = step.revokes(&before, rules) else { return Ok(None) };
-            if before.revoking {
+            if before.revoking() {
                 return Err(Refusal::Revoking);
             }
-            match self.state.compare_exchange_weak(seen, seen | REVOKING, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => return Ok(Some(Claim { word: self, exact, what, installing: before.users > 0 })),
+            match self.exchange::<P>(seen, seen | REVOKING) {
+                Ok(_) => return Ok(Some(Claim { word: self, platform: PhantomData, what, installing: before.users > 0 })),
                 Err(now) => seen = now,
             }
         }
@@ -285,7 +275,7 @@ impl FrameWord {
     /// [`Refusal::Busy`] if it is.
     pub(crate) fn seize<'w, P: Platform>(&'w self, congruent: &'w Congruent<P>) -> Result<Busy<'w, P>, Refusal> {
         congruent.platform().begin_busy();
-        let before = self.state.fetch_or(BUSY, Ordering::AcqRel);
+        let before = ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.state.fetch_or(BUSY, order));
         if before & BUSY != 0 {
             congruent.platform().end_busy();
             return Err(Refusal::Busy);
@@ -298,17 +288,17 @@ impl FrameWord {
     }
 
     /// Ends one use.
-    pub(crate) fn release(&self) {
-        let before = self.state.fetch_sub(ONE_USER, Ordering::Release);
+    pub(crate) fn release<P: Platform>(&self) {
+        let before = ordered(P::UNIPROCESSOR, Ordering::Release, |order| self.state.fetch_sub(ONE_USER, order));
         assert!(before >= ONE_USER, "a use of a frame ended that never began: its word was {before:#010x}");
     }
 
     /// Makes a use a hold. All holds together are one use: who makes the first keeps his for all of them, who ends the last ends it.
-    pub(crate) fn hold(&self) {
-        let before = self.more.fetch_add(1, Ordering::AcqRel) & HOLDS;
+    pub(crate) fn hold<P: Platform>(&self) {
+        let before = ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.more.fetch_add(1, order)) & HOLDS;
         assert!(before < HOLDS, "more than a million holds of one frame");
         if before > 0 {
-            self.release();
+            self.release::<P>();
         }
     }
 
@@ -318,9 +308,9 @@ impl FrameWord {
     }
 
     /// Ends a hold.
-    pub(crate) fn unhold(&self) {
-        if self.more.fetch_sub(1, Ordering::AcqRel) & HOLDS == 1 {
-            self.release();
+    pub(crate) fn unhold<P: Platform>(&self) {
+        if ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.more.fetch_sub(1, order)) & HOLDS == 1 {
+            self.release::<P>();
         }
     }
 }
@@ -352,23 +342,9 @@ mod tests {
                         for flags in 0..64u32 {
                             for (transfers, users) in [(0, 0), (1, MAX_USERS), (3, 1)] {
                                 let on = |bit: u32| flags & bit != 0;
-                                let mappings = flags & 3;
-                                let state = State {
-                                    home,
-                                    held,
-                                    stale,
-                                    dirty: on(4),
-                                    mapped: mappings != UNMAPPED,
-                                    writable: mappings == WRITABLE,
-                                    spread: mappings == SPREAD,
-                                    fetchable: on(8),
-                                    fetched: on(2),
-                                    busy: on(16),
-                                    revoking: on(32),
-                                    given: on(4) && users == 0,
-                                    transfers,
-                                    users,
-                                };
+                                let given = if on(4) && users == 0 { GIVEN } else { 0 };
+                                let flags = FLAGS_OF[flags as usize & 3] | (flags & 31) << 21 & PACKED | given;
+                                let state = State { flags, home, held, stale, transfers, users };
                                 assert_eq!(State::unpack(state.pack(exact), exact), state);
                             }
                         }

@@ -144,7 +144,7 @@ fn a_frame_does_not_move_under_its_users() {
         }
         mover.join().unwrap();
         let state = kernel.state(PAGE).unwrap();
-        assert!(state.users == 0 && !state.busy && state.dirty, "{state:?}");
+        assert!(state.users == 0 && !state.busy() && state.dirty(), "{state:?}");
     });
 }
 
@@ -163,7 +163,7 @@ fn two_faults_at_different_colours_take_turns() {
         fault(&kernel, 0);
         other.join().unwrap();
         let state = kernel.state(PAGE).unwrap();
-        assert!(state.users == 0 && !state.busy, "{state:?}");
+        assert!(state.users == 0 && !state.busy(), "{state:?}");
     });
 }
 
@@ -189,7 +189,7 @@ fn a_device_and_a_window_never_share_a_frame() {
         }
         device.join().unwrap();
         let state = kernel.state(PAGE).unwrap();
-        assert!(state.users == 0 && state.transfers == 0 && !state.busy, "{state:?}");
+        assert!(state.users == 0 && state.transfers == 0 && !state.busy(), "{state:?}");
     });
 }
 

@@ -41,7 +41,7 @@ fn a_mapping_that_is_being_installed_is_not_forgotten_when_the_last_of_the_other
             })
             .unwrap();
         w.user(AccessKind::Load, FRAME, 1);
-        assert!(w.kernel.state(FRAME).unwrap().mapped, "the library has forgotten that there is a user");
+        assert!(w.kernel.state(FRAME).unwrap().mapped(), "the library has forgotten that there is a user");
         // Who writes at another colour takes the user's rights away, or the user would see the old bytes for ever.
         let settled = w.kernel.settle::<congruent::Write>(FRAME, w.at(2)).unwrap();
         settled.open().unwrap().write(0, &[2; HALF as usize]).unwrap();
@@ -141,7 +141,7 @@ fn two_thread_slots_are_enough_for_a_copy_onto_a_frame_that_is_dirty_elsewhere()
 fn while_rights_are_taken_away_others_use_the_frame_where_it_is_and_announce_nothing() {
     let w = spread(Shape::of(4));
     let other_cpu = move || {
-        assert!(!w.kernel.state(FRAME).unwrap().busy, "a revocation may take long");
+        assert!(!w.kernel.state(FRAME).unwrap().busy(), "a revocation may take long");
         w.kernel.read(FRAME, 0, &mut [0; HALF as usize]).unwrap();
         w.kernel.device_reads(FRAME, 0, PAGE).unwrap();
         assert_eq!(w.map(FRAME, 1, READ).err(), Some(Error::MustRevoke(FRAME)), "it would be missed, or revoked in vain");

@@ -7,8 +7,8 @@ use super::{MAX_TRANSFERS, Maintenance, MustRevoke, Plan, Refusal, Rules, State}
 impl State {
     /// Whether the home is clean once all of it has been written back: nobody can store meanwhile. `readers` of the users are known
     /// not to.
-    pub(super) const fn cleanable(&self, readers: u8) -> bool {
-        !self.writable && !self.given && self.users <= readers
+    pub(super) const fn cleanable(&self, readers: u16) -> bool {
+        !self.writable() && !self.given() && self.users <= readers
     }
 
     /// A device is about to read the frame, or (`whole` false) part of it: the newest bytes must be in memory.
@@ -16,13 +16,13 @@ impl State {
     /// # Errors
     /// [`Refusal::Busy`]; nothing has changed then.
     pub fn device_reads(self, whole: bool) -> Result<Plan, Refusal> {
-        if self.busy {
+        if self.busy() {
             return Err(Refusal::Busy);
         }
         let mut plan = Plan::none(self);
-        if self.dirty {
+        if self.dirty() {
             plan.push(Maintenance::WriteBack, self.home);
-            plan.after.dirty = !(whole && self.cleanable(0));
+            plan.after.set_dirty(!(whole && self.cleanable(0)));
         }
         Ok(plan)
     }
@@ -33,9 +33,9 @@ impl State {
     /// make the line dirty, with the old bytes of what the device writes, so stores have to wait until it is done.
     #[must_use]
     pub const fn before_device_writes(&self, aligned: bool) -> Option<MustRevoke> {
-        if self.spread {
+        if self.spread() {
             Some(MustRevoke::AllBut(self.home))
-        } else if self.writable && !aligned {
+        } else if self.writable() && !aligned {
             Some(MustRevoke::Writes)
         } else {
             None
@@ -44,7 +44,7 @@ impl State {
 
     /// Whether lines of the home may be filled while a device writes, so that they are dropped, or called old, when it is done.
     const fn dropped_when_done(&self, rules: &Rules) -> bool {
-        self.mapped || self.given || rules.speculative
+        self.mapped() || self.given() || rules.speculative
     }
 
     /// A device is about to write the frame, or part of it: nothing dirty may be written back over what it writes.
@@ -55,10 +55,10 @@ impl State {
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
     pub fn device_writes(self, whole: bool, aligned: bool, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy {
+        if self.busy() {
             return Err(Refusal::Busy);
         }
-        if (self.users > 0 || self.given) && !aligned {
+        if (self.users > 0 || self.given()) && !aligned {
             return Err(Refusal::InUse);
         }
         if self.transfers >= MAX_TRANSFERS {
@@ -67,13 +67,13 @@ impl State {
         let mut plan = Plan::none(self);
         let state = &mut plan.after;
         state.transfers += 1;
-        state.fetchable = false;
-        if self.dirty {
-            state.dirty = !(whole && self.cleanable(0));
+        state.set_fetchable(false);
+        if self.dirty() {
+            state.set_dirty(!(whole && self.cleanable(0)));
             if self.dropped_when_done(rules) {
                 plan.push(Maintenance::WriteBack, self.home);
             } else {
-                if !state.dirty {
+                if !state.dirty() {
                     state.held &= !self.bit(self.home, rules);
                 }
                 plan.push(Maintenance::WriteBackInvalidate, self.home);
@@ -90,7 +90,7 @@ impl State {
     /// # Errors
     /// [`Refusal::Busy`]; nothing has changed then.
     pub fn device_wrote(self, whole: bool, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy {
+        if self.busy() {
             return Err(Refusal::Busy);
         }
         let home = self.bit(self.home, rules);
@@ -106,10 +106,10 @@ impl State {
         if state.held & home != 0 {
             // What was dirty was written back before the device began, and nobody has stored to its bytes since.
             let clean = whole && self.cleanable(0);
-            state.dirty = self.dirty && !clean;
-            if self.mapped || self.given || if self.dirty { rules.speculative } else { self.users > 0 } {
+            state.set_dirty(self.dirty() && !clean);
+            if self.mapped() || self.given() || if self.dirty() { rules.speculative } else { self.users > 0 } {
                 plan.push(Maintenance::Invalidate, self.home);
-            } else if !self.dirty {
+            } else if !self.dirty() {
                 state.stale |= home;
             } else if clean {
                 // Its copies were dropped then, too.
@@ -125,20 +125,20 @@ impl State {
     /// # Errors
     /// [`Refusal::Busy`]; nothing has changed then.
     pub fn taken(self, whole: bool, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy {
+        if self.busy() {
             return Err(Refusal::Busy);
         }
         let home = self.bit(self.home, rules);
         let mut plan = Plan::none(self);
         let state = &mut plan.after;
-        state.fetchable = false;
+        state.set_fetchable(false);
         if let Some(linear) = rules.linear
             && rules.speculative
         {
             state.held |= state.bit(linear, rules);
         }
         let others = state.held & !home & !self.stale;
-        if self.spread {
+        if self.spread() {
             // Their readers do not ask before they load. Nobody reads at a colour that was old already.
             plan.also_invalidate = others;
         } else {
@@ -147,8 +147,8 @@ impl State {
         let state = &mut plan.after;
         if state.held & home != 0 {
             let clean = whole && self.cleanable(0);
-            state.dirty = self.dirty && !clean;
-            if self.mapped || self.given || self.users > 0 || self.dirty {
+            state.set_dirty(self.dirty() && !clean);
+            if self.mapped() || self.given() || self.users > 0 || self.dirty() {
                 plan.push(Maintenance::Invalidate, self.home);
             } else {
                 state.stale |= home;
@@ -161,8 +161,12 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal::Busy`]; nothing has changed then.
-    pub const fn device_wrote_caches(self) -> Result<Plan, Refusal> {
-        if self.busy { Err(Refusal::Busy) } else { Ok(Plan::none(Self { fetchable: false, ..self })) }
+    pub const fn device_wrote_caches(mut self) -> Result<Plan, Refusal> {
+        if self.busy() {
+            return Err(Refusal::Busy);
+        }
+        self.set_fetchable(false);
+        Ok(Plan::none(self))
     }
 
     /// Instruction fetches are about to be allowed: the newest bytes must be where fetches find them. `readers` of the users are
@@ -170,29 +174,29 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal::Busy`] or [`Refusal::Device`]; nothing has changed then.
-    pub fn fetch(self, readers: u8, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy {
+    pub fn fetch(self, readers: u16, rules: &Rules) -> Result<Plan, Refusal> {
+        if self.busy() {
             return Err(Refusal::Busy);
         }
         if self.transfers > 0 {
             return Err(Refusal::Device);
         }
         let mut plan = Plan::none(self);
-        if self.fetchable {
+        if self.fetchable() {
             return Ok(plan);
         }
-        if self.dirty && !rules.fetches_see_data {
+        if self.dirty() && !rules.fetches_see_data {
             plan.push(Maintenance::WriteBack, self.home);
-            plan.after.dirty = !self.cleanable(readers);
+            plan.after.set_dirty(!self.cleanable(readers));
         }
         // A core that speculates may have fetched what it was never told to.
-        plan.drop_instructions = self.fetched || rules.speculative;
+        plan.drop_instructions = self.fetched() || rules.speculative;
         if rules.speculative {
             // Through the address at which that is done.
             plan.after.held |= self.bit(self.home, rules);
         }
-        plan.after.fetched = true;
-        plan.after.fetchable = self.cleanable(readers);
+        plan.after.set_fetched(true);
+        plan.after.set_fetchable(self.cleanable(readers));
         Ok(plan)
     }
 }

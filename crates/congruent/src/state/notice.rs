@@ -12,7 +12,7 @@ impl State {
     /// # Errors
     /// [`Refusal::Busy`]; nothing has changed then.
     pub fn touched(self, colour: u16, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy {
+        if self.busy() {
             return Err(Refusal::Busy);
         }
         let mut plan = Plan::none(self);
@@ -25,9 +25,9 @@ impl State {
             plan.after.held |= own;
             return Ok(plan);
         }
-        if self.dirty {
+        if self.dirty() {
             plan.push(Maintenance::WriteBack, self.home);
-            plan.after.dirty = !self.cleanable(0);
+            plan.after.set_dirty(!self.cleanable(0));
         }
         // Coarse tracking knows nothing of this colour, and a core that speculates fills it at any moment.
         if self.stale & own != 0 || !rules.exact() {
@@ -47,13 +47,13 @@ impl State {
     /// # Errors
     /// [`Refusal::Busy`]; nothing has changed then.
     pub fn stored(self, colour: u16, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy {
+        if self.busy() {
             return Err(Refusal::Busy);
         }
         let mut plan = Plan::none(self);
         let after = &mut plan.after;
-        after.fetchable = false;
-        let stays = self.mapped || self.users > 0 || self.given || self.transfers > 0 || self.dirty;
+        after.set_fetchable(false);
+        let stays = self.mapped() || self.users > 0 || self.given() || self.transfers > 0 || self.dirty();
         let own = self.bit(colour, rules);
         let old = self.stale & own != 0;
         if colour != self.home && (stays || old) {
@@ -66,17 +66,17 @@ impl State {
         let others = (if rules.exact() { self.held } else { 0 } | after.permanent(rules)) & !own;
         after.held = others | own;
         after.stale = others;
-        after.dirty = rules.write_back;
+        after.set_dirty(rules.write_back);
         if old {
             // Kernel code has stored beside lines that have become old since it said that it would.
-            after.dirty = false;
+            after.set_dirty(false);
             let drop = if rules.write_back { Maintenance::WriteBackInvalidate } else { Maintenance::Invalidate };
             plan.push(drop, colour);
-        } else if self.spread {
+        } else if self.spread() {
             // Readers of other colours do not ask before they load; there are none at colours that were old already. Nobody who could
             // store has been let in beside them.
             after.stale &= self.stale;
-            after.dirty = false;
+            after.set_dirty(false);
             plan.also_invalidate = others & !self.stale;
             if rules.write_back {
                 plan.push(Maintenance::WriteBack, colour);
@@ -91,9 +91,9 @@ impl State {
         if rules.write_back {
             plan.push(Maintenance::WriteBack, colour);
         }
-        if self.dirty {
+        if self.dirty() {
             plan.push(Maintenance::WriteBackInvalidate, self.home);
-            plan.after.dirty = !self.cleanable(0);
+            plan.after.set_dirty(!self.cleanable(0));
         } else if self.held & home != 0 {
             plan.push(Maintenance::Invalidate, self.home);
         }
@@ -101,12 +101,12 @@ impl State {
         let after = &mut plan.after;
         after.held |= others | own;
         after.stale &= !(own | home);
-        if self.spread {
+        if self.spread() {
             plan.also_invalidate = others & !self.stale;
         } else {
             after.stale |= others;
         }
-        if self.dirty || self.stale & own != 0 || after.stored_to(rules) {
+        if self.dirty() || self.stale & own != 0 || after.stored_to(rules) {
             // What was stored at the home it does not have.
             after.stale |= own;
         }
@@ -114,7 +114,7 @@ impl State {
 
     /// Whether somebody may be storing at the home: then it is dirty, if anything ever is.
     const fn stored_to(&self, rules: &Rules) -> bool {
-        if rules.write_back { self.dirty } else { !(self.spread || self.cleanable(0)) }
+        if rules.write_back { self.dirty() } else { !(self.spread() || self.cleanable(0)) }
     }
 
     /// After a store at the home: whatever a core that speculates holds or fetches from now on through the permanent mapping, of

@@ -1,5 +1,7 @@
-//! What can be asked of a frame, as data: one definition of which rights must go first and of what is then planned, so that the
-//! engine is compiled once and not once per call.
+//! What can be asked of a frame: which rights must go first, and what is then planned, in one place for each.
+//!
+//! A trait and not an enum: the engine is compiled once, whatever is asked, and a kernel that never asks for something does not have the
+//! code for it.
 
 use super::{AccessKind, MustRevoke, Plan, Refusal, Rules, State};
 
@@ -24,92 +26,118 @@ impl Place {
 }
 
 /// One thing that is asked of a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Step {
-    /// A guard.
-    Access { place: Place, kind: AccessKind },
-    /// A user's mapping, and a guard while it is installed.
-    Map { colour: u16, write: bool },
-    /// Instruction fetches; so many of the users are known not to store.
-    Fetch { readers: u8 },
-    /// A device reads all of it, or a part.
-    DeviceReads { whole: bool },
-    /// A device begins to write.
-    DeviceWrites { whole: bool, aligned: bool },
-    /// It has ended.
-    DeviceWrote { whole: bool },
-    /// A device that nobody counted has written, if it has.
-    Take { whole: bool },
-    /// Kernel code is about to use it through this colour, without a guard.
-    Touch { colour: u16 },
-    /// It has stored there.
-    Stored { colour: u16 },
-    /// A device that sees the data caches has written.
-    DeviceWroteCaches,
-    /// The frame is free.
-    Free,
-    /// Kernel code gets it, at the permanent address, which is of this colour.
-    Give { linear: u16 },
-    /// Kernel code has returned it.
-    Return,
-}
-
-impl Step {
+pub(crate) trait Step {
     /// Which user rights must go before it is possible, if any.
-    pub(crate) const fn revokes(self, state: &State, rules: &Rules) -> Option<MustRevoke> {
-        match self {
-            Self::Access { place, kind } => state.before_access(place.pick(state), kind, rules),
-            Self::Map { colour, write } => state.before_access(colour, Self::kind(write), rules),
-            Self::Give { linear } => state.before_access(linear, AccessKind::Overwrite, rules),
-            Self::DeviceWrites { aligned, .. } => state.before_device_writes(aligned),
-            _ => None,
-        }
+    fn revokes(&self, state: &State, rules: &Rules) -> Option<MustRevoke> {
+        let _ = (state, rules);
+        None
     }
 
     /// What it takes, when they have gone.
-    pub(crate) fn plan(self, state: State, rules: &Rules) -> Result<Plan, Refusal> {
-        if state.busy {
-            return Err(Refusal::Busy);
-        }
-        match self {
-            Self::Access { place, kind } => state.access(place.pick(&state), kind, rules),
-            Self::Map { colour, write } => {
-                if state.revoking {
-                    return Err(Refusal::Revoking);
-                }
-                if state.given {
-                    return state.shared(colour, write).map(Plan::none);
-                }
-                let mut plan = state.access(colour, Self::kind(write), rules)?;
-                plan.after = plan.after.mapped(write);
-                Ok(plan)
-            }
-            Self::Fetch { readers } => state.fetch(readers, rules),
-            Self::DeviceReads { whole } => state.device_reads(whole),
-            Self::DeviceWrites { whole, aligned } => state.device_writes(whole, aligned, rules),
-            Self::DeviceWrote { whole } => state.device_wrote(whole, rules),
-            Self::Take { whole } => state.taken(whole, rules),
-            Self::Touch { colour } => state.touched(colour, rules),
-            Self::Stored { colour } => state.stored(colour, rules),
-            Self::DeviceWroteCaches => state.device_wrote_caches(),
-            Self::Free => state.freed().map(Plan::none),
-            Self::Give { linear } => state.given(linear, rules),
-            Self::Return => state.returned().map(Plan::none),
-        }
-    }
+    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal>;
 
     /// Whether it changes how many transfers are counted.
-    const fn transfers(self) -> bool {
-        matches!(self, Self::DeviceWrites { .. } | Self::DeviceWrote { .. })
+    fn counts_transfers(&self) -> bool {
+        false
     }
+}
 
-    /// Whether the state is all in one word, so that one change of it is enough. Where many transfers are going on, the rest of
-    /// them are counted elsewhere, by who has the word.
-    pub(crate) const fn fits(self, state: &State, most: u16) -> bool {
-        !(self.transfers() && state.transfers == most)
+/// A guard.
+pub(crate) struct Access {
+    pub(crate) place: Place,
+    pub(crate) kind: AccessKind,
+}
+
+impl Step for Access {
+    fn revokes(&self, state: &State, rules: &Rules) -> Option<MustRevoke> {
+        state.before_access(self.place.pick(state), self.kind, rules)
     }
+    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal> {
+        state.access(self.place.pick(&state), self.kind, rules)
+    }
+}
 
-    const fn kind(write: bool) -> AccessKind {
-        if write { AccessKind::Write } else { AccessKind::Read }
+/// A user's mapping, and a guard while it is installed.
+pub(crate) struct Map {
+    pub(crate) colour: u16,
+    pub(crate) write: bool,
+}
+
+impl Map {
+    const fn kind(&self) -> AccessKind {
+        if self.write { AccessKind::Write } else { AccessKind::Read }
+    }
+}
+
+impl Step for Map {
+    fn revokes(&self, state: &State, rules: &Rules) -> Option<MustRevoke> {
+        state.before_access(self.colour, self.kind(), rules)
+    }
+    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal> {
+        if state.busy() {
+            return Err(Refusal::Busy);
+        }
+        if state.revoking() {
+            return Err(Refusal::Revoking);
+        }
+        if state.given() {
+            return state.shared(self.colour, self.write).map(Plan::none);
+        }
+        let mut plan = state.access(self.colour, self.kind(), rules)?;
+        plan.after = plan.after.with_mapping(self.write);
+        Ok(plan)
+    }
+}
+
+/// A device begins to write.
+pub(crate) struct DeviceWrites {
+    pub(crate) whole: bool,
+    pub(crate) aligned: bool,
+}
+
+impl Step for DeviceWrites {
+    fn revokes(&self, state: &State, _: &Rules) -> Option<MustRevoke> {
+        state.before_device_writes(self.aligned)
+    }
+    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal> {
+        state.device_writes(self.whole, self.aligned, rules)
+    }
+    fn counts_transfers(&self) -> bool {
+        true
+    }
+}
+
+/// It has ended.
+pub(crate) struct DeviceWrote {
+    pub(crate) whole: bool,
+}
+
+impl Step for DeviceWrote {
+    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal> {
+        state.device_wrote(self.whole, rules)
+    }
+    fn counts_transfers(&self) -> bool {
+        true
+    }
+}
+
+/// Kernel code gets it, at the permanent address, which is of this colour.
+pub(crate) struct Give {
+    pub(crate) linear: u16,
+}
+
+impl Step for Give {
+    fn revokes(&self, state: &State, rules: &Rules) -> Option<MustRevoke> {
+        state.before_access(self.linear, AccessKind::Overwrite, rules)
+    }
+    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal> {
+        state.give(self.linear, rules)
+    }
+}
+
+/// Whatever needs no rights to go: a transition is a step.
+impl<F: Fn(State, &Rules) -> Result<Plan, Refusal>> Step for F {
+    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal> {
+        self(state, rules)
     }
 }

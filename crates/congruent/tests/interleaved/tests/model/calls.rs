@@ -207,16 +207,12 @@ impl Kernel {
                 let (offset, len) = part.bytes();
                 library.write(of(frame), offset, &vec![0; len as usize])
             })?,
-            Call::Clear { frame, place } => self.with_bytes(frame, 7 | COLOUR, || {
-                world.is_dead(frame);
-                library.clear(of(frame), self.at(place))
-            })?,
+            Call::Clear { frame, place } => {
+                self.with_bytes(frame, 7 | COLOUR, || world.replaced(frame, || library.clear(of(frame), self.at(place))))?
+            }
             Call::Copy { from, to, place } => {
                 self.with_bytes(from, 7, || {
-                    self.with_bytes(to, 7 | COLOUR, || {
-                        world.is_dead(to);
-                        library.copy(of(from), of(to), self.at(place))
-                    })
+                    self.with_bytes(to, 7 | COLOUR, || world.replaced(to, || library.copy(of(from), of(to), self.at(place))))
                 })?;
             }
             Call::Hold { frame, place, write } => self.with_bytes(frame, 7 | COLOUR, || {

@@ -74,6 +74,8 @@ pub struct World {
     /// What belongs to devices, and what of it they may still write.
     pub taken: RefCell<Vec<u8>>,
     pub written: RefCell<Vec<u8>>,
+    /// How many are replacing all of a frame.
+    replacing: RefCell<Vec<u32>>,
     claims: RefCell<Vec<[i32; 4]>>,
     locks: RefCell<Vec<Option<usize>>>,
     pub mapped: RefCell<HashMap<u64, (u64, u32)>>,
@@ -118,6 +120,7 @@ impl World {
             stores: RefCell::new(vec![[0; 2]; frames]),
             taken: RefCell::new(vec![0; frames]),
             written: RefCell::new(vec![0; frames]),
+            replacing: RefCell::new(vec![0; frames]),
             claims: RefCell::new(vec![[0; 4]; frames]),
             locks: RefCell::new(vec![None; frames]),
             mapped: RefCell::default(),
@@ -187,12 +190,17 @@ impl World {
 
     /// How often the halves of a frame have been stored to, and which of its bytes somebody is storing to now.
     pub fn seen(&self, frame: usize) -> Seen {
-        Seen { stores: self.stores.borrow()[frame], taken: self.taken.borrow()[frame] }
+        let replaced = self.replacing.borrow()[frame] > 0;
+        Seen { stores: self.stores.borrow()[frame], taken: if replaced { 7 } else { self.taken.borrow()[frame] } }
     }
 
-    /// Both halves are about to be replaced: from here on nobody finds what they held.
-    pub fn is_dead(&self, frame: usize) {
+    /// While this runs the whole frame is replaced: nobody finds what it held, and no device that was told to read it still does.
+    pub fn replaced<R>(&self, frame: usize, what: impl FnOnce() -> R) -> R {
         self.stores.borrow_mut()[frame].iter_mut().for_each(|stores| *stores += 1);
+        self.replacing.borrow_mut()[frame] += 1;
+        let result = what();
+        self.replacing.borrow_mut()[frame] -= 1;
+        result
     }
 
     /// The halves that nobody has stored to since, and that were nobody's then and are not now.
