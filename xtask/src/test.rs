@@ -72,6 +72,10 @@ fn without_guests(summary: &mut Summary) -> Result<()> {
     summary.step("the house in order", tidy::perform)?;
     let clippy = ["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"];
     summary.step("lints", || run::visibly(&mut cargo(&clippy)).map(|()| String::new()))?;
+    // With what is not committed, for this is run before commits.
+    let publish =
+        ["publish", "--dry-run", "--quiet", "--allow-dirty", "--package", "congruent-geometry", "--package", "congruent"];
+    summary.step("the two crates as they would be published", || run::visibly(&mut cargo(&publish)).map(|()| String::new()))?;
     summary.step("tests", || tests(&mut cargo(&["test", "--workspace"])))
 }
 

@@ -46,7 +46,9 @@ impl<P: Platform> Congruent<P> {
     /// [`colour_hint`](Self::colour_hint). Counterpart of `clear_user_highpage`.
     ///
     /// # Errors
-    /// [`Error`].
+    /// [`Error::UnknownFrame`]; [`Error::Kernel`] if kernel code has the frame. What passes: [`Error::Busy`], [`Error::MustRevoke`],
+    /// [`Error::InUse`], [`Error::Device`], [`Error::Full`], [`Error::NoSlot`];
+    /// [`Error::NoLinearMapping`] for [`At::Linear`].
     #[inline]
     pub fn clear(&self, frame: Frame, at: At<P>) -> Result<(), Error> {
         // SAFETY: the whole page is mapped, writable, while this runs.
@@ -59,7 +61,7 @@ impl<P: Platform> Congruent<P> {
     /// At most one operation, as [`clear`](Self::clear). Counterpart of `copy_user_highpage`.
     ///
     /// # Errors
-    /// [`Error`].
+    /// As [`clear`](Self::clear), of either frame; [`Error::SameFrame`].
     #[inline]
     pub fn copy(&self, from: Frame, to: Frame, at: At<P>) -> Result<(), Error> {
         if from == to {
@@ -73,7 +75,7 @@ impl<P: Platform> Congruent<P> {
     /// Fills a frame from kernel memory, the rest with zeros: a page of a file from a device that is read by the processor.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::OutOfPage`] if `bytes` are more than a page.
+    /// As [`clear`](Self::clear); [`Error::OutOfPage`] if `bytes` are more than a page.
     pub fn fill(&self, frame: Frame, at: At<P>, bytes: &[u8]) -> Result<(), Error> {
         self.check_bounds(frame, 0, bytes.len())?;
         let len = bytes.len() as u32;
@@ -89,7 +91,9 @@ impl<P: Platform> Congruent<P> {
     /// Counterpart of `flush_dcache_folio` before a read, and of `copy_from_user_page`.
     ///
     /// # Errors
-    /// [`Error`].
+    /// [`Error::UnknownFrame`], [`Error::OutOfPage`]; [`Error::Kernel`] if kernel code has the frame. What passes: [`Error::Busy`],
+    /// [`Error::Device`], [`Error::Full`], [`Error::NoSlot`]; under [`Policy::ReverseLookup`](crate::Policy::ReverseLookup) also
+    /// [`Error::MustRevoke`].
     #[inline]
     pub fn read(&self, frame: Frame, offset: u32, to: &mut [u8]) -> Result<(), Error> {
         self.check_bounds(frame, offset, to.len())?;
@@ -106,7 +110,7 @@ impl<P: Platform> Congruent<P> {
     /// Counterpart of `flush_dcache_folio` before and after a write.
     ///
     /// # Errors
-    /// [`Error`].
+    /// As [`read`](Self::read), and [`Error::MustRevoke`] if users of several colours read the frame.
     #[inline]
     pub fn write(&self, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
         self.check_bounds(frame, offset, from.len())?;
@@ -124,7 +128,8 @@ impl<P: Platform> Congruent<P> {
     /// Counterpart of `copy_to_user_page` on an executable mapping.
     ///
     /// # Errors
-    /// [`Error`].
+    /// As [`write`](Self::write). If it is [`Error::Busy`] or [`Error::Device`], the bytes may have been stored, and fetches not have been
+    /// told: call again.
     pub fn poke(&self, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
         self.write(frame, offset, from)?;
         self.sync_instructions(frame)
@@ -135,7 +140,7 @@ impl<P: Platform> Congruent<P> {
     /// Counterpart of `flush_arg_page`; if the stack is shifted later by a multiple of all colours, nothing more is due.
     ///
     /// # Errors
-    /// [`Error`].
+    /// As [`clear`](Self::clear); [`Error::OutOfPage`].
     pub fn write_argument(&self, frame: Frame, address: VirtAddr, from: &[u8]) -> Result<(), Error> {
         let offset = self.geometry().page_offset(address.0);
         self.check_bounds(frame, offset, from.len())?;

@@ -20,7 +20,7 @@ impl<P: Platform> Congruent<P> {
     /// `flush_kernel_vmap_range` before it.
     ///
     /// # Errors
-    /// [`Error`].
+    /// [`Error::UnknownFrame`], [`Error::OutOfPage`]; [`Error::Busy`], which passes.
     pub fn device_reads(&self, frame: Frame, offset: u32, len: u32) -> Result<(), Error> {
         let range = self.transfer_range(frame, offset, len)?;
         if P::COHERENT_DEVICES || len == 0 {
@@ -46,7 +46,8 @@ impl<P: Platform> Congruent<P> {
     /// Counterpart of `arch_sync_dma_for_device` from a device, and of `invalidate_kernel_vmap_range`.
     ///
     /// # Errors
-    /// [`Error`]; [`Error::InUse`] if a window or hold is open, or the kernel has the frame, and the bytes do not make whole lines.
+    /// [`Error::UnknownFrame`], [`Error::OutOfPage`], [`Error::PartOfLine`]. What passes: [`Error::Busy`], [`Error::MustRevoke`],
+    /// [`Error::Full`]; [`Error::InUse`] if a window or hold is open, or the kernel has the frame, and the bytes do not make whole lines.
     pub fn device_writes(&self, frame: Frame, offset: u32, len: u32) -> Result<Transfer<'_, P>, Error> {
         let range = self.transfer_range(frame, offset, len)?;
         let transfer = Transfer { congruent: self, frame, range };

@@ -73,6 +73,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the same call may succeed later, without the caller's doing: [`Busy`](Self::Busy), at once;
+    /// [`MustRevoke`](Self::MustRevoke), [`InUse`](Self::InUse), [`Device`](Self::Device), [`Full`](Self::Full) and
+    /// [`NoSlot`](Self::NoSlot), when somebody else has ended what he does. The others are mistakes, or final.
+    #[must_use]
+    pub const fn is_transient(&self) -> bool {
+        use Error::{Busy, Device, Full, InUse, MustRevoke, NoSlot};
+        matches!(self, Busy(_) | MustRevoke(_) | InUse { .. } | Device(_) | Full(_) | NoSlot { .. })
+    }
+
     pub(crate) const fn refused(frame: Frame, refusal: Refusal, home: u16) -> Self {
         match refusal {
             Refusal::Busy => Self::Busy(frame),

@@ -47,6 +47,18 @@
 //! atomic; an access that needs no maintenance is one compare-and-swap; who finds a frame under maintenance gets
 //! [`Error::Busy`] and is never made to wait (`tests/loom.rs`).
 //!
+//! # Where to read on
+//!
+//! Each module begins with what it is for, and with the right way to use it: [`window`] (settle, then open), [`user`] (mappings come and go),
+//! [`content`] (the kernel's own accesses), [`pin`] (work on a user's page that must be finished), [`hold`] (for long), [`device`] and
+//! [`dma`] (transfers that are counted, and those that cannot be), [`notice`] (kernel code that asks nothing), [`placement`] (addresses that
+//! cost nothing).
+//!
+//! # What may fail
+//!
+//! Which errors pass by themselves, and what to do about each, is at [`Error`] ([`Error::is_transient`]). A call that fails has changed
+//! nothing. `Busy` is a wait of bounded time for another CPU, whatever locks are held; all others end when somebody else has done something.
+//!
 //! # What it does not do
 //!
 //! Virtually *tagged* caches are refused ([`Tags::Virtual`]). Above [`EXACT_COLOURS`] colours only one
@@ -69,17 +81,17 @@
 pub mod bytes;
 mod colour;
 mod config;
-mod content;
-mod device;
-mod dma;
+pub mod content;
+pub mod device;
+pub mod dma;
 mod engine;
 mod error;
 mod hardware;
-mod hold;
+pub mod hold;
 mod kept;
-mod notice;
-mod pin;
-mod placement;
+pub mod notice;
+pub mod pin;
+pub mod placement;
 mod reach;
 mod slots;
 #[cfg(feature = "model")]
@@ -87,8 +99,8 @@ pub mod state;
 #[cfg(not(feature = "model"))]
 mod state;
 mod sync;
-mod user;
-mod window;
+pub mod user;
+pub mod window;
 mod word;
 
 pub use colour::Colour;

@@ -84,7 +84,7 @@ impl<'p, P: Platform> Pinned<'p, P> {
     /// Copies bytes out of the page.
     ///
     /// # Errors
-    /// [`Error`].
+    /// As [`Congruent::read`].
     pub fn read(&self, offset: u32, to: &mut [u8]) -> Result<(), Error> {
         self.congruent.read(self.frame(), offset, to)
     }
@@ -92,7 +92,7 @@ impl<'p, P: Platform> Pinned<'p, P> {
     /// Copies bytes into the page.
     ///
     /// # Errors
-    /// [`Error`].
+    /// As [`Congruent::write`].
     pub fn write(&self, offset: u32, from: &[u8]) -> Result<(), Error> {
         self.congruent.write(self.frame(), offset, from)
     }
@@ -111,7 +111,7 @@ impl<P: Platform> Congruent<P> {
     /// Counterpart of `get_user_pages`, `kmap` and `unpin_user_pages_dirty_lock`.
     ///
     /// # Errors
-    /// [`Error`]; the closure has not run then, unless it says [`Wrote::Code`] and fetches could not be synchronised.
+    /// As [`Congruent::settle`]; the closure has not run then, unless it says [`Wrote::Code`] and fetches could not be synchronised.
     pub fn pin<R>(
         &self,
         frame: Frame,

@@ -73,7 +73,8 @@ impl<P: Platform> Congruent<P> {
     /// `flush_dcache_folio`.
     ///
     /// # Errors
-    /// [`Error`]; `install` has not run then. [`Error::InUse`] if a window or hold of another colour is open, and
+    /// `install` has not run then. [`Error::UnknownFrame`]; [`Error::Kernel`] if kernel code has the frame at another colour. What passes:
+    /// [`Error::Busy`]; [`Error::MustRevoke`] (let go of locks); [`Error::Full`]; [`Error::InUse`] if a window or hold of another colour is open, and
     /// [`Error::Device`] while a device writes the frame: wait and fault again.
     pub fn map_user<R>(&self, frame: Frame, address: VirtAddr, rights: Rights, install: impl FnOnce() -> R) -> Result<R, Error> {
         Ok(self.prepare(frame, address, rights)?.install(install))
@@ -187,7 +188,8 @@ impl<P: Platform> Congruent<P> {
     /// [`give_to_kernel`](Self::give_to_kernel).
     ///
     /// # Errors
-    /// [`Error`] if somebody still uses it; [`Error::Device`] if a device does.
+    /// [`Error::UnknownFrame`]. What passes: [`Error::InUse`] if somebody still uses it, [`Error::Device`] if a device does,
+    /// [`Error::Busy`].
     pub fn freed(&self, frame: Frame) -> Result<(), Error> {
         self.tell(frame, &|state: State, _: &Rules| state.freed().map(Plan::none))
     }
@@ -226,7 +228,7 @@ impl<P: Platform> Congruent<P> {
     /// Counterpart of `flush_icache_range` and `flush_icache_user_range`.
     ///
     /// # Errors
-    /// [`Error`].
+    /// [`Error::UnknownFrame`]. What passes: [`Error::Busy`]; [`Error::Device`] while a device writes the frame.
     pub fn sync_instructions(&self, frame: Frame) -> Result<(), Error> {
         if !P::ALIASES {
             return self.sync_untracked(frame);

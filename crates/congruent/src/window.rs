@@ -261,7 +261,9 @@ impl<P: Platform> Congruent<P> {
     /// most two operations, and user rights at other colours that contradict the access are revoked.
     ///
     /// # Errors
-    /// [`Error`]; with [`Error::NoLinearMapping`] for `At::Linear`. Nothing has changed then.
+    /// Nothing has changed then. [`Error::UnknownFrame`]; [`Error::NoLinearMapping`] for `At::Linear`; [`Error::Kernel`] if kernel code has
+    /// the frame. What passes: [`Error::Busy`], [`Error::MustRevoke`] (let go of locks), [`Error::InUse`], [`Error::Device`],
+    /// [`Error::Full`].
     ///
     /// # Panics
     /// If the colour came from another `Congruent` of this platform type, whose geometry has more colours.
@@ -302,7 +304,7 @@ impl<P: Platform> Congruent<P> {
     /// [`settle`](Self::settle) and [`open`](Settled::open) in one: a window at the frame's home colour.
     ///
     /// # Errors
-    /// [`Error`]. If it is [`Error::NoSlot`], the frame may have been settled; nothing that it holds is lost.
+    /// As [`settle`](Self::settle). If it is [`Error::NoSlot`], the frame may have been settled; nothing that it holds is lost.
     #[inline]
     pub fn window<A: Access>(&self, frame: Frame) -> Result<Window<'_, P, A>, Error> {
         if !P::ALIASES {
