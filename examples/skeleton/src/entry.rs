@@ -40,8 +40,11 @@ extern "C" fn skeleton_fault(space: usize, address: usize, store: bool) -> bool 
         return false;
     }
     let served = fault::fault(kernel, space, VirtAddr(address as u64).align_down(crate::PAGE), store);
-    use congruent::Error::{Busy, Device, MustRevoke};
-    matches!(served, Ok(()) | Err(fault::Fault::Library(Busy(_) | MustRevoke(_) | Device(_))))
+    match served {
+        Ok(()) => true,
+        Err(fault::Fault::Library(error)) => error.is_transient(),
+        Err(_) => false,
+    }
 }
 
 /// `read(2)` of one page of memory that a user has mapped, as `/proc/pid/mem` does. Returns the byte, or -1.

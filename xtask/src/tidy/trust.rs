@@ -19,6 +19,7 @@ const TRUSTED: &[(&str, &str)] = &[
     ("crates/congruent/src/engine.rs", "the kernel's hooks, called by their contract"),
     ("crates/congruent/src/hardware.rs", "the contract of a kernel's hooks"),
     ("crates/congruent/src/kept.rs", "pages of user code that stay mapped"),
+    ("crates/congruent/src/notice.rs", "windows that are flushed at close"),
     ("crates/congruent/src/reach.rs", "what a kernel promises of its mappings"),
     ("crates/congruent/src/sync/interleaved.rs", "a test's scheduler, found by its name"),
     ("crates/congruent/src/user.rs", "mappings of user code"),

@@ -120,85 +120,85 @@ type Kernel = Congruent<Mips>;
 
 /// Boot.
 #[unsafe(no_mangle)]
-pub fn text_boot(config: &Config) -> Option<Kernel> {
+fn text_boot(config: &Config) -> Option<Kernel> {
     Congruent::new(Mips, *config).ok()
 }
 
 /// A fault.
 #[unsafe(no_mangle)]
-pub fn text_map(kernel: &Kernel, frame: Frame, address: VirtAddr, rights: Rights) -> Result<(), Error> {
+fn text_map(kernel: &Kernel, frame: Frame, address: VirtAddr, rights: Rights) -> Result<(), Error> {
     kernel.map_user(frame, address, rights, || kernel::install())
 }
 
 /// A mapping that has gone.
 #[unsafe(no_mangle)]
-pub fn text_unmapped(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
+fn text_unmapped(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
     kernel.unmapped(frame)
 }
 
 /// Fork, writeback.
 #[unsafe(no_mangle)]
-pub fn text_write_protected(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
+fn text_write_protected(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
     kernel.write_protected(frame)
 }
 
 /// A free frame.
 #[unsafe(no_mangle)]
-pub fn text_freed(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
+fn text_freed(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
     kernel.freed(frame)
 }
 
 /// A page of zeros.
 #[unsafe(no_mangle)]
-pub fn text_clear(kernel: &Kernel, frame: Frame, address: VirtAddr) -> Result<(), Error> {
+fn text_clear(kernel: &Kernel, frame: Frame, address: VirtAddr) -> Result<(), Error> {
     kernel.clear(frame, At::Colour(kernel.colour(address)))
 }
 
 /// Copy-on-write.
 #[unsafe(no_mangle)]
-pub fn text_copy(kernel: &Kernel, from: Frame, to: Frame, address: VirtAddr) -> Result<(), Error> {
+fn text_copy(kernel: &Kernel, from: Frame, to: Frame, address: VirtAddr) -> Result<(), Error> {
     kernel.copy(from, to, At::Colour(kernel.colour(address)))
 }
 
 /// `read(2)`.
 #[unsafe(no_mangle)]
-pub fn text_read(kernel: &Kernel, frame: Frame, offset: u32, to: &mut [u8]) -> Result<(), Error> {
+fn text_read(kernel: &Kernel, frame: Frame, offset: u32, to: &mut [u8]) -> Result<(), Error> {
     kernel.read(frame, offset, to)
 }
 
 /// `write(2)`.
 #[unsafe(no_mangle)]
-pub fn text_write(kernel: &Kernel, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
+fn text_write(kernel: &Kernel, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
     kernel.write(frame, offset, from)
 }
 
 /// A breakpoint.
 #[unsafe(no_mangle)]
-pub fn text_poke(kernel: &Kernel, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
+fn text_poke(kernel: &Kernel, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
     kernel.poke(frame, offset, from)
 }
 
 /// Towards a device.
 #[unsafe(no_mangle)]
-pub fn text_device_reads(kernel: &Kernel, frame: Frame, offset: u32, len: u32) -> Result<(), Error> {
+fn text_device_reads(kernel: &Kernel, frame: Frame, offset: u32, len: u32) -> Result<(), Error> {
     kernel.device_reads(frame, offset, len)
 }
 
 /// From a device.
 #[unsafe(no_mangle)]
-pub fn text_device_writes(kernel: &Kernel, frame: Frame, offset: u32, len: u32) -> Result<TransferId, Error> {
+fn text_device_writes(kernel: &Kernel, frame: Frame, offset: u32, len: u32) -> Result<TransferId, Error> {
     Ok(kernel.device_writes(frame, offset, len)?.leak())
 }
 
 /// The end of it.
 #[unsafe(no_mangle)]
-pub fn text_complete(kernel: &Kernel, transfer: TransferId) -> Result<(), Error> {
+fn text_complete(kernel: &Kernel, transfer: TransferId) -> Result<(), Error> {
     kernel.resume_transfer(transfer).complete().map_err(|(_, error)| error)
 }
 
 /// A user's page, worked on by a driver.
 #[unsafe(no_mangle)]
-pub fn text_pin(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
+fn text_pin(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
     kernel.pin(frame, At::Linear, |page| {
         kernel::install();
         page.finish(Wrote::Data, ())
@@ -207,7 +207,7 @@ pub fn text_pin(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
 
 /// `cacheflush(2)`.
 #[unsafe(no_mangle)]
-pub fn text_sync_instructions(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
+fn text_sync_instructions(kernel: &Kernel, frame: Frame) -> Result<(), Error> {
     kernel.sync_instructions(frame)
 }
 
