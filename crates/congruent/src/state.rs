@@ -142,7 +142,7 @@ pub struct State {
     pub users: u16,
 }
 
-#[cfg(feature = "model")]
+#[cfg(any(test, feature = "model"))]
 impl core::fmt::Debug for State {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { home, held, stale, transfers, users, .. } = self;

@@ -25,7 +25,7 @@ macro_rules! flags {
                 }
             )*
 
-            #[cfg(feature = "model")]
+            #[cfg(any(test, feature = "model"))]
             pub(super) fn flags(&self) -> impl Iterator<Item = &'static str> {
                 [$((stringify!($get), $bit)),*].into_iter().filter(|(_, bit)| self.flags & bit != 0).map(|(name, _)| name)
             }
