@@ -107,7 +107,8 @@ fn nobody_else_spells_out_qemus_name_of_an_architecture() {
     }
     assert!(files.len() > 200, "{}", files.len());
     let spelt = |file: &PathBuf| {
-        let code = code(file);
+        // What rustc calls the machine that is compiled for is another matter.
+        let code = code(file).replace("target_arch = \"", "");
         congruent_arch::Arch::ALL.iter().any(|arch| code.contains(&format!("\"{}\"", arch.facts().name)))
     };
     let spelling: Vec<_> = files.iter().filter(|file| spelt(file)).collect();
