@@ -177,7 +177,7 @@ fn wrong_words_and_workloads_are_named_in_one_line() {
         (&["--dcache", "z80"], "--dcache z80: expected SIZE,WAYS,LINE"),
         (&["--dcache", "arm926"], "which is not simulated; give the shape alone, 16384,4,32"),
         (&["--sweep", "--sweep-dcache", ""], "--sweep-dcache: no cache given"),
-        (&["--strace", "hostile.strace"], "found `\\u{1b}[2K\\u{1b}[32mclean:\\u{9b}`"),
+        (&["--strace", "hostile.strace"], "found `7 \\u{1b}[2K\\u{1b}[32mclean:\\u{9b}`"),
         (&["--icache", "1,2"], "--icache 1,2: expected SIZE,WAYS,LINE"),
         (&["--page-size", "3000"], "--page-size 3000: expected a power of two from 4K to 64K"),
         (&["--sweep", "--sweep-page-size", "4K,5K"], "--sweep-page-size 5K: expected a power of two"),
