@@ -190,6 +190,10 @@ impl State {
     #[cfg(any(feature = "model", test))]
     pub const UNCACHED: Self = Self { flags: 0, home: 0, held: 0, stale: 0, transfers: 0, users: 0 };
 
+    /// A frame that colour 0 alone may hold, with dirty lines.
+    #[cfg(any(feature = "model", test))]
+    pub const DIRTY_AT_0: Self = Self { flags: flags::DIRTY, held: 1, ..Self::UNCACHED };
+
     /// The bit of a colour in `held` and `stale`; none if coarse tracking has no place for it.
     const fn bit(&self, colour: u16, rules: &Rules) -> u8 {
         if rules.exact() {

@@ -123,14 +123,10 @@ fn at(kernel: &Congruent<Cpus>, colour: usize) -> At<Cpus> {
     At::Colour(kernel.colour_from_index(colour).unwrap())
 }
 
-fn dirty_at_0() -> State {
-    State { dirty: true, held: 1, ..State::UNCACHED }
-}
-
 #[test]
 fn a_frame_does_not_move_under_its_users() {
     loom::model(|| {
-        let kernel = cpus(dirty_at_0(), 0);
+        let kernel = cpus(State::DIRTY_AT_0, 0);
         let mover = {
             let kernel = kernel.clone();
             thread::spawn(move || {
@@ -151,7 +147,7 @@ fn a_frame_does_not_move_under_its_users() {
 #[test]
 fn two_faults_at_different_colours_take_turns() {
     loom::model(|| {
-        let kernel = cpus(dirty_at_0(), 0);
+        let kernel = cpus(State::DIRTY_AT_0, 0);
         let fault = |kernel: &Congruent<Cpus>, colour: usize| {
             let rights = Rights { write: true, execute: false };
             let _ = kernel.map_user(PAGE, VirtAddr(4096 * colour as u64), rights, || use_page(kernel, colour));
@@ -170,7 +166,7 @@ fn two_faults_at_different_colours_take_turns() {
 #[test]
 fn a_device_and_a_window_never_share_a_frame() {
     loom::model(|| {
-        let kernel = cpus(dirty_at_0(), 0);
+        let kernel = cpus(State::DIRTY_AT_0, 0);
         let device = {
             let kernel = kernel.clone();
             thread::spawn(move || {
