@@ -105,7 +105,7 @@ impl Stranger {
         let of_guest = ["kernel", "shell", "programs", "initramfs.cpio", "kallsyms"].map(|name| machine.of(name));
         let bare = fs::read_dir(place::guests().join("bare"))?;
         let bare = bare.map(|entry| Ok(format!("bare/{}", entry?.file_name().to_string_lossy()))).collect::<Result<Vec<_>>>()?;
-        let others = [tree, format!("cross-{}", machine.target), "disk".to_owned()];
+        let others = [tree, format!("cross-{}", machine.target), "disk".to_owned(), "page".to_owned()];
         for name in others.into_iter().chain(of_guest).chain(bare) {
             let made = fs::read_link(place::guests().join(&name)).with_context(|| format!("no {name} in the cache"))?;
             let entry = made.ancestors().nth(2).context("an entry has a directory")?;
