@@ -108,6 +108,7 @@ functions! {
     object_get_typename: fn(Object) -> *const c_char;
     qemu_add_machine_init_done_notifier: fn(*mut Notifier);
     memory_region_init: fn(Object, Object, *const c_char, u64);
+    memory_region_init_ram_ptr: fn(Object, Object, *const c_char, u64, *mut c_void);
     memory_region_init_alias: fn(Object, Object, *const c_char, Object, u64, u64);
     memory_region_init_iommu: fn(*mut c_void, usize, *const c_char, Object, *const c_char, u64);
     memory_region_add_subregion: fn(Object, u64, Object);

@@ -128,8 +128,8 @@ unsafe fn watch(functions: Functions, arch: Arch, taken: unsafe fn()) {
         regions.push((unsafe { new_region(&functions) } as usize, beyond as usize));
     }
     // SAFETY: as above.
-    let nobodys = unsafe { new_region(&functions) };
-    regions.push((nobodys as usize, functions.memory() as usize));
+    let (nobodys, memory) = unsafe { (new_region(&functions), memory_of_ours(&functions)) };
+    regions.push((nobodys as usize, memory as usize));
     let masters = candidates.iter().map(|candidate| candidate.master.clone()).collect();
     if WATCHED.set(Watched { functions, masters, regions, taken }).is_err() {
         return;
@@ -150,23 +150,42 @@ unsafe fn watch(functions: Functions, arch: Arch, taken: unsafe fn()) {
     }
 }
 
+/// A page of memory that is no guest's, to be read through a region of ours: what a board has at an address may be a device, which must not be
+/// read while no CPU runs.
+#[repr(align(4096))]
+struct Page([u64; 512]);
+
+/// What is read in it, and where.
+const CONTENT: u64 = 0x0123_4567_89ab_cdef;
+const ADDRESS: u64 = 0x808;
+
+/// An address space with that page.
+///
+/// # Safety
+/// As [`machine_is_complete`].
+unsafe fn memory_of_ours(functions: &Functions) -> AddressSpace {
+    let page = Box::leak(Box::new(Page([CONTENT; 512])));
+    // SAFETY: by this function's contract; room and page are as large as is said, and never freed.
+    unsafe {
+        let region = room();
+        let pointer = page.0.as_mut_ptr().cast();
+        (functions.memory_region_init_ram_ptr)(region, std::ptr::null_mut(), KIND.as_ptr(), size_of::<Page>() as u64, pointer);
+        space_of(functions, region)
+    }
+}
+
 /// Whether a read through this region arrives, and is told of as what it is.
 ///
 /// # Safety
-/// As [`machine_is_complete`]; the region is that of nobody.
+/// As [`machine_is_complete`]; the region is that of nobody, which leads to [`memory_of_ours`].
 unsafe fn works(functions: &Functions, region: Object) -> bool {
-    /// Any address; on every board memory is there, or nothing.
-    const ADDRESS: u64 = 0x1000;
-    let (mut through, mut directly) = (0u64, 0u64);
-    // SAFETY: by this function's contract; the buffers have the length that is passed.
-    let results = unsafe {
+    let mut through = 0u64;
+    // SAFETY: by this function's contract; the buffer has the length that is passed.
+    let result = unsafe {
         let space = space_of(functions, region);
-        let read = |space, to: &mut u64| {
-            (functions.address_space_rw)(space, ADDRESS, 0, std::ptr::from_mut(to).cast(), size_of::<u64>() as u64, false)
-        };
-        (read(space, &mut through), read(functions.memory(), &mut directly))
+        (functions.address_space_rw)(space, ADDRESS, 0, std::ptr::from_mut(&mut through).cast(), size_of::<u64>() as u64, false)
     };
-    results.0 == results.1 && through == directly && ASKED.load(Ordering::Relaxed) == ADDRESS << 2 | READ as u64
+    result == 0 && through == CONTENT && ASKED.load(Ordering::Relaxed) == ADDRESS << 2 | READ as u64
 }
 
 /// # Safety
