@@ -45,15 +45,15 @@ impl<T> Global<T> {
         unsafe { taken.1.as_mut() }.map(body)
     }
 
-    /// As [`with`](Self::with), and false in place of `None`; without writing anything, because this is the path of nearly every access.
+    /// As [`with`](Self::with), without writing anything, because this is the path of nearly every access.
     ///
     /// # Safety
     /// `body` does not panic and calls nothing of QEMU's: no callback can run within it.
     #[inline(always)]
-    pub unsafe fn quietly(&self, body: impl FnOnce(&mut T) -> bool) -> bool {
+    pub unsafe fn quietly<R>(&self, body: impl FnOnce(&mut T) -> R) -> Option<R> {
         // SAFETY: the plugin's invariant, and this function's contract: the reference is the only one while it lives. While another
         // callback uses the value, the pointer is null.
-        unsafe { (*self.0.get()).as_mut() }.is_some_and(body)
+        unsafe { (*self.0.get()).as_mut() }.map(body)
     }
 }
 
@@ -68,17 +68,17 @@ mod tests {
         static VALUE: Global<u32> = Global::nothing();
         // SAFETY: it neither panics nor calls anything.
         let quietly = || unsafe { VALUE.quietly(|value| *value > 0) };
-        assert_eq!((VALUE.with(|_| ()), quietly()), (None, false), "before it is installed");
+        assert_eq!((VALUE.with(|_| ()), quietly()), (None, None), "before it is installed");
         // SAFETY: this test is alone with it.
         unsafe { VALUE.install(7) };
         let within = VALUE.with(|value| {
             *value += 1;
             (VALUE.with(|_| ()), quietly())
         });
-        assert_eq!(within, Some((None, false)));
-        assert_eq!((VALUE.with(|value| *value), quietly()), (Some(8), true));
+        assert_eq!(within, Some((None, None)));
+        assert_eq!((VALUE.with(|value| *value), quietly()), (Some(8), Some(true)));
         let panics = catch_unwind(|| VALUE.with(|_| panic!("a defect")));
         assert!(panics.is_err());
-        assert_eq!((VALUE.with(|value| *value), quietly()), (Some(8), true));
+        assert_eq!((VALUE.with(|value| *value), quietly()), (Some(8), Some(true)));
     }
 }

@@ -80,8 +80,11 @@ impl Judge {
         size: u32,
         site: Site,
     ) -> bool {
+        if self.recorder.is_none() {
+            return self.shadow.quiet_store(page, alias, offset, size, site);
+        }
         let paddr = self.paddr(page, offset);
-        let Some(recorder) = &mut self.recorder else { return self.shadow.quiet_store(page, alias, offset, size, site) };
+        let Some(recorder) = &mut self.recorder else { return false };
         let Some(store) = recorder.filter.quiet_store(vaddr, paddr, size, site, self.context) else { return false };
         let quiet = self.shadow.quiet_store(page, alias, offset, size, site);
         if quiet {

@@ -29,7 +29,7 @@ use crate::channel::Channel;
 use crate::global::Global;
 use crate::install::{Refused, prepare};
 use crate::moment::{Accessing, Data, Environment, Executing, ExecutionCallback, MemoryCallback, Running, Starting, Translating};
-use crate::session::Session;
+use crate::session::{Looked, Session};
 
 static SESSION: Global<Session> = Global::nothing();
 
@@ -268,21 +268,39 @@ static CALLBACKS: Callbacks = unsafe {
 unsafe extern "C" fn on_memory(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
     let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::unpack(data as usize).site());
     // SAFETY: it cannot panic, and calls nothing of QEMU's.
-    if !unsafe { SESSION.quietly(|session| session.quiet_load(info, vaddr)) } {
-        // SAFETY: this is the callback of the access.
-        unsafe { store_or_uncached(info, vaddr, site) };
+    let looked = unsafe { SESSION.quietly(|session| session.look(info, vaddr)) };
+    // SAFETY: this is the callback of the access.
+    unsafe {
+        match looked {
+            Some(Looked::Taken) => {}
+            Some(Looked::Store) => store(info, vaddr, site),
+            Some(Looked::PastCache) => past_cache(info, vaddr, site),
+            Some(Looked::Other) | None => any_access(info, vaddr, site),
+        }
     }
 }
 
-/// The rest of [`on_memory`], in steps that become rarer: apart, so that a quiet load needs no stack frame and none of the registers that are
-/// its caller's.
+/// The rest of [`on_memory`] of a store through the cache: apart, so that a quiet load needs few of the registers that are its caller's.
 ///
 /// # Safety
 /// Called from it.
 #[inline(never)]
-unsafe fn store_or_uncached(info: AccessInfo, vaddr: u32, site: Site) {
+unsafe fn store(info: AccessInfo, vaddr: u32, site: Site) {
     // SAFETY: it cannot panic, and calls nothing of QEMU's.
-    if !unsafe { SESSION.quietly(|session| session.quiet_access(info, vaddr, site)) } {
+    if unsafe { SESSION.quietly(|session| session.quiet_access(info, vaddr, site)) } != Some(true) {
+        // SAFETY: this is the callback of the access.
+        unsafe { any_access(info, vaddr, site) };
+    }
+}
+
+/// The rest of [`on_memory`] of an access that does not go through the cache, as far as is known.
+///
+/// # Safety
+/// Called from it.
+#[inline(never)]
+unsafe fn past_cache(info: AccessInfo, vaddr: u32, site: Site) {
+    // SAFETY: it cannot panic, and calls nothing of QEMU's.
+    if unsafe { SESSION.quietly(|session| session.quiet_past_cache(info, vaddr)) } != Some(true) {
         // SAFETY: this is the callback of the access.
         unsafe { any_access(info, vaddr, site) };
     }
@@ -300,7 +318,7 @@ unsafe extern "C" fn on_memory_in_turn(_vcpu: c_uint, info: u32, vaddr: u64, dat
         session.has_turn(&now) && session.quiet_access(info, vaddr, site)
     };
     // SAFETY: none of it can panic, or calls anything of QEMU's.
-    if !unsafe { SESSION.quietly(quiet) } {
+    if unsafe { SESSION.quietly(quiet) } != Some(true) {
         // SAFETY: this is the callback of the access.
         unsafe { any_access_in_turn(info, vaddr, site) };
     }
@@ -334,7 +352,7 @@ unsafe extern "C" fn on_memory_in_space(_vcpu: c_uint, info: u32, reported: u64,
         session.quiet_recorded_access(info, vaddr, site)
     };
     // SAFETY: neither can panic, or calls anything of QEMU's.
-    if !unsafe { SESSION.quietly(quiet) } {
+    if unsafe { SESSION.quietly(quiet) } != Some(true) {
         // SAFETY: this is the callback of the access.
         unsafe { any_access(info, vaddr, site) };
     }
@@ -347,7 +365,7 @@ unsafe extern "C" fn on_memory_in_space(_vcpu: c_uint, info: u32, reported: u64,
 unsafe extern "C" fn on_memory_recorded(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
     let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::unpack(data as usize).site());
     // SAFETY: it cannot panic, and calls nothing of QEMU's.
-    if !unsafe { SESSION.quietly(|session| session.quiet_recorded_access(info, vaddr, site)) } {
+    if unsafe { SESSION.quietly(|session| session.quiet_recorded_access(info, vaddr, site)) } != Some(true) {
         // SAFETY: this is the callback of the access.
         unsafe { any_access(info, vaddr, site) };
     }
@@ -390,7 +408,7 @@ unsafe extern "C" fn on_memory_with_registers(_vcpu: c_uint, info: u32, vaddr: u
 unsafe extern "C" fn on_fetch(_vcpu: c_uint, data: *mut c_void) {
     let fetched = Fetched::unpack(data as usize);
     // SAFETY: it cannot panic, and calls nothing of QEMU's.
-    if !unsafe { SESSION.quietly(|session| session.quiet_fetch(fetched)) } {
+    if unsafe { SESSION.quietly(|session| session.quiet_fetch(fetched)) } != Some(true) {
         // SAFETY: block callbacks run on the CPUs' thread.
         unsafe { any_fetch(fetched) };
     }
@@ -408,7 +426,7 @@ unsafe extern "C" fn on_fetch_in_turn(_vcpu: c_uint, data: *mut c_void) {
         session.has_turn(&now) && session.quiet_fetch(fetched)
     };
     // SAFETY: none of it can panic, or calls anything of QEMU's.
-    if !unsafe { SESSION.quietly(quiet) } {
+    if unsafe { SESSION.quietly(quiet) } != Some(true) {
         // SAFETY: block callbacks run on the CPUs' thread.
         unsafe { any_fetch_in_turn(fetched) };
     }
@@ -426,7 +444,7 @@ unsafe extern "C" fn on_fetch_anywhere(_vcpu: c_uint, data: *mut c_void, environ
         session.place(translated, &now).is_ok_and(|fetched| session.quiet_fetch(fetched))
     };
     // SAFETY: none of it can panic, or calls anything of QEMU's.
-    if !unsafe { SESSION.quietly(quiet) } {
+    if unsafe { SESSION.quietly(quiet) } != Some(true) {
         // SAFETY: this callback reads registers.
         unsafe { any_fetch_anywhere(translated, environment) };
     }

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use congruent_arch::{Arch, Meaning};
-use congruent_geometry::CacheGeometry;
+use congruent_geometry::{CacheGeometry, VirtAddr};
 use congruent_shadow::{Config as JudgeConfig, Stats};
 use congruent_trace::file::{Header, Validity};
 use congruent_trace::{AccessKind, Event, On, Operation, Site};
@@ -39,6 +39,19 @@ use memory::MemoryCopy;
 use reach::{Reach, Reached};
 use tell::Telling;
 use turns::Turns;
+
+/// What an access is at first sight.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Looked {
+    /// A load that changes nothing, which has been taken.
+    Taken,
+    /// A store through the cache.
+    Store,
+    /// An access to a page that is not known to be cached.
+    PastCache,
+    /// Something else.
+    Other,
+}
 
 /// The number of values of QEMU's access description whose shape is remembered.
 const SHAPES: usize = 1 << 18;
@@ -239,12 +252,26 @@ impl Session {
         }
     }
 
-    /// As [`quiet_access`](Self::quiet_access), of cached loads alone.
+    /// Takes a load through the cache that changes nothing, or says what it is instead. Cannot panic.
     #[inline(always)]
-    pub fn quiet_load(&mut self, info: AccessInfo, vaddr: u32) -> bool {
-        let Some(AccessShape { kind: AccessKind::Load, size_shift }) = self.known_shape(info) else { return false };
-        let Some(target) = self.reach.translations.find(vaddr) else { return false };
-        self.judge.quiet_load(target.page, target.alias, target.offset | (vaddr % GRANULE), 1 << size_shift)
+    pub fn look(&mut self, info: AccessInfo, vaddr: u32) -> Looked {
+        let Some(shape) = self.known_shape(info) else { return Looked::Other };
+        let Some(target) = self.reach.translations.find(vaddr) else { return Looked::PastCache };
+        if shape.kind == AccessKind::Store {
+            return Looked::Store;
+        }
+        let offset = target.offset | (vaddr % GRANULE);
+        if self.judge.quiet_load(target.page, target.alias, offset, 1 << shape.size_shift) {
+            Looked::Taken
+        } else {
+            Looked::Other
+        }
+    }
+
+    /// As [`quiet_access`](Self::quiet_access), of accesses that go past the cache.
+    #[inline(always)]
+    pub fn quiet_past_cache(&mut self, info: AccessInfo, vaddr: u32) -> bool {
+        self.known_shape(info).is_some_and(|shape| self.is_harmless(vaddr, 1 << shape.size_shift))
     }
 
     /// As [`quiet_access`](Self::quiet_access), of a run that may be recorded. Cannot panic either.
@@ -254,11 +281,17 @@ impl Session {
         let Some(target) = self.reach.translations.find(vaddr) else { return self.is_harmless(vaddr, 1 << shape.size_shift) };
         let offset = target.offset | (vaddr % GRANULE);
         let (page, alias, size) = (target.page, target.alias, 1 << shape.size_shift);
-        let vaddr = self.reach.cache_address(vaddr);
+        let vaddr = self.recorded_address(vaddr);
         match shape.kind {
             AccessKind::Load => self.judge.quiet_recorded_load(page, alias, vaddr, offset, size),
             AccessKind::Store => !self.callers.unknown && self.judge.quiet_recorded_store(page, alias, vaddr, offset, size, site),
         }
+    }
+
+    /// The address that a recording has in place of this one, if there is a recording.
+    #[inline(always)]
+    fn recorded_address(&self, vaddr: u32) -> VirtAddr {
+        if self.judge.is_recording() { self.reach.cache_address(vaddr) } else { VirtAddr(vaddr.into()) }
     }
 
     /// Takes an access that goes past the cache to a frame that was never in it; false if it is none.

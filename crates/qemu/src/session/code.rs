@@ -52,9 +52,7 @@ impl Session {
             return self.reach.code.is_harmless(pc) && pc % GRANULE + len <= GRANULE;
         };
         let alias = if self.reach.virtual_tags { target.alias } else { code.colour(VirtAddr(pc.into())).into() };
-        // Only recordings ask for it.
-        let vaddr = if self.judge.is_recording() { self.reach.cache_address(pc) } else { VirtAddr(pc.into()) };
-        let offset = target.offset | (pc % GRANULE);
+        let (vaddr, offset) = (self.recorded_address(pc), target.offset | (pc % GRANULE));
         pc % GRANULE + len <= GRANULE && self.judge.quiet_fetch(target.page, alias, vaddr, offset, len)
     }
 
