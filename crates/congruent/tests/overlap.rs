@@ -21,6 +21,17 @@ fn spread(shape: Shape) -> &'static Watched {
     w
 }
 
+/// The frame is written: half of it by the kernel at the home, or all of it by a device.
+fn overwrite(w: &Watched, by_device: bool) {
+    if by_device {
+        let transfer = w.kernel.device_writes(FRAME, 0, PAGE).unwrap();
+        w.device(DmaDirection::Write, FRAME);
+        transfer.complete().unwrap();
+    } else {
+        w.kernel.write(FRAME, 0, &[1; HALF as usize]).unwrap();
+    }
+}
+
 #[test]
 fn a_mapping_that_is_being_installed_is_not_forgotten_when_the_last_of_the_others_is_revoked() {
     for device in [false, true] {
@@ -30,13 +41,7 @@ fn a_mapping_that_is_being_installed_is_not_forgotten_when_the_last_of_the_other
         w.kernel
             .map_user(FRAME, Machine::user_address(1), READ, || {
                 // Another CPU: the one entry that there is goes, and none is left, as the kernel says truthfully.
-                if device {
-                    let transfer = w.kernel.device_writes(FRAME, 0, PAGE).unwrap();
-                    w.device(DmaDirection::Write, FRAME);
-                    transfer.complete().unwrap();
-                } else {
-                    w.kernel.write(FRAME, 0, &[1; HALF as usize]).unwrap();
-                }
+                overwrite(w, device);
                 w.install(FRAME, 1, READ);
             })
             .unwrap();
@@ -163,13 +168,7 @@ fn a_frame_that_a_reader_takes_elsewhere_while_its_users_are_revoked_for_a_write
         // of another CPU settles the frame at colour 2: the users that are left are not at the home any more.
         let other_cpu = move || drop(w.kernel.settle::<congruent::Read>(FRAME, w.at(2)).unwrap());
         w.kernel.platform().meanwhile(When::Revoking, other_cpu);
-        if device {
-            let transfer = w.kernel.device_writes(FRAME, 0, PAGE).unwrap();
-            w.device(DmaDirection::Write, FRAME);
-            transfer.complete().unwrap();
-        } else {
-            w.kernel.write(FRAME, 0, &[1; HALF as usize]).unwrap();
-        }
+        overwrite(w, device);
         let user = w.kernel.platform().ptes.borrow()[0][1];
         if user != Pte::None {
             w.user(AccessKind::Load, FRAME, 1);

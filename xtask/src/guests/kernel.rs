@@ -48,8 +48,10 @@ pub fn find(debian: &Debian, guest: Guest, choice: Choice) -> Result<Kernel> {
     if let Some(ready) = recipe.find()? {
         return Ok(Kernel::Ready(ready));
     }
-    // A kernel that was built because none could be had serves until it is pruned: no network is asked again.
-    if let Some(ready) = built.find()? {
+    // That none could be had is remembered until it is pruned, so that no network is asked again. A kernel that was built for another reason
+    // stands for none.
+    let lack = lack(machine, &stock);
+    if let (Some(_), Some(ready)) = (lack.find()?, built.find()?) {
         return Ok(Kernel::Ready(ready));
     }
     let mut gone = false;
@@ -64,15 +66,25 @@ pub fn find(debian: &Debian, guest: Guest, choice: Choice) -> Result<Kernel> {
         Ok(ready) => Ok(Kernel::Ready(ready)),
         Err(_) if gone => {
             eprintln!("  {}: no stock kernel can be had any more, building one from Debian's source", machine.directory);
-            Ok(Kernel::ToBuild)
+            lack.ensure(|note| Ok(fs::write(note, "no version of the package could be had\n")?))?;
+            Ok(built.find()?.map_or(Kernel::ToBuild, Kernel::Ready))
         }
         Err(error) => Err(error),
     }
 }
 
 fn recipe(machine: &Machine, stock: &Stock) -> Recipe {
+    of_stock(machine, stock, "kernel").input(stock.device_tree.unwrap_or_default()).input(stock.modules.join(" "))
+}
+
+/// The note that no version of the package could be had.
+fn lack(machine: &Machine, stock: &Stock) -> Recipe {
+    of_stock(machine, stock, "no-stock-kernel")
+}
+
+fn of_stock(machine: &Machine, stock: &Stock, name: &str) -> Recipe {
     let described = format!("{} linux-image-*{} from {:?}, layout 2", machine.debian_arch, stock.flavour, stock.suites);
-    Recipe::new(machine.of("kernel")).input(described).input(stock.device_tree.unwrap_or_default()).input(stock.modules.join(" "))
+    Recipe::new(machine.of(name)).input(described)
 }
 
 /// The newest image of the flavour that can be had.

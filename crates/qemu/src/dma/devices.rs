@@ -81,6 +81,18 @@ impl Devices {
         self.limits_beside(bus::masters(), bus::does_semihosting())
     }
 
+    /// What coherent devices are called that have moved something.
+    pub fn coherent(&self) -> Vec<&'static str> {
+        let moved = |(number, _): &(usize, &Master)| self.moved.contains(number);
+        bus::masters()
+            .iter()
+            .enumerate()
+            .filter(moved)
+            .filter(|(_, master)| master.is_coherent)
+            .map(|(_, it)| &*it.name)
+            .collect()
+    }
+
     /// The same beside these bus masters.
     fn limits_beside(&self, masters: &[Master], semihosting: bool) -> Vec<String> {
         let engines =

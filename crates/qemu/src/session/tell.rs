@@ -136,6 +136,9 @@ impl Session {
 
     pub(super) fn limits(&self) -> Vec<String> {
         let mut limits = self.lives.limits(self.devices.limits());
+        if let (true, [first, ..]) = (self.reach.virtual_tags, &*self.devices.coherent()) {
+            limits.push(format!("what coherent devices ({first}) did was not judged: no snoop finds a line by a virtual tag"));
+        }
         limits.push(self.code_limit());
         limits.extend(["prefetches that prepare a line for being stored to whole are taken to do nothing".into()]);
         limits.extend(self.limits_of_cpus());
