@@ -15,6 +15,7 @@ use anyhow::{Context, Result, ensure};
 use crate::apt::host::host_triplet;
 use crate::guests::emulator::Qemu;
 use crate::guests::machine::Guest;
+use crate::guests::modules;
 use crate::{place, run};
 
 /// The row of the table that is run. It has a finding, so that a report which says nothing is seen.
@@ -149,20 +150,25 @@ impl Stranger {
     }
 }
 
-/// Modules as another build of QEMU has them: they load, and lack the mark of this one's build.
+/// Modules as another build of QEMU has them: they load, and lack the mark of this one's build. There is one under every name that the
+/// fetched one could ask for, whether it has that module or not.
 fn foreign_modules(directory: &Path) -> Result<()> {
     fs::create_dir_all(directory)?;
-    let tree = place::guests().join(Qemu::V10_0.tree(Guest::Mips.machine().system));
-    let modules = tree.join("usr/lib").join(host_triplet()?).join("qemu");
-    let first = directory.join("foreign.so");
-    let mut compiler = Command::new("cc");
-    run::quietly(compiler.args(["-shared", "-x", "c", "/dev/null", "-o"]).arg(&first))?;
-    let mut count = 0;
-    for module in fs::read_dir(&modules).with_context(|| format!("no modules in {}", modules.display()))? {
-        fs::copy(&first, directory.join(module?.file_name()))?;
-        count += 1;
+    let first = directory.join("foreign");
+    // As a module does, it says that it is there before it is looked at.
+    modules::compile(
+        "void register_dso_module_init(void (*)(void), int) __attribute__((weak));\n\
+         static void nothing(void) {}\n\
+         __attribute__((constructor)) static void start(void) { if (register_dso_module_init) register_dso_module_init(nothing, 3); }\n",
+        &first,
+    )?;
+    let system = Guest::Mips.machine().system;
+    let program = fs::read(place::guests().join(Qemu::V10_0.tree(system)).join("usr/bin").join(system))?;
+    let names = modules::names(&program);
+    ensure!(names.contains("ui-opengl"), "the fetched QEMU asks for no modules, so nothing is tried here");
+    for name in names {
+        fs::hard_link(&first, directory.join(format!("{name}.so")))?;
     }
-    ensure!(count > 0, "the fetched QEMU has no modules, so nothing is tried here");
     Ok(())
 }
 

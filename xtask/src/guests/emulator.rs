@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use clap::ValueEnum;
 
 use super::debian::{Debian, Wanted};
+use super::modules;
 use crate::apt::host::{host_arch, host_triplet};
 use crate::apt::root::With;
 use crate::apt::suites::{BOOKWORM_BACKPORTS, FORKY, SID, Suites, TRIXIE};
@@ -68,15 +69,17 @@ impl Qemu {
         let Parts { directory, packages, systems } = self.parts(system);
         let (arch, triplet) = (host_arch()?, host_triplet()?);
         let wanted = Wanted { alternatives: self.suites(), arch, packages, with: With::Dependencies };
-        let recipe = Recipe::new(&directory).input(wanted.to_string()).input(systems.join(" ")).input("layout 2");
+        let recipe = Recipe::new(&directory).input(wanted.to_string()).input(systems.join(" ")).input("layout 3");
         recipe.ensure(|dir| {
             let tree = Tree::unpack(dir, &debian.fetch(&directory, &wanted)?)?;
             let modules = format!("$tree/usr/lib/{triplet}/qemu");
             let data = "-L \"$tree/usr/share/qemu\" -L \"$tree/usr/share/seabios\" -L \"$tree/usr/lib/ipxe/qemu\"";
             for system in systems {
-                // An installed QEMU's modules would be found first, and abort this one: they are of another build.
+                // An installed QEMU's modules would be found first, or instead, and abort this one: they are of another build.
                 let environment = [("QEMU_MODULE_DIR", modules.as_str())];
-                tree.wrap(&dir.join("bin").join(system), Path::new(&format!("usr/bin/{system}")), &environment, data)?;
+                let program = format!("usr/bin/{system}");
+                tree.wrap(&dir.join("bin").join(system), Path::new(&program), &environment, data)?;
+                modules::complete(&dir.join(program), &dir.join("usr/lib").join(triplet).join("qemu"))?;
             }
             Ok(())
         })

@@ -17,6 +17,7 @@ mod initramfs;
 mod kallsyms;
 pub mod kernel;
 pub mod machine;
+pub mod modules;
 mod page;
 pub mod programs;
 
