@@ -44,6 +44,27 @@ pub struct HwAddr {
     _opaque: [u8; 0],
 }
 
+/// Memory of a plugin that generated code works on.
+#[repr(C)]
+pub struct Scoreboard {
+    _opaque: [u8; 0],
+}
+
+/// `qemu_plugin_u64`: a word in each CPU's element of a scoreboard.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct ScoreboardWord {
+    /// Which scoreboard.
+    pub scoreboard: *mut Scoreboard,
+    /// Where in an element, in bytes.
+    pub offset: usize,
+}
+
+/// When a callback with a condition is called: if the word in the scoreboard is not the one that is given (`QEMU_PLUGIN_COND_NE`).
+pub const IF_NOT_EQUAL: c_int = 3;
+/// What generated code does to a word by itself: adds to it (`QEMU_PLUGIN_INLINE_ADD_U64`).
+pub const ADD: c_int = 0;
+
 /// GLib's byte array, of which only the public part is declared.
 #[repr(C)]
 pub struct GByteArray {
@@ -215,6 +236,11 @@ api! {
         qemu_plugin_register_vcpu_mem_cb: fn(*mut RawInsn, RawMemoryCallback, c_int, c_int, *mut c_void);
         qemu_plugin_register_vcpu_insn_exec_cb: fn(*mut RawInsn, RawExecutionCallback, c_int, *mut c_void);
         qemu_plugin_register_vcpu_tb_exec_cb: fn(*mut Block, RawExecutionCallback, c_int, *mut c_void);
+        qemu_plugin_scoreboard_new: fn(usize) -> *mut Scoreboard;
+        qemu_plugin_scoreboard_find: fn(*mut Scoreboard, c_uint) -> *mut c_void;
+        qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu: fn(*mut Block, c_int, ScoreboardWord, u64);
+        qemu_plugin_register_vcpu_tb_exec_cond_cb:
+            fn(*mut Block, RawExecutionCallback, c_int, c_int, ScoreboardWord, u64, *mut c_void);
         qemu_plugin_get_hwaddr: fn(u32, u64) -> *mut HwAddr;
         qemu_plugin_hwaddr_is_io: fn(*const HwAddr) -> bool;
         qemu_plugin_hwaddr_phys_addr: fn(*const HwAddr) -> u64;

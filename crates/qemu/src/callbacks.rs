@@ -21,6 +21,8 @@ pub struct Callbacks {
     pub memory_with_registers: MemoryCallback<Instruction>,
     /// Blocks, while fetches are judged.
     pub fetch: ExecutionCallback<Fetched>,
+    /// The same of blocks that generated code compares a mark of first.
+    pub fetch_settling: ExecutionCallback<Fetched>,
     /// The same of guests with several CPUs.
     pub fetch_in_turn: ExecutionCallback<Fetched>,
     /// The same of guests whose blocks run wherever they are mapped.

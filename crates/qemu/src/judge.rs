@@ -138,6 +138,12 @@ impl Judge {
         recorded && self.shadow.quiet_fetch(page, alias, offset, size)
     }
 
+    /// See [`Shadow::code_changes`].
+    #[inline]
+    pub fn code_changes(&self) -> u64 {
+        self.shadow.code_changes()
+    }
+
     /// See [`Shadow::fetch`].
     pub fn fetch(&mut self, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) {
         let hazardous = self.shadow.fetch(page, vaddr, offset, size, site);

@@ -38,6 +38,7 @@ mod plugin;
 mod programs;
 mod recorder;
 mod session;
+mod settled;
 mod stacks;
 mod stretches;
 mod tasks;

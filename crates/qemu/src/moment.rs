@@ -17,7 +17,10 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 
 use crate::access::{AccessInfo, AccessShape, Target};
-use crate::api::{Api, Block, RawExecutionCallback, RawInsn, RawMemoryCallback, Register, Registers, find};
+use crate::api::{
+    ADD, Api, Block, IF_NOT_EQUAL, RawExecutionCallback, RawInsn, RawMemoryCallback, Register, Registers, Scoreboard,
+    ScoreboardWord, find,
+};
 
 const MEM_RW: c_int = 3;
 /// What QEMU says when it could read memory.
@@ -108,11 +111,77 @@ impl Translating {
         (0..count).map(|index| Insn { of: self, raw: unsafe { (self.api.qemu_plugin_tb_get_insn)(self.block, index) } })
     }
 
+    /// Has `callback` called at each start of the block, unless the word of `marks` at `place` is the block's mark, which is `data`.
+    pub fn on_unmarked_start<D: Data>(&self, callback: &ExecutionCallback<D>, data: D, marks: &Marks, place: usize) {
+        let (function, registers, data) = (callback.function, callback.registers as c_int, data.pack());
+        let word = |offset| ScoreboardWord { scoreboard: marks.scoreboard, offset };
+        // SAFETY: the block is being translated, the callback is what it says, and the words are within an element of the scoreboard.
+        unsafe {
+            (self.api.qemu_plugin_register_vcpu_tb_exec_inline_per_vcpu)(self.block, ADD, word(Marks::STARTS), 1);
+            let (entry, mark) = (word(Marks::offset(place)), data as u64);
+            (self.api.qemu_plugin_register_vcpu_tb_exec_cond_cb)(
+                self.block,
+                function,
+                registers,
+                IF_NOT_EQUAL,
+                entry,
+                mark,
+                data as *mut c_void,
+            );
+        }
+    }
+
     /// Has `callback` called at each start of the block.
     pub fn on_start<D: Data>(&self, callback: &ExecutionCallback<D>, data: D) {
         let (function, registers) = (callback.function, callback.registers as c_int);
         // SAFETY: the block is being translated, and the callback is what it says.
         unsafe { (self.api.qemu_plugin_register_vcpu_tb_exec_cb)(self.block, function, registers, data.pack() as *mut c_void) };
+    }
+}
+
+/// Words that generated code compares with a block's mark before it calls for the block, and how many such blocks have started: of a guest
+/// with one CPU.
+pub struct Marks {
+    scoreboard: *mut Scoreboard,
+    words: NonNull<u64>,
+}
+
+impl Marks {
+    /// How many there are: a power of two.
+    pub const COUNT: usize = 1 << 14;
+    /// Where the number of starts is, in bytes; the marks follow it.
+    const STARTS: usize = 0;
+    const WORDS: usize = 1 + Self::COUNT;
+
+    const fn offset(place: usize) -> usize {
+        size_of::<u64>() * (1 + place % Self::COUNT)
+    }
+
+    /// Sets the mark at a place, which counts modulo [`COUNT`](Self::COUNT). No block has mark zero.
+    #[inline]
+    pub fn set(&mut self, place: usize, mark: u64) {
+        // SAFETY: the place is within the words, which are looked at by the CPUs' thread only.
+        unsafe { self.words.add(1 + place % Self::COUNT).write(mark) };
+    }
+
+    /// How many blocks that are compared have started.
+    pub fn starts(&self) -> u64 {
+        // SAFETY: it is the first of the words, which are changed by the CPUs' thread only.
+        unsafe { self.words.read() }
+    }
+
+    /// Marks that no generated code looks at.
+    #[cfg(test)]
+    pub fn of_nobody() -> Self {
+        let words = Box::leak(vec![0u64; Self::WORDS].into_boxed_slice());
+        Self { scoreboard: std::ptr::null_mut(), words: NonNull::from(words).cast() }
+    }
+
+    /// The mark at a place.
+    #[cfg(test)]
+    pub fn get(&self, place: usize) -> u64 {
+        // SAFETY: the place is within the words.
+        unsafe { self.words.add(1 + place % Self::COUNT).read() }
     }
 }
 
@@ -414,6 +483,17 @@ impl Starting {
         // SAFETY: any number may be asked for; one without a CPU gives null.
         let state = self.api.qemu_get_cpu.map(|get| unsafe { get(self.number as c_int) })?;
         (!state.is_null()).then_some(CpuState(state))
+    }
+
+    /// Marks for this CPU, which is to be the only one; they stay as long as QEMU.
+    pub fn marks(&self) -> Option<Marks> {
+        // SAFETY: a scoreboard has an element of the length that is passed for every CPU that exists, and does not move as long as there is
+        // no other.
+        unsafe {
+            let scoreboard = (self.api.qemu_plugin_scoreboard_new)(Marks::WORDS * size_of::<u64>());
+            let words = (self.api.qemu_plugin_scoreboard_find)(scoreboard, self.number);
+            NonNull::new(words.cast()).map(|words| Marks { scoreboard, words })
+        }
     }
 
     /// Where QEMU says on this thread whose turn it is.

@@ -46,6 +46,7 @@ fn guarded(body: impl FnOnce(&mut Session)) {
                 session.take_transfers();
             }
             body(session);
+            session.heed_changes();
         }));
         if judged.is_err() {
             broken(session);
@@ -251,6 +252,7 @@ static CALLBACKS: Callbacks = unsafe {
         memory_in_space: MemoryCallback::new(on_memory_in_space, Registers::Unused),
         memory_with_registers: MemoryCallback::new(memory_with_registers, Registers::Read),
         fetch: ExecutionCallback::new(on_fetch, Registers::Unused),
+        fetch_settling: ExecutionCallback::new(on_fetch_settling, Registers::Unused),
         fetch_in_turn: ExecutionCallback::new(on_fetch_in_turn, Registers::Unused),
         fetch_anywhere: ExecutionCallback::new(fetch_anywhere, Registers::Read),
         block: ExecutionCallback::new(block, Registers::Read),
@@ -409,6 +411,19 @@ unsafe extern "C" fn on_fetch(_vcpu: c_uint, data: *mut c_void) {
     let fetched = Fetched::unpack(data as usize);
     // SAFETY: it cannot panic, and calls nothing of QEMU's.
     if unsafe { SESSION.quietly(|session| session.quiet_fetch(fetched)) } != Some(true) {
+        // SAFETY: block callbacks run on the CPUs' thread.
+        unsafe { any_fetch(fetched) };
+    }
+}
+
+/// As [`on_fetch`], of a block that does not bear its mark.
+///
+/// # Safety
+/// As [`on_fetch`].
+unsafe extern "C" fn on_fetch_settling(_vcpu: c_uint, data: *mut c_void) {
+    let fetched = Fetched::unpack(data as usize);
+    // SAFETY: it cannot panic, and calls nothing of QEMU's.
+    if unsafe { SESSION.quietly(|session| session.settle_fetch(fetched)) } != Some(true) {
         // SAFETY: block callbacks run on the CPUs' thread.
         unsafe { any_fetch(fetched) };
     }

@@ -32,6 +32,7 @@ use crate::dma::Devices;
 use crate::judge::Judge;
 use crate::moment::{Accessing, Executing, Insn, Starting, StateWord, Translating};
 use crate::mute::Mute;
+use crate::settled::Settled;
 use crate::translation::GRANULE;
 use follow::{Callers, Following};
 use lives::Lives;
@@ -75,6 +76,8 @@ pub struct Session {
     code: Option<CacheGeometry>,
     /// Where the CPU state has the address of a block that starts, if QEMU's translations do not say it.
     block_word: Option<StateWord>,
+    /// Blocks that need not be called for, if any can be told apart.
+    settled: Option<Settled>,
     turns: Turns,
     mute: Mute,
     devices: Devices,
@@ -147,6 +150,7 @@ impl Session {
             lives: Lives::default(),
             code: caches.code.map(|code| code.geometry),
             block_word,
+            settled: None,
             turns,
             mute: Mute::new(config.mute),
             devices: Devices::of(arch),
@@ -172,6 +176,7 @@ impl Session {
     /// A CPU exists now: its registers can be looked up.
     pub fn vcpu_init(&mut self, now: &Starting) {
         self.meet_cpu(now);
+        self.let_settle(now);
         let known = now.registers();
         let suits = cpu::suits(self.arch, &known, |handle| now.register(handle));
         if let Err(reason) = suits.and_then(|()| self.reach.cpu.start(&known)) {
@@ -207,7 +212,7 @@ impl Session {
             self.instrument(&insn, pc, word);
         }
         if self.code.is_some() && !first {
-            block.on_start(self.fetch_callback(), fetched);
+            self.watch_fetches(block, fetched);
         }
     }
 
@@ -391,7 +396,8 @@ impl Session {
     /// The counters of the judge, and what did not have to be shown to it.
     fn stats(&self) -> Stats {
         let judged = self.judge.stats();
-        Stats { uncached: judged.uncached + self.reach.harmless, ..judged }
+        let fetches = judged.fetches + self.reach.harmless_fetches + self.settled.as_ref().map_or(0, Settled::uncalled);
+        Stats { uncached: judged.uncached + self.reach.harmless, fetches, ..judged }
     }
 
     /// A load or store whose registers are needed: for calibration, or because only a part of the word counts.

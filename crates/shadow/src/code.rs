@@ -65,6 +65,8 @@ pub(crate) struct Code {
     now: u32,
     /// What makes a colour the place of that CPU.
     base: u16,
+    /// How often a fetch that would have changed nothing may have become one that changes something.
+    changes: u64,
     /// log2 of the lines of the data cache in a page.
     lines_shift: u32,
     /// log2 of the length of the data cache's lines, in bytes.
@@ -84,6 +86,7 @@ impl Code {
         Self {
             now: single_key(0, 1),
             base: 0,
+            changes: 0,
             lines_shift: data.page_shift() - data.line_shift(),
             line_shift: data.line_shift(),
             places: Vec::new(),
@@ -114,7 +117,17 @@ impl Code {
     /// From here on, fetches are of the CPU whose places are colours with this added.
     pub fn enter(&mut self, base: u16) {
         self.base = base;
+        self.set_now();
+    }
+
+    fn set_now(&mut self) {
         self.now = self.key_now();
+        self.changes += 1;
+    }
+
+    /// A number that grows whenever a fetch that would have changed nothing may change something from then on.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     fn key_now(&self) -> u32 {
@@ -168,7 +181,10 @@ impl Code {
             self.add_page(id.page);
         }
         if let Some(word) = self.place(id).and_then(|at| self.keys.get_mut(at)) {
-            *word = key.encode();
+            let (before, after) = (*word, key.encode());
+            *word = after;
+            let was_quiet = (before ^ self.now) >> COLOUR_BITS == 0;
+            self.changes += u64::from(was_quiet && before != after);
         }
     }
 
@@ -201,7 +217,7 @@ impl Code {
     /// Begins an operation by index or on the whole cache, and returns its epoch.
     pub fn begin_sweep(&mut self) -> u32 {
         let epoch = self.sweeps.begin();
-        self.now = self.key_now();
+        self.set_now();
         epoch
     }
 
@@ -209,7 +225,7 @@ impl Code {
     pub fn restart(&mut self) {
         self.sweeps.restart();
         let stamp = self.sweeps.stamp();
-        self.now = self.key_now();
+        self.set_now();
         for word in &mut self.keys {
             if let CodeKey::Alone { colour, new, .. } = CodeKey::decode(*word) {
                 *word = CodeKey::Alone { colour, stamp, new }.encode();

@@ -37,6 +37,13 @@ impl Shadow {
         quiet
     }
 
+    /// A number that grows whenever a fetch that [`quiet_fetch`](Self::quiet_fetch) took, or would have taken, may change something from
+    /// then on. While it stays the same, such a fetch need not be told again.
+    #[must_use]
+    pub fn code_changes(&self) -> u64 {
+        self.code.changes()
+    }
+
     /// Takes any fetch of `size` bytes, at least 1, at `offset` of a page, within the page; it may span lines. Whether a hazard was
     /// found in it. Ignored without an instruction cache.
     pub fn fetch(&mut self, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) -> bool {

@@ -210,6 +210,16 @@ impl Cpu for Mips {
         seen.is_of(self.address_space).then(|| PhysAddr(u64::from(frame) << PAGE_SHIFT | u64::from(offset)))
     }
 
+    fn is_unmapped(&self, vaddr: u32) -> bool {
+        Segment::of(vaddr) != Segment::Mapped
+    }
+
+    fn changes_unmapped(&self, word: u32) -> bool {
+        // Config.K0 is the attribute of kseg0.
+        let other = decode::config_of_other(word).is_some();
+        other || matches!(decode::control_write(word), Some((ControlRegister::Config, _)))
+    }
+
     fn is_cached(&mut self, vaddr: u32, paddr: PhysAddr, now: &Running) -> bool {
         match Segment::of(vaddr) {
             Segment::Kseg0 => self.kseg0.is_cached(),

@@ -119,6 +119,16 @@ pub trait Cpu {
         None
     }
 
+    /// Whether the TLB has no part in where this address leads.
+    fn is_unmapped(&self, _vaddr: u32) -> bool {
+        false
+    }
+
+    /// Whether an instruction that changes translations may concern addresses that are [unmapped](Self::is_unmapped).
+    fn changes_unmapped(&self, _word: u32) -> bool {
+        true
+    }
+
     /// A number that stands for the address space of user code.
     fn address_space(&self) -> u32 {
         0

@@ -9,8 +9,10 @@ use congruent_trace::{AccessKind, Event, Site};
 use congruent_wire::FailureKind;
 
 use super::Session;
+use super::reach::Reach;
 use crate::callbacks::Fetched;
-use crate::moment::{Executing, Running};
+use crate::moment::{Executing, Running, Starting, Translating};
+use crate::settled::{Grounds, Settled};
 use crate::translation::GRANULE;
 
 impl Session {
@@ -49,11 +51,59 @@ impl Session {
     #[inline(always)]
     pub fn quiet_fetch(&mut self, Fetched { pc, len }: Fetched) -> bool {
         let (Some(target), Some(code)) = (self.reach.code.find(pc), self.code) else {
-            return self.reach.code.is_harmless(pc) && pc % GRANULE + len <= GRANULE;
+            let harmless = self.reach.code.is_harmless(pc) && pc % GRANULE + len <= GRANULE;
+            self.reach.harmless_fetches += u64::from(harmless);
+            return harmless;
         };
         let alias = if self.reach.virtual_tags { target.alias } else { code.colour(VirtAddr(pc.into())).into() };
         let (vaddr, offset) = (self.recorded_address(pc), target.offset | (pc % GRANULE));
         pc % GRANULE + len <= GRANULE && self.judge.quiet_fetch(target.page, alias, vaddr, offset, len)
+    }
+
+    /// As [`quiet_fetch`](Self::quiet_fetch), of a block that generated code need not call for again.
+    #[inline(always)]
+    pub fn settle_fetch(&mut self, block: Fetched) -> bool {
+        let quiet = self.quiet_fetch(block);
+        if let Some(settled) = &mut self.settled {
+            settled.count();
+            if quiet {
+                settled.mark(block, self.reach.cpu.is_unmapped(block.pc));
+            }
+        }
+        quiet
+    }
+
+    /// Something was done that may have changed what fetches find.
+    #[inline]
+    pub fn heed_changes(&mut self) {
+        if let Some(settled) = &mut self.settled {
+            let Reach { forgotten: fixed, forgotten_mapped: mapped, .. } = self.reach;
+            settled.heed(Grounds { code: self.judge.code_changes(), fixed, mapped });
+        }
+    }
+
+    /// Has fetches of a block told of.
+    pub(super) fn watch_fetches(&self, block: &Translating, fetched: Fetched) {
+        match &self.settled {
+            Some(settled) => {
+                block.on_unmarked_start(&self.callbacks.fetch_settling, fetched, settled.marks(), Settled::place(fetched));
+            }
+            None => block.on_start(self.fetch_callback(), fetched),
+        }
+    }
+
+    /// Lets blocks settle that need not be called for each time, where a block has one address, and the judge is all that is told of
+    /// fetches.
+    pub(super) fn let_settle(&mut self, now: &Starting) {
+        let told_always = self.block_word.is_some() || self.reach.virtual_tags || self.reach.cpu.has_spaces();
+        if self.code.is_some()
+            && !told_always
+            && !self.turns.are_several()
+            && !self.judge.is_recording()
+            && self.settled.is_none()
+        {
+            self.settled = now.marks().map(Settled::new);
+        }
     }
 
     /// Any fetch, page by page.
@@ -91,6 +141,7 @@ impl Session {
         if self.judge.knows(self.reach.geometry.frame(paddr)) {
             self.judge.bypass(&Event::Uncached { kind: AccessKind::Load, paddr, size, site });
         } else {
+            self.reach.harmless_fetches += 1;
             self.reach.code.remember_harmless(vaddr);
         }
     }

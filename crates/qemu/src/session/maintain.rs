@@ -33,7 +33,11 @@ impl Session {
             Meaning::Prefetch(pointer) => self.prefetch(pointer, instruction.site(), now),
             Meaning::Translation => {
                 // Remembered translations are void from the next access on.
-                self.reach.forget();
+                if self.reach.cpu.changes_unmapped(instruction.word) {
+                    self.reach.forget();
+                } else {
+                    self.reach.forget_mapped();
+                }
                 self.reach.cpu.translations_change(instruction.word, now);
                 if let Some(register) = self.reach.cpu.configures_others(instruction.word) {
                     let value = self.reach.cpu.register(register, now);

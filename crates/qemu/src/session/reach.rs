@@ -41,6 +41,11 @@ pub(super) struct Reach {
     pub untranslated: u64,
     /// Accesses past the cache to frames that were never in it.
     pub harmless: u64,
+    /// Fetches past it from such frames.
+    pub harmless_fetches: u64,
+    /// How often everything was forgotten, and how often what is mapped by the TLB.
+    pub forgotten: u64,
+    pub forgotten_mapped: u64,
 }
 
 impl Reach {
@@ -55,6 +60,9 @@ impl Reach {
             virtual_tags: caches.behaviour().virtual_tags,
             untranslated: 0,
             harmless: 0,
+            harmless_fetches: 0,
+            forgotten: 0,
+            forgotten_mapped: 0,
         }
     }
 
@@ -80,6 +88,13 @@ impl Reach {
 
     /// Forgets where addresses lead.
     pub fn forget(&mut self) {
+        self.forgotten += 1;
+        self.forget_mapped();
+    }
+
+    /// As [`forget`](Self::forget), where it is known that addresses that are [unmapped](Cpu::is_unmapped) lead where they led.
+    pub fn forget_mapped(&mut self) {
+        self.forgotten_mapped += 1;
         self.translations.forget();
         self.code.forget();
     }

@@ -73,7 +73,7 @@ impl Turns {
         })
     }
 
-    fn are_several(&self) -> bool {
+    pub(super) fn are_several(&self) -> bool {
         self.parked.len() > 1
     }
 }
