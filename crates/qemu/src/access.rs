@@ -14,26 +14,25 @@ pub struct AccessInfo(pub u32);
 pub struct AccessShape {
     /// Whether bytes are read or written.
     pub kind: AccessKind,
-    /// log2 of the length in bytes.
-    pub size_shift: u32,
+    /// The length in bytes, a power of two up to 64.
+    pub size: u32,
 }
 
 impl AccessShape {
-    const PRESENT: u8 = 0x80;
-    const STORE: u8 = 0x40;
-    const SIZE: u8 = 0x1f;
+    const STORE: u8 = 0x80;
+    const SIZE: u8 = 0x7f;
 
     /// The shape in one byte that is never zero.
     pub fn pack(self) -> u8 {
         let store = if self.kind == AccessKind::Store { Self::STORE } else { 0 };
-        Self::PRESENT | store | (self.size_shift as u8 & Self::SIZE)
+        store | (self.size as u8 & Self::SIZE)
     }
 
     /// The shape in a byte, `None` for zero.
     #[inline]
     pub fn unpack(packed: u8) -> Option<Self> {
         let kind = if packed & Self::STORE != 0 { AccessKind::Store } else { AccessKind::Load };
-        (packed != 0).then_some(Self { kind, size_shift: u32::from(packed & Self::SIZE) })
+        (packed != 0).then_some(Self { kind, size: u32::from(packed & Self::SIZE) })
     }
 }
 
@@ -53,8 +52,8 @@ mod tests {
     #[test]
     fn every_shape_survives_its_byte_and_zero_is_none() {
         for kind in [AccessKind::Load, AccessKind::Store] {
-            for size_shift in 0..=4 {
-                let shape = AccessShape { kind, size_shift };
+            for size in [1, 2, 4, 8, 16, 32, 64] {
+                let shape = AccessShape { kind, size };
                 assert_eq!(AccessShape::unpack(shape.pack()), Some(shape));
             }
         }

@@ -342,7 +342,7 @@ impl Api {
         let (size_shift, stores) =
             unsafe { ((self.qemu_plugin_mem_size_shift)(info.0), (self.qemu_plugin_mem_is_store)(info.0)) };
         // Atomic read-modify-writes come as a load and a store: only guests with several CPUs get them in one piece.
-        AccessShape { kind: if stores { AccessKind::Store } else { AccessKind::Load }, size_shift }
+        AccessShape { kind: if stores { AccessKind::Store } else { AccessKind::Load }, size: 1 << size_shift }
     }
 
     /// Whether `Accessing::value` works in this QEMU.

@@ -27,26 +27,47 @@ struct Node {
     site: Site,
 }
 
+/// As many chains are found again without a look at the table, which no processor's caches hold. A power of two.
+const RECENT: usize = 1 << 10;
+
 /// Every chain that was seen.
 pub struct Contexts {
     /// By number; the first stands for no chain.
     nodes: Vec<Node>,
     /// Numbers by hash, zero where there is none; at most half full, its length a power of two.
     places: Vec<u32>,
+    /// Chains that were asked for last, with their numbers, each where its hash puts it.
+    recent: Box<[(Node, Context); RECENT]>,
     full: bool,
 }
 
 impl Contexts {
     /// No chain but the empty one.
     pub fn new() -> Self {
-        Self { nodes: vec![Node::default()], places: vec![0; 1 << 12], full: false }
+        // No program has this number.
+        let nobody = Node { caller: PROGRAM, site: Site(u32::MAX) };
+        let recent = Box::new([(nobody, Context::NONE); RECENT]);
+        Self { nodes: vec![Node::default()], places: vec![0; 1 << 12], recent, full: false }
     }
 
     /// The chain that a call at `site` makes of its caller's.
     #[inline]
     pub fn called_from(&mut self, caller: Context, site: Site) -> Context {
         let node = Node { caller, site };
-        let mut at = hash(node);
+        let hash = hash(node);
+        // The high bits of a product are its best ones; the table is found by others.
+        let recent = (hash >> 14) % RECENT;
+        if self.recent[recent].0 == node {
+            return self.recent[recent].1;
+        }
+        let number = self.look_up(node, hash);
+        self.recent[recent] = (node, number);
+        number
+    }
+
+    #[inline(never)]
+    fn look_up(&mut self, node: Node, hash: usize) -> Context {
+        let mut at = hash;
         loop {
             at &= self.places.len() - 1;
             match self.places[at] {

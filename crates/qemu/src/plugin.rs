@@ -29,7 +29,7 @@ use crate::channel::Channel;
 use crate::global::Global;
 use crate::install::{Refused, prepare};
 use crate::moment::{Accessing, Data, Environment, Executing, ExecutionCallback, MemoryCallback, Running, Starting, Translating};
-use crate::session::{Looked, Session};
+use crate::session::{Looked, Session, Stored};
 
 static SESSION: Global<Session> = Global::nothing();
 
@@ -275,34 +275,21 @@ unsafe extern "C" fn on_memory(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut 
     unsafe {
         match looked {
             Some(Looked::Taken) => {}
-            Some(Looked::Store) => store(info, vaddr, site),
-            Some(Looked::PastCache) => past_cache(info, vaddr, site),
+            Some(Looked::Store(target)) => store(info, vaddr, site, target),
             Some(Looked::Other) | None => any_access(info, vaddr, site),
         }
     }
 }
 
-/// The rest of [`on_memory`] of a store through the cache: apart, so that a quiet load needs few of the registers that are its caller's.
+/// The rest of [`on_memory`] of a store through the cache: apart, so that a quiet load needs few of the registers that are its caller's,
+/// and by C's convention, which passes its target in registers.
 ///
 /// # Safety
 /// Called from it.
 #[inline(never)]
-unsafe fn store(info: AccessInfo, vaddr: u32, site: Site) {
+unsafe extern "C" fn store(info: AccessInfo, vaddr: u32, site: Site, target: Stored) {
     // SAFETY: it cannot panic, and calls nothing of QEMU's.
-    if unsafe { SESSION.quietly(|session| session.quiet_access(info, vaddr, site)) } != Some(true) {
-        // SAFETY: this is the callback of the access.
-        unsafe { any_access(info, vaddr, site) };
-    }
-}
-
-/// The rest of [`on_memory`] of an access that does not go through the cache, as far as is known.
-///
-/// # Safety
-/// Called from it.
-#[inline(never)]
-unsafe fn past_cache(info: AccessInfo, vaddr: u32, site: Site) {
-    // SAFETY: it cannot panic, and calls nothing of QEMU's.
-    if unsafe { SESSION.quietly(|session| session.quiet_past_cache(info, vaddr)) } != Some(true) {
+    if unsafe { SESSION.quietly(|session| session.quiet_store(target, site)) } != Some(true) {
         // SAFETY: this is the callback of the access.
         unsafe { any_access(info, vaddr, site) };
     }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use congruent_arch::{Arch, Meaning};
 use congruent_geometry::{CacheGeometry, VirtAddr};
-use congruent_shadow::{Config as JudgeConfig, Stats};
+use congruent_shadow::{Alias, Config as JudgeConfig, Place, Stats};
 use congruent_trace::file::{Header, Validity};
 use congruent_trace::{AccessKind, Event, On, Operation, Site};
 use congruent_wire::{Config, FailureKind};
@@ -33,7 +33,7 @@ use crate::judge::Judge;
 use crate::moment::{Accessing, Executing, Insn, Starting, StateWord, Translating};
 use crate::mute::Mute;
 use crate::settled::Settled;
-use crate::translation::GRANULE;
+use crate::translation::{GRANULE, Known};
 use follow::{Callers, Following};
 use lives::Lives;
 use memory::MemoryCopy;
@@ -44,14 +44,21 @@ use turns::Turns;
 /// What an access is at first sight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Looked {
-    /// A load that changes nothing, which has been taken.
+    /// One that changes nothing, which has been taken.
     Taken,
     /// A store through the cache.
-    Store,
-    /// An access to a page that is not known to be cached.
-    PastCache,
+    Store(Stored),
     /// Something else.
     Other,
+}
+
+/// Where a store through the cache goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C)]
+pub struct Stored {
+    place: Place,
+    alias: Alias,
+    size: u32,
 }
 
 /// The number of values of QEMU's access description whose shape is remembered.
@@ -247,49 +254,52 @@ impl Session {
     /// This is the product's speed, and cannot panic.
     #[inline(always)]
     pub fn quiet_access(&mut self, info: AccessInfo, vaddr: u32, site: Site) -> bool {
-        let Some(shape) = self.known_shape(info) else { return false };
-        let Some(target) = self.reach.translations.find(vaddr) else { return self.is_harmless(vaddr, 1 << shape.size_shift) };
-        let offset = target.offset | (vaddr % GRANULE);
-        let (page, alias, size) = (target.page, target.alias, 1 << shape.size_shift);
-        match shape.kind {
-            AccessKind::Load => self.judge.quiet_load(page, alias, offset, size),
-            AccessKind::Store => !self.callers.unknown && self.judge.quiet_store(page, alias, offset, size, site),
+        match self.look(info, vaddr) {
+            Looked::Taken => true,
+            Looked::Store(target) => self.quiet_store(target, site),
+            Looked::Other => false,
         }
     }
 
-    /// Takes a load through the cache that changes nothing, or says what it is instead. Cannot panic.
+    /// Takes an access that changes nothing unless it is a store through the cache, of which it says where it goes. Cannot panic.
     #[inline(always)]
     pub fn look(&mut self, info: AccessInfo, vaddr: u32) -> Looked {
-        let Some(shape) = self.known_shape(info) else { return Looked::Other };
-        let Some(target) = self.reach.translations.find(vaddr) else { return Looked::PastCache };
-        if shape.kind == AccessKind::Store {
-            return Looked::Store;
-        }
-        let offset = target.offset | (vaddr % GRANULE);
-        if self.judge.quiet_load(target.page, target.alias, offset, 1 << shape.size_shift) {
-            Looked::Taken
-        } else {
-            Looked::Other
+        let Some(AccessShape { kind, size }) = self.known_shape(info) else { return Looked::Other };
+        match self.reach.translations.find(vaddr) {
+            Known::Cached(target) => {
+                let (place, alias) = (target.place(vaddr), target.alias);
+                match kind {
+                    AccessKind::Store => Looked::Store(Stored { place, alias, size }),
+                    AccessKind::Load if self.judge.quiet_load(place, alias, size) => Looked::Taken,
+                    AccessKind::Load => Looked::Other,
+                }
+            }
+            Known::Harmless if vaddr % GRANULE + size <= GRANULE => {
+                self.reach.harmless += 1;
+                Looked::Taken
+            }
+            Known::Harmless | Known::Nothing => Looked::Other,
         }
     }
 
-    /// As [`quiet_access`](Self::quiet_access), of accesses that go past the cache.
+    /// Takes a store through the cache that changes nothing but who stored last; false if it may change more. Cannot panic.
     #[inline(always)]
-    pub fn quiet_past_cache(&mut self, info: AccessInfo, vaddr: u32) -> bool {
-        self.known_shape(info).is_some_and(|shape| self.is_harmless(vaddr, 1 << shape.size_shift))
+    pub fn quiet_store(&mut self, Stored { place, alias, size }: Stored, site: Site) -> bool {
+        !self.callers.unknown && self.judge.quiet_store(place, alias, size, site)
     }
 
     /// As [`quiet_access`](Self::quiet_access), of a run that may be recorded. Cannot panic either.
     #[inline(always)]
     pub fn quiet_recorded_access(&mut self, info: AccessInfo, vaddr: u32, site: Site) -> bool {
-        let Some(shape) = self.known_shape(info) else { return false };
-        let Some(target) = self.reach.translations.find(vaddr) else { return self.is_harmless(vaddr, 1 << shape.size_shift) };
-        let offset = target.offset | (vaddr % GRANULE);
-        let (page, alias, size) = (target.page, target.alias, 1 << shape.size_shift);
-        let vaddr = self.recorded_address(vaddr);
-        match shape.kind {
-            AccessKind::Load => self.judge.quiet_recorded_load(page, alias, vaddr, offset, size),
-            AccessKind::Store => !self.callers.unknown && self.judge.quiet_recorded_store(page, alias, vaddr, offset, size, site),
+        let Some(AccessShape { kind, size }) = self.known_shape(info) else { return false };
+        let target = match self.reach.translations.find(vaddr) {
+            Known::Cached(target) => target,
+            Known::Harmless | Known::Nothing => return self.look(info, vaddr) == Looked::Taken,
+        };
+        let (place, alias, vaddr) = (target.place(vaddr), target.alias, self.recorded_address(vaddr));
+        match kind {
+            AccessKind::Load => self.judge.quiet_recorded_load(place, alias, vaddr, size),
+            AccessKind::Store => !self.callers.unknown && self.judge.quiet_recorded_store(place, alias, vaddr, size, site),
         }
     }
 
@@ -297,14 +307,6 @@ impl Session {
     #[inline(always)]
     fn recorded_address(&self, vaddr: u32) -> VirtAddr {
         if self.judge.is_recording() { self.reach.cache_address(vaddr) } else { VirtAddr(vaddr.into()) }
-    }
-
-    /// Takes an access that goes past the cache to a frame that was never in it; false if it is none.
-    #[inline]
-    fn is_harmless(&mut self, vaddr: u32, size: u32) -> bool {
-        let harmless = self.reach.translations.is_harmless(vaddr) && vaddr % GRANULE + size <= GRANULE;
-        self.reach.harmless += u64::from(harmless);
-        harmless
     }
 
     /// Any load or store of the guest.
@@ -333,7 +335,7 @@ impl Session {
             }
             return;
         }
-        self.judge_access(access, shape.kind, vaddr, 1 << shape.size_shift, site);
+        self.judge_access(access, shape.kind, vaddr, shape.size, site);
     }
 
     /// A store to a part of the processor that lies in its address space.
@@ -384,7 +386,7 @@ impl Session {
     /// An access to a device's registers: it may tell what the device does to memory.
     fn device_access(&mut self, access: &Accessing, kind: AccessKind, vaddr: u32, paddr: u64) {
         let Some(value) = access.value() else { return };
-        let size = 1 << access.shape().size_shift;
+        let size = access.shape().size;
         // What lies above a short value is not defined.
         let value = if size < 4 { value & ((1 << (8 * size)) - 1) } else { value };
         let reported = self.reach.cpu.reported(vaddr);

@@ -12,18 +12,18 @@
 
 use std::collections::HashMap;
 
-use congruent_shadow::{Alias, PageId};
+use congruent_shadow::{Alias, Place};
 
 const PAGE_SHIFT: u32 = 12;
 /// What is remembered together, in bytes. No guest has smaller pages in use.
 pub const GRANULE: u32 = 1 << PAGE_SHIFT;
 const ENTRIES: usize = 1024;
-/// Above every page number, below every generation: no tag of cacheable memory has it.
-const HARMLESS: u64 = 1 << 31;
+/// Above every page number, below every generation: no tag of cacheable memory has it. Small enough to stand in an instruction.
+const HARMLESS: u64 = 1 << 30;
 
 /// Above every page number, below [`HARMLESS`]: the number of a space.
 const SPACE_SHIFT: u32 = 20;
-const SPACE: u64 = (1 << 31) - (1 << SPACE_SHIFT);
+const SPACE: u64 = HARMLESS - (1 << SPACE_SHIFT);
 /// As many spaces are told apart before all is forgotten.
 const MOST_SPACES: usize = (SPACE >> SPACE_SHIFT) as usize + 1;
 
@@ -32,12 +32,29 @@ const MOST_SPACES: usize = (SPACE >> SPACE_SHIFT) as usize + 1;
 pub struct Translation {
     /// The generation in the upper half; in the lower one the number of the space and the virtual page number.
     tag: u64,
-    /// The shadow of the frame.
-    pub page: PageId,
+    /// Where in the judge's memory the granule starts.
+    start: Place,
     /// What the judge knows the virtual page by: its colour, unless tags are virtual.
     pub alias: Alias,
-    /// Where the 4 KiB granule starts in the frame, for pages longer than that.
-    pub offset: u32,
+}
+
+impl Translation {
+    /// The byte that an address of this granule leads to.
+    #[inline]
+    pub fn place(&self, vaddr: u32) -> Place {
+        self.start.with(vaddr % GRANULE)
+    }
+}
+
+/// What is known of an address.
+#[derive(Clone, Copy)]
+pub enum Known<'a> {
+    /// It leads to cacheable memory.
+    Cached(&'a Translation),
+    /// It leads past the cache to a frame that was never in it.
+    Harmless,
+    /// Nothing.
+    Nothing,
 }
 
 /// The remembered translations of one CPU.
@@ -96,18 +113,16 @@ impl Translations {
         self.generation += 1 << 32;
     }
 
-    /// What is known of the page of `vaddr`.
+    /// What is known of an address.
     #[inline]
-    pub fn find(&self, vaddr: u32) -> Option<&Translation> {
+    pub fn find(&self, vaddr: u32) -> Known<'_> {
         let page = vaddr >> PAGE_SHIFT;
         let entry = &self.entries[page as usize % ENTRIES];
-        (entry.tag == self.generation | u64::from(page)).then_some(entry)
-    }
-
-    /// Whether the page of `vaddr` leads past the cache to a frame that was never in it.
-    pub fn is_harmless(&self, vaddr: u32) -> bool {
-        let page = vaddr >> PAGE_SHIFT;
-        self.entries[page as usize % ENTRIES].tag == self.generation | HARMLESS | u64::from(page)
+        match entry.tag ^ (self.generation | u64::from(page)) {
+            0 => Known::Cached(entry),
+            HARMLESS => Known::Harmless,
+            _ => Known::Nothing,
+        }
     }
 
     /// Remembers that the page of `vaddr` leads past the cache to a frame that was never in it. Void, like everything, after
@@ -117,10 +132,10 @@ impl Translations {
         self.entries[page as usize % ENTRIES].tag = self.generation | HARMLESS | u64::from(page);
     }
 
-    /// Remembers where the page of `vaddr` leads.
-    pub fn remember(&mut self, vaddr: u32, page: PageId, alias: Alias, offset: u32) {
-        let number = vaddr >> PAGE_SHIFT;
-        self.entries[number as usize % ENTRIES] = Translation { tag: self.generation | u64::from(number), page, alias, offset };
+    /// Remembers where the page of `vaddr` leads: `start` is where the granule starts.
+    pub fn remember(&mut self, vaddr: u32, start: Place, alias: Alias) {
+        let page = vaddr >> PAGE_SHIFT;
+        self.entries[page as usize % ENTRIES] = Translation { tag: self.generation | u64::from(page), start, alias };
     }
 }
 
@@ -138,50 +153,65 @@ mod tests {
         Err(_) => panic!(),
     };
 
-    /// Three frames of a shadow, and the colour of an address.
-    fn pages() -> [PageId; 3] {
+    /// Three frames of a shadow.
+    fn starts() -> [Place; 3] {
         let mut judge = Judge::new(Config::new(GEOMETRY), IndexForm::Resolved);
-        [0x1000, 0x2000, 0x3000].map(|base| judge.page(GEOMETRY.frame(congruent_geometry::PhysAddr(base))))
+        [0x1000, 0x2000, 0x3000].map(|base| {
+            let page = judge.page(GEOMETRY.frame(congruent_geometry::PhysAddr(base)));
+            judge.place(page, 0)
+        })
+    }
+
+    /// Where the byte at offset 0x123 of the page leads, if that is known.
+    fn found(known: &Translations, page: u32) -> Option<Place> {
+        match known.find(page | 0x123) {
+            Known::Cached(entry) => Some(entry.place(page | 0x123)),
+            Known::Harmless | Known::Nothing => None,
+        }
+    }
+
+    fn is_harmless(known: &Translations, vaddr: u32) -> bool {
+        matches!(known.find(vaddr), Known::Harmless)
     }
 
     #[test]
     fn the_same_address_leads_elsewhere_in_each_space_until_all_is_forgotten() {
-        let pages = pages();
+        let starts = starts();
         let colour = GEOMETRY.colour(VirtAddr(0x5000)).into();
         let mut known = Translations::new();
-        for (space, page) in pages.iter().enumerate() {
+        for (space, start) in starts.iter().enumerate() {
             known.enter(space as u32 * 7);
-            assert!(known.find(0x5123).is_none());
+            assert_eq!(found(&known, 0x5000), None);
             // Each has a place of its own only as long as no other space uses it.
-            known.remember(0x5123, *page, colour, 0);
-            assert_eq!(known.find(0x5fff).map(|found| found.page), Some(*page));
+            known.remember(0x5123, *start, colour);
+            assert_eq!(found(&known, 0x5000), Some(start.with(0x123)));
         }
         known.enter(7);
-        assert!(known.find(0x5123).is_none());
+        assert_eq!(found(&known, 0x5000), None);
         known.enter(14);
-        assert_eq!(known.find(0x5123).map(|found| found.page), Some(pages[2]));
+        assert_eq!(found(&known, 0x5000), Some(starts[2].with(0x123)));
         known.remember_harmless(0x6000);
         known.enter(0);
-        assert!(!known.is_harmless(0x6000));
+        assert!(!is_harmless(&known, 0x6000));
         known.enter(14);
-        assert!(known.is_harmless(0x6000));
+        assert!(is_harmless(&known, 0x6000));
         known.forget();
-        assert!(known.find(0x5123).is_none() && !known.is_harmless(0x6000));
+        assert!(found(&known, 0x5000).is_none() && !is_harmless(&known, 0x6000));
     }
 
     #[test]
     fn more_spaces_than_have_numbers_are_still_told_apart() {
-        let [first, second, _] = pages();
+        let [first, second, _] = starts();
         let colour = GEOMETRY.colour(VirtAddr(0)).into();
         let mut known = Translations::new();
         known.enter(1);
-        known.remember(0x1000, first, colour, 0);
+        known.remember(0x1000, first, colour);
         for space in 2..3 * MOST_SPACES as u32 {
             known.enter(space);
-            assert!(known.find(0x1000).is_none() && known.find(0x2000).is_none(), "space {space}");
-            known.remember(0x2000, second, colour, 0);
+            assert!(found(&known, 0x1000).is_none() && found(&known, 0x2000).is_none(), "space {space}");
+            known.remember(0x2000, second, colour);
             known.enter(1);
-            assert!(known.find(0x2000).is_none(), "space {space}");
+            assert!(found(&known, 0x2000).is_none(), "space {space}");
         }
     }
 }

@@ -187,7 +187,7 @@ pub use finding::{
     Consequence, Contexts, Effect, Example, Finding, HazardClass, OnCpus, Party, PartyKind, PastMaintenance, Side,
 };
 pub use ledger::{LedgerLine, Reach};
-pub use shadow::{PageId, Shadow};
+pub use shadow::{PageId, Place, Shadow};
 pub use view::{CopyView, LineView};
 
 /// What the judge has seen, in numbers.

@@ -13,7 +13,7 @@ use super::reach::Reach;
 use crate::callbacks::Fetched;
 use crate::moment::{Executing, Running, Starting, Translating};
 use crate::settled::{Grounds, Settled};
-use crate::translation::GRANULE;
+use crate::translation::{GRANULE, Known};
 
 impl Session {
     /// The bytes of a block where they are run now.
@@ -50,14 +50,20 @@ impl Session {
     /// Takes a fetch that changes nothing, which is nearly every one; false if it is none of those. Cannot panic.
     #[inline(always)]
     pub fn quiet_fetch(&mut self, Fetched { pc, len }: Fetched) -> bool {
-        let (Some(target), Some(code)) = (self.reach.code.find(pc), self.code) else {
-            let harmless = self.reach.code.is_harmless(pc) && pc % GRANULE + len <= GRANULE;
-            self.reach.harmless_fetches += u64::from(harmless);
-            return harmless;
+        if pc % GRANULE + len > GRANULE {
+            return false;
+        }
+        let (target, code) = match (self.reach.code.find(pc), self.code) {
+            (Known::Cached(target), Some(code)) => (target, code),
+            (Known::Harmless, _) => {
+                self.reach.harmless_fetches += 1;
+                return true;
+            }
+            (Known::Cached(_) | Known::Nothing, _) => return false,
         };
         let alias = if self.reach.virtual_tags { target.alias } else { code.colour(VirtAddr(pc.into())).into() };
-        let (vaddr, offset) = (self.recorded_address(pc), target.offset | (pc % GRANULE));
-        pc % GRANULE + len <= GRANULE && self.judge.quiet_fetch(target.page, alias, vaddr, offset, len)
+        let (vaddr, (page, offset)) = (self.recorded_address(pc), self.judge.page_of(target.place(pc)));
+        self.judge.quiet_fetch(page, alias, vaddr, offset, len)
     }
 
     /// As [`quiet_fetch`](Self::quiet_fetch), of a block that generated code need not call for again.
@@ -121,8 +127,8 @@ impl Session {
 
     /// A fetch within one page.
     fn fetch_piece(&mut self, vaddr: u32, size: u32, site: Site, now: &Running) {
-        let (page, offset) = if let Some(target) = self.reach.code.find(vaddr) {
-            (target.page, target.offset | (vaddr % GRANULE))
+        let (page, offset) = if let Known::Cached(target) = self.reach.code.find(vaddr) {
+            self.judge.page_of(target.place(vaddr))
         } else {
             let Some(paddr) = self.reach.resolve(vaddr, now) else {
                 self.reach.untranslated += 1;

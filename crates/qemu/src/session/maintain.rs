@@ -11,7 +11,7 @@ use super::Session;
 use crate::callbacks::Instruction;
 use crate::moment::Executing;
 use crate::stretches::Stretches;
-use crate::translation::GRANULE;
+use crate::translation::Known;
 
 impl Session {
     /// An instruction that is more than a load or store is about to run.
@@ -99,8 +99,8 @@ impl Session {
                 if subtract { base.wrapping_sub(offset) } else { base.wrapping_add(offset) }
             }
         };
-        let (page, offset) = if let Some(target) = self.reach.translations.find(vaddr) {
-            (target.page, target.offset | (vaddr % GRANULE))
+        let (page, offset) = if let Known::Cached(target) = self.reach.translations.find(vaddr) {
+            self.judge.page_of(target.place(vaddr))
         } else {
             let Some(paddr) = self.reach.resolve(vaddr, now) else { return };
             if !self.reach.is_cached(vaddr, paddr, now) {

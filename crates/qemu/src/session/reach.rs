@@ -4,14 +4,14 @@
 //! went past the cache to it matters from then on. Not here: when a guest changes where addresses lead (`congruent_arch`).
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{Alias, Config, PageId};
+use congruent_shadow::{Alias, Config, PageId, Place};
 
 use super::Session;
 use crate::access::Target;
 use crate::api::Api;
 use crate::cpu::Cpu;
 use crate::moment::{Accessing, Running};
-use crate::translation::{GRANULE, Translations};
+use crate::translation::{GRANULE, Known, Translations};
 
 /// What an access reaches.
 pub(super) enum Reached {
@@ -112,11 +112,13 @@ impl Reach {
 impl Session {
     /// Where an access leads, remembered or asked for.
     pub(super) fn reach(&mut self, access: &Accessing, vaddr: u32) -> Reached {
-        if let Some(target) = self.reach.translations.find(vaddr) {
-            return Reached::Cached(target.page, target.offset | (vaddr % GRANULE));
-        }
-        if self.reach.translations.is_harmless(vaddr) {
-            return Reached::Harmless;
+        match self.reach.translations.find(vaddr) {
+            Known::Cached(target) => {
+                let (page, offset) = self.judge.page_of(target.place(vaddr));
+                return Reached::Cached(page, offset);
+            }
+            Known::Harmless => return Reached::Harmless,
+            Known::Nothing => {}
         }
         let paddr = match access.target(self.reach.cpu.reported(vaddr)) {
             Some(Target::Memory(paddr)) => PhysAddr(paddr),
@@ -138,20 +140,20 @@ impl Session {
 
     /// The shadow of the frame that a cacheable address leads to, which is remembered for loads and stores.
     pub(super) fn remember(&mut self, vaddr: u32, paddr: PhysAddr) -> PageId {
-        let (page, alias, offset) = self.known_as(vaddr, paddr);
-        self.reach.translations.remember(vaddr, page, alias, offset);
+        let (page, alias, start) = self.known_as(vaddr, paddr);
+        self.reach.translations.remember(vaddr, start, alias);
         page
     }
 
     /// As [`remember`](Self::remember), for fetches.
     pub(super) fn remember_code(&mut self, vaddr: u32, paddr: PhysAddr) -> PageId {
-        let (page, alias, offset) = self.known_as(vaddr, paddr);
-        self.reach.code.remember(vaddr, page, alias, offset);
+        let (page, alias, start) = self.known_as(vaddr, paddr);
+        self.reach.code.remember(vaddr, start, alias);
         page
     }
 
     /// The shadow of the frame that a cacheable address leads to, what the judge knows the address by, and where its granule starts.
-    fn known_as(&mut self, vaddr: u32, paddr: PhysAddr) -> (PageId, Alias, u32) {
+    fn known_as(&mut self, vaddr: u32, paddr: PhysAddr) -> (PageId, Alias, Place) {
         let page = self.page(paddr);
         let offset = self.reach.geometry.page_offset(paddr.0);
         let generation = self.judge.alias_generation();
@@ -160,7 +162,7 @@ impl Session {
             // The alias of another page may have been given to this one.
             self.forget_translations();
         }
-        (page, alias, offset & !(GRANULE - 1))
+        (page, alias, self.judge.place(page, offset & !(GRANULE - 1)))
     }
 
     /// The shadow of the frame of cacheable memory.
