@@ -7,6 +7,7 @@ use congruent_trace::AccessKind;
 
 /// A guest memory access as QEMU packs it into an integer.
 #[derive(Clone, Copy)]
+#[repr(transparent)]
 pub struct AccessInfo(pub u32);
 
 /// What an [`AccessInfo`] says.

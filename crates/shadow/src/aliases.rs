@@ -20,6 +20,7 @@ pub(crate) const MOST: usize = 1 << 10;
 /// The number by which the judge knows a virtual address of one page. Made from a colour where the cache has physical tags, by
 /// [`Shadow::alias`](crate::Shadow::alias) for any cache.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[repr(transparent)]
 pub struct Alias(pub(crate) u16);
 
 impl From<Colour> for Alias {

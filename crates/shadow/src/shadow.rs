@@ -30,6 +30,7 @@ pub struct PageId(pub(crate) u32);
 
 /// A byte of the memory that has a shadow: a page and where in it, in one number, so that what is kept of it is found by a shift.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[repr(transparent)]
 pub struct Place(pub(crate) u64);
 
 impl Place {

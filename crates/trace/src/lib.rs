@@ -28,6 +28,7 @@ pub use operation::{On, Operation, Target};
 /// Opaque to the judge, which only compares sites and hands them back. Sources of 32-bit guests use the program counter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[repr(transparent)]
 pub struct Site(pub u32);
 
 /// Through which calls an event came about: a number that the source gives to a call chain.
