@@ -88,6 +88,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         ledger: options.reports.ledger.then_some(booked),
         limits: judged.limits,
         muted: options.mute.clone(),
+        kernel: judged.kernel,
         core: judged.core.and_then(|core| core.less_than(caches.geometry)),
         lives: judged.lives,
         outcome: judged.outcome,
@@ -142,7 +143,7 @@ impl Kept {
         };
         let appended = OpenOptions::new().append(true).open(&self.path);
         appended
-            .and_then(|file| append_end(file, &RunEnd { incomplete_because }))
+            .and_then(|file| append_end(file, &RunEnd { incomplete_because, kernel: judged.kernel.clone() }))
             .with_context(|| format!("cannot finish the recording `{}`", self.path.display()))?;
         // Unpacked it is as good, only larger.
         self.pack().unwrap_or_else(|error| eprintln!("congruent: the recording stays unpacked: {error:#}"));

@@ -1,4 +1,4 @@
-//! The guest's console on its way through: watching for the text at which the check ends, and for a kernel's panic.
+//! The guest's console on its way through: watching for the text at which the check ends, for what a kernel calls itself, and for its panic.
 
 use anstream::adapter::StripBytes;
 use regex::bytes::Regex;
@@ -6,15 +6,22 @@ use regex::bytes::Regex;
 /// An unfinished line longer than this loses its beginning.
 const LONGEST_LINE: usize = 1024;
 
-/// How the first line of a panic begins in Linux (`kernel/panic.c`), after what the console puts before it: a level, the time, the task or CPU
-/// (`printk.time`, `CONFIG_PRINTK_CALLER`). Text that only quotes it has something else there.
-const PANIC: &str = r"^(?:<\d+>)?(?:\[[^\]]*\] ?)*(Kernel panic - not syncing.*)$";
+/// What is looked for in whole lines. They begin with what the console puts before a message: a level, the time, the task or CPU
+/// (`printk.time`, `CONFIG_PRINTK_CALLER`). Text that only quotes one has something else there.
+const LINES: [(&str, fn(String) -> Seen); 2] = [
+    // The banner (`init/version-timestamp.c`).
+    (r"^(?:<\d+>)?(?:\[[^\]]*\] ?)*(Linux version \d.*)$", Seen::Kernel),
+    // The first line of a panic (`kernel/panic.c`).
+    (r"^(?:<\d+>)?(?:\[[^\]]*\] ?)*(Kernel panic - not syncing.*)$", Seen::Panic),
+];
 
 /// What was seen on the console.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Seen {
     /// The text to stop at.
     Until,
+    /// What a kernel calls itself.
+    Kernel(String),
     /// The first line of a panic.
     Panic(String),
 }
@@ -26,15 +33,16 @@ pub(crate) enum Seen {
 /// what is printed so far.
 pub(crate) struct Watch {
     until: Option<Regex>,
-    panic: Option<Regex>,
+    lines: Vec<(Regex, fn(String) -> Seen)>,
     escapes: StripBytes,
     line: Vec<u8>,
 }
 
 impl Watch {
-    /// Looks for this text, if there is one to stop at, and for a panic.
+    /// Looks for this text, if there is one to stop at, and for what whole lines say.
     pub(crate) fn new(until: Option<Regex>) -> Self {
-        Self { until, panic: Regex::new(PANIC).ok(), escapes: StripBytes::new(), line: Vec::new() }
+        let lines = LINES.iter().filter_map(|(line, seen)| Some((Regex::new(line).ok()?, *seen))).collect();
+        Self { until, lines, escapes: StripBytes::new(), line: Vec::new() }
     }
 
     /// Takes the next piece of output, and says what was seen in it.
@@ -44,7 +52,7 @@ impl Watch {
             match byte {
                 b'\r' => continue,
                 b'\n' => {
-                    seen.extend(look_for_panic(&mut self.panic, &self.line));
+                    seen.extend(look(&mut self.lines, &self.line));
                     self.line.clear();
                 }
                 _ => self.line.push(byte),
@@ -62,15 +70,16 @@ impl Watch {
 
     /// The console is closed: what was seen in its unfinished line.
     pub(crate) fn finish(mut self) -> Option<Seen> {
-        look_for_panic(&mut self.panic, &self.line)
+        look(&mut self.lines, &self.line)
     }
 }
 
-fn look_for_panic(panic: &mut Option<Regex>, line: &[u8]) -> Option<Seen> {
-    let found = panic.as_ref()?.captures(line)?.get(1)?.as_bytes();
-    let seen = Seen::Panic(String::from_utf8_lossy(found.trim_ascii_end()).into_owned());
-    *panic = None;
-    Some(seen)
+/// What a whole line says, which is not looked for again.
+fn look(lines: &mut Vec<(Regex, fn(String) -> Seen)>, line: &[u8]) -> Option<Seen> {
+    let (at, text) =
+        lines.iter().enumerate().find_map(|(at, (wanted, _))| Some((at, wanted.captures(line)?.get(1)?.as_bytes())))?;
+    let (_, seen) = lines.remove(at);
+    Some(seen(String::from_utf8_lossy(text.trim_ascii_end()).into_owned()))
 }
 
 #[cfg(test)]
@@ -106,6 +115,15 @@ mod tests {
         {
             assert_eq!(panic_in(&quoted), None, "{quoted:?}");
         }
+    }
+
+    #[test]
+    fn a_kernel_is_known_by_the_first_banner_that_it_prints() {
+        let banner = "Linux version 6.1.0-50-4kc-malta (debian-kernel@lists.debian.org) #1 Debian 6.1.176-1";
+        let text = format!("welcome to Linux version x\r\n[    0.000000] {banner}\r\n[    9.1] Linux version 7.0\r\n");
+        let mut watch = Watch::new(None);
+        let seen: Vec<Seen> = text.as_bytes().chunks(7).flat_map(|piece| watch.feed(piece)).collect();
+        assert_eq!(seen, [Seen::Kernel(banner.to_owned())]);
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub(crate) struct Ended {
     pub(crate) stop: Option<Stop>,
     /// Whether the console printed the text of `--until`; `None` without that option.
     pub(crate) until: Option<bool>,
+    /// What a kernel called itself on the console.
+    pub(crate) kernel: Option<String>,
     /// The first line of a kernel's panic on the console.
     pub(crate) panic: Option<String>,
     /// Why QEMU ended the guest, if its monitor said so before we made QEMU stop, and the guest did not run on after that.
@@ -118,6 +120,8 @@ pub(crate) struct Judged {
     pub(crate) ledger_callers: Callers,
     pub(crate) limits: Vec<String>,
     pub(crate) outcome: Outcome,
+    /// What the kernel calls itself, if it printed that.
+    pub(crate) kernel: Option<String>,
     /// What the emulated core says of its data cache, if it does.
     pub(crate) core: Option<DeclaredCache>,
     /// How often the guest started: once, and once more for each reset.
@@ -156,6 +160,7 @@ impl Ended {
             ledger_callers,
             limits,
             outcome,
+            kernel: self.kernel,
             core: self.core,
             lives: self.restarts + 1,
             recording_failure: self.recording_failure,

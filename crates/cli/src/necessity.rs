@@ -74,6 +74,7 @@ fn words(arch: Arch, caches: &Config, symbols: &Symbols, findings: &[Finding]) -
         ledger: None,
         limits: Vec::new(),
         muted: Vec::new(),
+        kernel: None,
         core: None,
         lives: 1,
         outcome: Outcome::Finished,

@@ -48,6 +48,7 @@ pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<u8> {
         ledger: options.reports.ledger.then_some(booked),
         limits: limits.unwrap_or_else(|| vec!["what the recorded run could not observe is unknown".to_owned()]),
         muted,
+        kernel: layout.end.as_ref().and_then(|end| end.kernel.clone()),
         core: None,
         lives: 1,
         outcome: outcome(&layout),

@@ -359,6 +359,7 @@ impl Session {
                 self.stop(Stop::Until);
             }
             Event::Console(Seen::Panic(line)) => self.ended.panic = Some(line),
+            Event::Console(Seen::Kernel(banner)) => self.ended.kernel = Some(banner),
             Event::OutputClosed(last_line) => {
                 self.outputs_open -= 1;
                 self.ended.last_words = last_line.or(self.ended.last_words.take());

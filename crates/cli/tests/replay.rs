@@ -81,7 +81,7 @@ fn recorded_code(directory: &Path, fetches: bool) -> std::path::PathBuf {
 }
 
 fn finished() -> Option<RunEnd> {
-    Some(RunEnd { incomplete_because: None })
+    Some(RunEnd::default())
 }
 
 /// The exit status, the JSON report if there is one, and what was said on standard error.
@@ -199,7 +199,7 @@ fn other_behaviour_is_judged_where_the_recording_is_good_for_it() {
 #[test]
 fn a_run_that_did_not_finish_is_never_called_clean() {
     let directory = tempfile::tempdir().unwrap();
-    let reason = RunEnd { incomplete_because: Some("the time limit of 5s ran out".into()) };
+    let reason = RunEnd { incomplete_because: Some("the time limit of 5s ran out".into()), ..RunEnd::default() };
     for (end, says) in [(Some(reason), "time limit"), (None, "does not say how its run ended")] {
         let (status, report, _) = replay(&recorded(directory.path(), end), &[]);
         assert_eq!((status, &report["verdict"]), (3, &"incomplete".into()));

@@ -48,6 +48,8 @@ pub struct Run<'a> {
     pub limits: Vec<String>,
     /// The sites given to `--mute`, as the user wrote them.
     pub muted: Vec<String>,
+    /// What the kernel calls itself, if it printed that.
+    pub kernel: Option<String>,
     /// What the emulated core says of itself that is less than the modelled cache, in a sentence.
     pub core: Option<String>,
     /// How often the machine started: once, and once more for each reset.
@@ -83,6 +85,9 @@ pub struct Report {
     pub incomplete_because: Option<String>,
     /// The guest's architecture as QEMU names it, or `unknown`.
     pub target: String,
+    /// What the kernel calls itself on its console; absent if it did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<String>,
     /// The modelled cache.
     pub geometry: GeometryEntry,
     /// What `--mute` was given.
@@ -332,6 +337,7 @@ impl Report {
             verdict,
             incomplete_because,
             target: run.target.map_or(UNKNOWN, |arch| arch.facts().name).to_owned(),
+            kernel: run.kernel.clone(),
             geometry: GeometryEntry::of(run.geometry, run.behaviour),
             muted: run.muted.clone(),
             symbols: !symbols.is_empty(),

@@ -106,6 +106,10 @@ impl Report {
                 amount(stats.frames, "frame touched", "frames touched"),
             ),
         );
+        if let Some(kernel) = &self.kernel {
+            // Who built it, and with what, is in the other forms.
+            page.field("kernel", kernel.split(" (").next().unwrap_or(kernel));
+        }
         if let Some(core) = &self.core {
             page.field("core", core);
         }

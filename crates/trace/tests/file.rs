@@ -83,7 +83,7 @@ fn written(steps: &[Step], block: usize) -> Vec<u8> {
         writer.flush().unwrap();
     }
     let mut file = writer.finish(Footer { accesses: 7, ..Footer::default() }).unwrap();
-    append_end(&mut file, &RunEnd { incomplete_because: None }).unwrap();
+    append_end(&mut file, &RunEnd::default()).unwrap();
     file
 }
 

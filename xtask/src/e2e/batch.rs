@@ -66,6 +66,7 @@ impl Batch {
                 let (accesses, name) = (report["stats"]["accesses"].as_u64().unwrap_or(0) as f64 / 1e9, self.rows[0].name);
                 let parts = self.parts(&report, status);
                 let wrong = self.strange(&report);
+                let on = kernel(&report).map_or(String::new(), |release| format!(" on {release}"));
                 let cases: Vec<&str> = cases.iter().map(String::as_str).collect();
                 let line = |run: &Run, part: &(Value, Option<i32>)| {
                     let verdict = judge(&part.0, part.1, &cases, run.expect, run.callers);
@@ -74,7 +75,7 @@ impl Batch {
                         bail!("{complaint}; see {}", reports.join(format!("{name}.txt")).display());
                     }
                     Ok(format!(
-                        "{:<10} {:>5} findings {accesses:>6.2} G accesses {took:>6.1} s{shared}",
+                        "{:<10} {:>5} findings {accesses:>6.2} G accesses {took:>6.1} s{on}{shared}",
                         verdict.word, verdict.findings
                     ))
                 };
@@ -149,10 +150,13 @@ impl Batch {
         })
     }
 
-    /// What belongs to no row: a finding that nobody expects and no program has a part in, or one that is said to be of another program
+    /// What is wrong with the whole of it: it does not say what ran, or has what belongs to no row: a finding that nobody expects and no program has a part in, or one that is said to be of another program
     /// than those that run.
     fn strange(&self, report: &Value) -> Option<String> {
         let findings = report["findings"].as_array().map_or(&[][..], Vec::as_slice);
+        if matches!(self.rows[0].load, Load::Linux { .. }) && kernel(report).is_none() {
+            return Some("the report does not name the kernel".to_owned());
+        }
         if self.rows.len() == 1 {
             let (Load::Linux { programs, .. }, Expect::Exactly(_)) = (self.rows[0].load, self.rows[0].expect) else {
                 return None;
@@ -165,6 +169,11 @@ impl Batch {
         });
         homeless.map(|finding| format!("a finding that belongs to no row of the boot: {}", told(finding)))
     }
+}
+
+/// The release of the Linux that ran.
+fn kernel(report: &Value) -> Option<&str> {
+    report["kernel"].as_str()?.strip_prefix("Linux version ")?.split(' ').next()
 }
 
 /// Whether a row can be told apart from others: what it expects is written down finding by finding.

@@ -118,6 +118,9 @@ impl Report {
                 ] {
                     div { dt { (name) } dd class="number" { (thousands(number)) } }
                 }
+                @if let Some(kernel) = &self.kernel {
+                    div { dt { "Kernel" } dd { (kernel) } }
+                }
                 @if let Some(core) = &self.core {
                     div { dt { "Core" } dd { (core) } }
                 }

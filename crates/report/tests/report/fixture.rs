@@ -70,6 +70,7 @@ pub fn report_of(
             ledger: None,
             limits,
             muted,
+            kernel: None,
             core: None,
             lives: 1,
             outcome,

@@ -65,6 +65,7 @@ fn a_run_without_cached_accesses_proves_nothing() {
         consequences: &[],
         limits: vec![],
         muted: vec![],
+        kernel: Some("Linux version 6.1.0-50-4kc-malta (debian-kernel@lists.debian.org) #1 Debian 6.1.176-1".to_owned()),
         core: None,
         lives: 1,
         outcome: Outcome::Finished,

@@ -50,6 +50,7 @@ fn run() -> Report {
             ledger: Some(Booked { lines: &[booked], callers: &callers, costs: None, unseen: vec![hostile("devices")] }),
             limits: vec![hostile("A limit.")],
             muted: vec![hostile("site")],
+            kernel: Some("Linux version 6.1\u{1b}[2J".to_owned()),
             core: Some(hostile("The core.")),
             lives: 1,
             outcome: Outcome::Incomplete(hostile("the guest said")),

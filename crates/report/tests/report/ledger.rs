@@ -55,6 +55,7 @@ fn report_of(target: Option<Arch>, costs: Option<OperationCosts>, booked: &[Ledg
         }),
         limits: vec!["Instruction fetches are not judged.".to_owned()],
         muted: vec![],
+        kernel: None,
         core: None,
         lives: 1,
         outcome: Outcome::Finished,

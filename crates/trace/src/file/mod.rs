@@ -151,10 +151,13 @@ pub struct Footer {
 }
 
 /// How the run ended; the program writes it when QEMU is gone.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct RunEnd {
     /// Why the run is incomplete; nothing if it is complete.
     pub incomplete_because: Option<String>,
+    /// What the kernel called itself on its console; nothing if it did not, or in recordings that were made before this was kept.
+    #[serde(default)]
+    pub kernel: Option<String>,
 }
 
 /// Whether an era ends with this event, as it does with every operation. What is kept late says of which era it is.
