@@ -8,7 +8,7 @@ const LONGEST_LINE: usize = 1024;
 
 /// What is looked for in whole lines. They begin with what the console puts before a message: a level, the time, the task or CPU
 /// (`printk.time`, `CONFIG_PRINTK_CALLER`). Text that only quotes one has something else there.
-const LINES: [(&str, fn(String) -> Seen); 2] = [
+const LINES: [(&str, Says); 2] = [
     // The banner (`init/version-timestamp.c`).
     (r"^(?:<\d+>)?(?:\[[^\]]*\] ?)*(Linux version \d.*)$", Seen::Kernel),
     // The first line of a panic (`kernel/panic.c`).
@@ -26,6 +26,9 @@ pub(crate) enum Seen {
     Panic(String),
 }
 
+/// What the part of a line says that is not the console's.
+type Says = fn(String) -> Seen;
+
 /// Looks for things in a console's output, each once.
 ///
 /// It sees text without terminal escapes and carriage returns, line by line. The text to stop at is looked for in an unfinished line after
@@ -33,7 +36,7 @@ pub(crate) enum Seen {
 /// what is printed so far.
 pub(crate) struct Watch {
     until: Option<Regex>,
-    lines: Vec<(Regex, fn(String) -> Seen)>,
+    lines: Vec<(Regex, Says)>,
     escapes: StripBytes,
     line: Vec<u8>,
 }
@@ -75,7 +78,7 @@ impl Watch {
 }
 
 /// What a whole line says, which is not looked for again.
-fn look(lines: &mut Vec<(Regex, fn(String) -> Seen)>, line: &[u8]) -> Option<Seen> {
+fn look(lines: &mut Vec<(Regex, Says)>, line: &[u8]) -> Option<Seen> {
     let (at, text) =
         lines.iter().enumerate().find_map(|(at, (wanted, _))| Some((at, wanted.captures(line)?.get(1)?.as_bytes())))?;
     let (_, seen) = lines.remove(at);

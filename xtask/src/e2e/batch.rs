@@ -150,8 +150,8 @@ impl Batch {
         })
     }
 
-    /// What is wrong with the whole of it: it does not say what ran, or has what belongs to no row: a finding that nobody expects and no program has a part in, or one that is said to be of another program
-    /// than those that run.
+    /// What is wrong with the whole of it: it does not say what ran, or has what belongs to no row, a finding that nobody expects and no
+    /// program has a part in, or one that is said to be of another program than those that run.
     fn strange(&self, report: &Value) -> Option<String> {
         let findings = report["findings"].as_array().map_or(&[][..], Vec::as_slice);
         if matches!(self.rows[0].load, Load::Linux { .. }) && kernel(report).is_none() {
