@@ -9,7 +9,7 @@
 
 use crate::hardware::Platform;
 use crate::state::{Access, AccessKind};
-use crate::window::{At, Read, Write};
+use crate::window::{At, ReadOnly, ReadWrite};
 use crate::{Congruent, Error, Frame, Settled, VirtAddr};
 
 impl<P: Platform> Congruent<P> {
@@ -17,7 +17,7 @@ impl<P: Platform> Congruent<P> {
     #[inline]
     fn overwrite(&self, frame: Frame, at: At<P>, mut stores: impl FnMut(VirtAddr)) -> Result<(), Error> {
         if !P::ALIASES {
-            stores(self.window::<Write>(frame)?.address());
+            stores(self.window::<ReadWrite>(frame)?.address());
             return Ok(());
         }
         self.overwrite_tracked(frame, at, &mut stores)
@@ -34,7 +34,7 @@ impl<P: Platform> Congruent<P> {
         let after = self.transact_with(frame, self.whole_page(), &step, Some(&mut store))?;
         if !stored {
             // Nothing was discarded, so others may look on.
-            let window = Settled::<P, Write>::new(self, frame, after.home)?.open()?;
+            let window = Settled::<P, ReadWrite>::new(self, frame, after.home)?.open()?;
             stores(window.address());
         }
         Ok(())
@@ -67,7 +67,7 @@ impl<P: Platform> Congruent<P> {
         if from == to {
             return Err(Error::SameFrame(from));
         }
-        let source = self.window::<Read>(from)?;
+        let source = self.window::<ReadOnly>(from)?;
         // SAFETY: both pages are mapped while this runs, and are different frames.
         self.overwrite(to, at, |page| unsafe { self.platform().copy(source.address(), page, self.page()) })
     }
@@ -97,7 +97,7 @@ impl<P: Platform> Congruent<P> {
     #[inline]
     pub fn read(&self, frame: Frame, offset: u32, to: &mut [u8]) -> Result<(), Error> {
         self.check_bounds(frame, offset, to.len())?;
-        if P::ALIASES { self.read_tracked(frame, offset, to) } else { self.window::<Read>(frame)?.read(offset, to) }
+        if P::ALIASES { self.read_tracked(frame, offset, to) } else { self.window::<ReadOnly>(frame)?.read(offset, to) }
     }
 
     #[inline(never)]
@@ -114,7 +114,7 @@ impl<P: Platform> Congruent<P> {
     #[inline]
     pub fn write(&self, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
         self.check_bounds(frame, offset, from.len())?;
-        if P::ALIASES { self.write_tracked(frame, offset, from) } else { self.window::<Write>(frame)?.write(offset, from) }
+        if P::ALIASES { self.write_tracked(frame, offset, from) } else { self.window::<ReadWrite>(frame)?.write(offset, from) }
     }
 
     #[inline(never)]
@@ -144,6 +144,6 @@ impl<P: Platform> Congruent<P> {
     pub fn write_argument(&self, frame: Frame, address: VirtAddr, from: &[u8]) -> Result<(), Error> {
         let offset = self.geometry().page_offset(address.0);
         self.check_bounds(frame, offset, from.len())?;
-        self.settle::<Write>(frame, At::Colour(self.colour(address)))?.open()?.write(offset, from)
+        self.settle::<ReadWrite>(frame, At::Colour(self.colour(address)))?.open()?.write(offset, from)
     }
 }

@@ -43,7 +43,7 @@ pub enum Error {
         frame: Frame,
         /// The CPU.
         cpu: u32,
-        /// The level ([`Context::level`](crate::Context::level)).
+        /// The level ([`CpuContext::level`](crate::CpuContext::level)).
         level: u8,
     },
     /// The bytes do not lie within the page.

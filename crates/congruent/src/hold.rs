@@ -6,7 +6,7 @@
 use core::fmt;
 
 use crate::hardware::Platform;
-use crate::{At, Colour, Congruent, Error, Frame, FrameWord, VirtAddr, Write};
+use crate::{At, Colour, Congruent, Error, Frame, FrameWord, ReadWrite, VirtAddr};
 
 /// A frame bound to its colour, until this is dropped: made by [`Settled::hold`](crate::Settled::hold).
 ///
@@ -14,7 +14,7 @@ use crate::{At, Colour, Congruent, Error, Frame, FrameWord, VirtAddr, Write};
 /// # use congruent::*;
 /// /// Memory that the kernel maps at `address` for long, and users at addresses congruent with that.
 /// fn ring<P: Platform>(congruent: &Congruent<P>, frame: Frame, address: VirtAddr) -> Result<Hold<'_, P>, Error> {
-///     Ok(congruent.settle::<Write>(frame, At::Colour(congruent.colour(address)))?.hold())
+///     Ok(congruent.settle::<ReadWrite>(frame, At::Colour(congruent.colour(address)))?.hold())
 /// }
 /// ```
 #[must_use = "the frame is bound to its colour only while this lives"]
@@ -98,7 +98,7 @@ impl<P: Platform> Congruent<P> {
     /// If the colour came from another `Congruent` of this platform type, whose geometry has more colours.
     pub fn hold_all(&self, frames: &[Frame], first: Colour<P>) -> Result<(), Error> {
         for (index, &frame) in frames.iter().enumerate() {
-            match self.settle::<Write>(frame, At::Colour(self.object_colour(first, index as u64))) {
+            match self.settle::<ReadWrite>(frame, At::Colour(self.object_colour(first, index as u64))) {
                 Ok(settled) => settled.hold().leak(),
                 Err(error) => {
                     self.release_all(&frames[..index])?;

@@ -73,7 +73,7 @@
 //! /// Copy-on-write: the faulting thread gets a copy of `old`, at the colour of its own address.
 //! fn break_cow<P: Platform>(congruent: &Congruent<P>, old: Frame, new: Frame, fault: VirtAddr) -> Result<(), Error> {
 //!     congruent.copy(old, new, At::Colour(congruent.colour(fault)))?;
-//!     congruent.map_user(new, fault, Rights { write: true, execute: false }, || { /* set the page-table entry */ })
+//!     congruent.map_user(new, fault, Rights::WRITE, || { /* set the page-table entry */ })
 //! }
 //! ```
 #![cfg_attr(not(loom), no_std)]
@@ -109,7 +109,7 @@ pub use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
 pub use device::{Transfer, TransferId};
 pub use engine::Congruent;
 pub use error::Error;
-pub use hardware::{CacheOps, Context, Platform, Remaining, Revoke, WindowMapper, WouldBlock};
+pub use hardware::{CacheOps, CpuContext, Platform, Remaining, Revoke, WindowMapper, WouldBlock};
 pub use hold::Hold;
 pub use kept::KeptSlot;
 pub use notice::FlushedWindow;
@@ -120,5 +120,5 @@ pub use state::{EXACT_COLOURS, MAX_TRANSFERS, MAX_USERS};
 #[cfg(counted)]
 pub use sync::counted;
 pub use user::{Prepared, Rights};
-pub use window::{Access, At, Read, Settled, Stores, Window, Write};
+pub use window::{Access, At, ReadOnly, ReadWrite, Settled, Stores, Window};
 pub use word::FrameWord;

@@ -8,6 +8,7 @@ use crate::{Colour, Congruent, VirtAddr};
 
 /// What to tell a user who asks for an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
 pub enum Placement {
     /// The address is congruent: every mapping of the object can be used at the same time, at no cost.
     Free,

@@ -12,13 +12,46 @@ use crate::word::FrameWord;
 use crate::{Congruent, Error, Frame, VirtAddr};
 
 /// What a user mapping allows besides loads.
+///
+/// ```
+/// # use congruent::Rights;
+/// struct Area { may_write: bool }
+/// let area = Area { may_write: true };
+/// assert_eq!(Rights::READ.with_write(area.may_write), Rights::WRITE);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+#[non_exhaustive]
 pub struct Rights {
     /// Stores. A kernel that makes pages writable at the first store only (dirty bits in software: MIPS, ARMv6, Xtensa) should ask
     /// for this at the first store only: until then the frame stays clean, and costs nothing to move or to give to a device.
     pub write: bool,
     /// Instruction fetches.
     pub execute: bool,
+}
+
+impl Rights {
+    /// Loads.
+    pub const READ: Self = Self { write: false, execute: false };
+    /// Loads and stores.
+    pub const WRITE: Self = Self { write: true, execute: false };
+    /// Loads and instruction fetches.
+    pub const EXECUTE: Self = Self { write: false, execute: true };
+
+    /// The same, with stores or without.
+    #[must_use]
+    #[inline]
+    pub const fn with_write(mut self, write: bool) -> Self {
+        self.write = write;
+        self
+    }
+
+    /// The same, with instruction fetches or without.
+    #[must_use]
+    #[inline]
+    pub const fn with_execute(mut self, execute: bool) -> Self {
+        self.execute = execute;
+        self
+    }
 }
 
 /// A mapping for which everything has been done but to make the page-table entry: made by [`Congruent::prepare`].

@@ -14,7 +14,7 @@
 //! ```
 //! # use congruent::*;
 //! fn proper<P: Platform>(congruent: &Congruent<P>, frame: Frame) -> Result<(), Error> {
-//!     let settled: Settled<'_, P, Read> = congruent.settle(frame, At::Home)?;
+//!     let settled: Settled<'_, P, ReadOnly> = congruent.settle(frame, At::Home)?;
 //!     let window = settled.open()?;
 //!     let mut first = [0];
 //!     window.read(0, &mut first)
@@ -30,6 +30,7 @@ use crate::state::{AccessKind, Place};
 use crate::{Colour, Congruent, Error, Frame, FrameWord, Hold, VirtAddr};
 
 /// Through which colour a frame is to be accessed.
+#[non_exhaustive]
 pub enum At<P: ?Sized> {
     /// Whichever costs least. For every access of the kernel for a moment: the users' mappings stay, and there is never any
     /// alias maintenance for it but dropping an old copy.
@@ -64,7 +65,7 @@ mod access {
     }
 }
 
-/// What a window is for: [`Read`] or [`Write`].
+/// What a window is for: [`ReadOnly`] or [`ReadWrite`].
 pub trait Access: access::Sealed {}
 
 /// An [`Access`] that may store.
@@ -72,20 +73,20 @@ pub trait Stores: Access {}
 
 /// Loads only.
 #[derive(Clone, Copy, Debug)]
-pub enum Read {}
+pub enum ReadOnly {}
 /// Loads and stores.
 #[derive(Clone, Copy, Debug)]
-pub enum Write {}
+pub enum ReadWrite {}
 
-impl access::Sealed for Read {
+impl access::Sealed for ReadOnly {
     const KIND: AccessKind = AccessKind::Read;
 }
-impl access::Sealed for Write {
+impl access::Sealed for ReadWrite {
     const KIND: AccessKind = AccessKind::Write;
 }
-impl Access for Read {}
-impl Access for Write {}
-impl Stores for Write {}
+impl Access for ReadOnly {}
+impl Access for ReadWrite {}
+impl Stores for ReadWrite {}
 
 /// The proof that a frame may be accessed through one colour, and the reason why it stays so: while this lives, the frame is not
 /// taken to another colour ([`Error::InUse`]).
@@ -187,7 +188,7 @@ impl<P: Platform, A: Access> Drop for Settled<'_, P, A> {
 ///
 /// ```compile_fail,E0277
 /// # use congruent::*;
-/// fn elsewhere<P: Platform + Sync>(window: Window<'static, P, Read>) {
+/// fn elsewhere<P: Platform + Sync>(window: Window<'static, P, ReadOnly>) {
 ///     fn send<T: Send>(_: T) {}
 ///     send(window);
 /// }
@@ -195,7 +196,7 @@ impl<P: Platform, A: Access> Drop for Settled<'_, P, A> {
 /// and one for reading cannot store:
 /// ```compile_fail,E0599
 /// # use congruent::*;
-/// fn scribble<P: Platform>(window: &Window<'_, P, Read>) {
+/// fn scribble<P: Platform>(window: &Window<'_, P, ReadOnly>) {
 ///     let _ = window.write(0, b"x");
 /// }
 /// ```
@@ -278,14 +279,14 @@ impl<P: Platform> Congruent<P> {
 
     /// Compiled once, for all kinds of access.
     #[inline(never)]
-    fn settle_tracked(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Settled<'_, P, Write>, Error> {
+    fn settle_tracked(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Settled<'_, P, ReadWrite>, Error> {
         let step = crate::state::Access { place: self.place_of(frame, at, true)?, kind };
         let after = self.transact(frame, self.whole_page(), &step)?;
         Settled::new(self, frame, after.home)
     }
 
     #[inline(never)]
-    pub(crate) fn window_tracked(&self, frame: Frame, kind: AccessKind) -> Result<Window<'_, P, Write>, Error> {
+    pub(crate) fn window_tracked(&self, frame: Frame, kind: AccessKind) -> Result<Window<'_, P, ReadWrite>, Error> {
         self.settle_tracked(frame, At::Home, kind)?.open()
     }
 

@@ -1,7 +1,7 @@
 //! A kernel that does with one frame whatever a kernel may do, and users who do whatever their mappings allow.
 
 use congruent::state::State;
-use congruent::{At, Congruent, Error, Frame, FrameWord, PhysAddr, Read, Rights, TransferId, Write};
+use congruent::{At, Congruent, Error, Frame, FrameWord, PhysAddr, ReadOnly, ReadWrite, Rights, TransferId};
 
 use super::line::{BOTH, COLOURS, Event, Halves};
 use super::machine::{Did, HALF, LINE, Machine, Maintain, PAGE, Pte, Shape};
@@ -451,11 +451,11 @@ fn make(congruent: &Congruent<Machine>, call: Call, after: &mut Scene) -> Result
     let offset = |halves: Halves| if halves == 1 { 0 } else { HALF };
     match call {
         Call::Map { colour, write } => {
-            let rights = Rights { write, execute: false };
+            let rights = Rights::READ.with_write(write);
             congruent.map_user(FRAME, Machine::user_address(colour), rights, || ())?;
         }
         Call::Execute { colour: Some(colour) } => {
-            let rights = Rights { write: false, execute: true };
+            let rights = Rights::EXECUTE;
             congruent.map_user(FRAME, Machine::user_address(colour), rights, || ())?;
             after.executable = true;
         }
@@ -494,11 +494,11 @@ fn make(congruent: &Congruent<Machine>, call: Call, after: &mut Scene) -> Result
         Call::Write(halves) => congruent.write(FRAME, offset(halves), &bytes)?,
         Call::Poke => congruent.poke(FRAME, 0, &bytes)?,
         Call::Hold { place, write: true } => {
-            congruent.settle::<Write>(FRAME, at(place))?.hold().leak();
+            congruent.settle::<ReadWrite>(FRAME, at(place))?.hold().leak();
             after.writer = true;
         }
         Call::Hold { place, write: false } => {
-            congruent.settle::<Read>(FRAME, at(place))?.hold().leak();
+            congruent.settle::<ReadOnly>(FRAME, at(place))?.hold().leak();
             after.reader = true;
         }
         Call::Release { write } => {

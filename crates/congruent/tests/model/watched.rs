@@ -15,7 +15,7 @@ pub type Kernel = &'static Congruent<Machine>;
 
 /// The frame of most stories.
 pub const FRAME: Frame = Frame(0);
-pub const READ: Rights = Rights { write: false, execute: false };
+pub const READ: Rights = Rights::READ;
 
 /// A kernel, and the judge who watches. Frame n has colour n in the permanent mapping.
 pub struct Watched {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use congruent_interleaved::{At, Error, Frame, PhysAddr, Read, Rights, Write};
+use congruent_interleaved::{At, Error, Frame, PhysAddr, ReadOnly, ReadWrite, Rights};
 
 use super::line::{BOTH, Event};
 use super::platform::{Library, fetched, user_address};
@@ -217,8 +217,8 @@ impl Kernel {
             }
             Call::Hold { frame, place, write } => self.with_bytes(frame, 7 | COLOUR, || {
                 let hold = match write {
-                    true => library.settle::<Write>(of(frame), self.at(place))?.hold(),
-                    false => library.settle::<Read>(of(frame), self.at(place))?.hold(),
+                    true => library.settle::<ReadWrite>(of(frame), self.at(place))?.hold(),
+                    false => library.settle::<ReadOnly>(of(frame), self.at(place))?.hold(),
                 };
                 let entry = (frame, hold.colour().index(), write);
                 world.holds.borrow_mut().push(entry);
@@ -229,7 +229,7 @@ impl Kernel {
                 Ok(())
             })?,
             Call::Keep { frame, colour } => {
-                let settled = library.settle::<Write>(of(frame), self.at(Place::Colour(colour)))?;
+                let settled = library.settle::<ReadWrite>(of(frame), self.at(Place::Colour(colour)))?;
                 world.holds.borrow_mut().push((frame, colour, true));
                 settled.hold().leak();
             }
@@ -303,16 +303,21 @@ impl Kernel {
     fn map(&self, frame: usize, colour: usize, write: bool, execute: bool) -> Result<(), Error> {
         let world = &*self.world;
         let seen = world.seen(frame);
-        self.library.map_user(Frame(frame as u64), user_address(colour), Rights { write, execute }, || {
-            world.lock(frame);
-            switch();
-            let pte = &mut world.ptes.borrow_mut()[frame][colour];
-            *pte = (*pte).max(if write { Pte::Write } else { Pte::Read });
-            if execute {
-                fetched(world, frame, world.unchanged(frame, seen));
-            }
-            world.unlock(frame);
-        })
+        self.library.map_user(
+            Frame(frame as u64),
+            user_address(colour),
+            Rights::READ.with_write(write).with_execute(execute),
+            || {
+                world.lock(frame);
+                switch();
+                let pte = &mut world.ptes.borrow_mut()[frame][colour];
+                *pte = (*pte).max(if write { Pte::Write } else { Pte::Read });
+                if execute {
+                    fetched(world, frame, world.unchanged(frame, seen));
+                }
+                world.unlock(frame);
+            },
+        )
     }
 
     fn let_device_write(&self, frame: usize, part: Part) -> Result<(), Error> {

@@ -4,8 +4,8 @@
 use std::rc::Rc;
 
 use congruent_interleaved::{
-    CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot, Platform, Remaining, Revoke, VirtAddr,
-    WindowArea, WindowMapper, WouldBlock,
+    CacheOps, Config, Congruent, CpuContext, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot, Platform, Remaining, Revoke,
+    VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };
 
 use super::line::{BOTH, Event, Halves};
@@ -38,12 +38,10 @@ pub fn library(world: &Rc<World>) -> Rc<Library> {
         kept: std::array::from_fn(|_| places()),
     };
     // Two levels of interrupts.
-    let windows = WindowArea { levels: 3, ..WindowArea::new(VirtAddr(WINDOWS), 4, 4) };
-    let config = Config {
-        speculative,
-        kept: (kept > 0).then_some(KeptArea { base: VirtAddr(KEPT), slots: kept }),
-        ..Config::new(world.shape.geometry(), windows)
-    };
+    let windows = WindowArea::new(VirtAddr(WINDOWS), 4, 4).with_levels(3);
+    let mut config = Config::new(world.shape.geometry(), windows);
+    config.speculative = speculative;
+    config.kept = (kept > 0).then_some(KeptArea::new(VirtAddr(KEPT), kept));
     Rc::new(Congruent::new(machine, config).unwrap())
 }
 
@@ -108,10 +106,10 @@ unsafe impl CacheOps for Machine {
 
 // SAFETY: every access is checked against what is mapped, and touches no memory.
 unsafe impl WindowMapper for Machine {
-    fn enter(&self) -> Context {
+    fn enter(&self) -> CpuContext {
         self.world.entered.set(self.world.entered.get() + 1);
         let (_, cpu, level) = current();
-        Context { cpu, level }
+        CpuContext::new(cpu, level)
     }
     fn leave(&self) {
         self.world.entered.set(self.world.entered.get() - 1);
