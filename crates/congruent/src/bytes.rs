@@ -25,7 +25,7 @@ const CHUNK: usize = 8 * WORD;
 unsafe fn word<'a>(at: usize) -> (&'a AtomicUsize, usize) {
     let within = at & (WORD - 1);
     // SAFETY: aligned; the rest is the caller's.
-    (unsafe { AtomicUsize::from_ptr(core::ptr::with_exposed_provenance_mut(at - within)) }, within)
+    (unsafe { AtomicUsize::from_ptr((at - within) as *mut usize) }, within)
 }
 
 /// Copies bytes out of shared memory.

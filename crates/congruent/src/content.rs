@@ -97,7 +97,11 @@ impl<P: Platform> Congruent<P> {
     #[inline]
     pub fn read(&self, frame: Frame, offset: u32, to: &mut [u8]) -> Result<(), Error> {
         self.check_bounds(frame, offset, to.len())?;
-        if P::ALIASES { self.read_tracked(frame, offset, to) } else { self.window::<ReadOnly>(frame)?.read(offset, to) }
+        if P::ALIASES {
+            self.read_tracked(frame, offset, to)
+        } else {
+            self.window::<ReadOnly>(frame)?.read(offset, to)
+        }
     }
 
     #[inline(never)]
@@ -114,7 +118,11 @@ impl<P: Platform> Congruent<P> {
     #[inline]
     pub fn write(&self, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
         self.check_bounds(frame, offset, from.len())?;
-        if P::ALIASES { self.write_tracked(frame, offset, from) } else { self.window::<ReadWrite>(frame)?.write(offset, from) }
+        if P::ALIASES {
+            self.write_tracked(frame, offset, from)
+        } else {
+            self.window::<ReadWrite>(frame)?.write(offset, from)
+        }
     }
 
     #[inline(never)]

@@ -174,7 +174,11 @@ impl<P: Platform> Congruent<P> {
     /// That there is such a frame, and that it is plain bytes: where nothing is tracked, all that its word says.
     #[inline]
     pub(crate) fn check_known(&self, frame: Frame) -> Result<(), Error> {
-        if self.platform.word(frame).is_some() { Ok(()) } else { Err(Error::UnknownFrame(frame)) }
+        if self.platform.word(frame).is_some() {
+            Ok(())
+        } else {
+            Err(Error::UnknownFrame(frame))
+        }
     }
 
     pub(crate) const fn exact(&self) -> bool {
@@ -324,6 +328,10 @@ impl<P: Platform> Congruent<P> {
 
     pub(crate) const fn check_bounds(&self, frame: Frame, offset: u32, len: usize) -> Result<(), Error> {
         let page = self.page() as usize;
-        if len <= page && offset as usize <= page - len { Ok(()) } else { Err(Error::OutOfPage { frame, offset, len }) }
+        if len <= page && offset as usize <= page - len {
+            Ok(())
+        } else {
+            Err(Error::OutOfPage { frame, offset, len })
+        }
     }
 }

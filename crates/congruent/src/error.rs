@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use crate::Frame;
 use crate::state::Refusal;
+use crate::Frame;
 
 /// Why an operation could not be done. Nothing has changed then.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]

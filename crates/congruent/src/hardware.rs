@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use crate::{Colour, CpuSlots, Frame, FrameWord, KeptSlot, VirtAddr, bytes};
+use crate::{bytes, Colour, CpuSlots, Frame, FrameWord, KeptSlot, VirtAddr};
 
 /// The cache operations of the processor, on virtual addresses.
 ///

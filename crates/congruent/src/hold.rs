@@ -56,9 +56,7 @@ impl<P: Platform> Hold<'_, P> {
 
 impl<P: Platform> Drop for Hold<'_, P> {
     fn drop(&mut self) {
-        if P::ALIASES
-            && let Some(word) = self.word
-        {
+        if let (true, Some(word)) = (P::ALIASES, self.word) {
             word.unhold::<P>();
         }
     }

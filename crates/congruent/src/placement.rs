@@ -75,6 +75,10 @@ impl<P: Platform> Congruent<P> {
     #[must_use]
     pub fn judge(&self, address: VirtAddr, colour: Colour<P>) -> Placement {
         self.assert_own(colour);
-        if self.colour(address) == colour { Placement::Free } else { Placement::TakingTurns }
+        if self.colour(address) == colour {
+            Placement::Free
+        } else {
+            Placement::TakingTurns
+        }
     }
 }

@@ -174,5 +174,9 @@ impl<P: Platform> Drop for Reach<'_, P> {
 }
 
 const fn mask(bits: u8) -> u32 {
-    if bits >= 32 { u32::MAX } else { (1 << bits) - 1 }
+    if bits >= 32 {
+        u32::MAX
+    } else {
+        (1 << bits) - 1
+    }
 }

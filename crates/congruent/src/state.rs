@@ -222,7 +222,7 @@ impl State {
 
     /// The state once the user rights are gone; `remaining` says whether any user mapping is left.
     #[must_use]
-    pub const fn revoked(mut self, what: MustRevoke, remaining: bool) -> Self {
+    pub fn revoked(mut self, what: MustRevoke, remaining: bool) -> Self {
         // A mapping that was announced and is being installed is a use, and no page table shows it yet. Users of a frame that a
         // device is writing may have filled lines of it before they went.
         self.set_mapped(self.mapped() && (remaining || self.users > 0 || self.given() || self.transfers > 0));
@@ -331,7 +331,7 @@ impl State {
 
     /// A user mapping of the home colour has been prepared for.
     #[must_use]
-    pub const fn with_mapping(mut self, writable: bool) -> Self {
+    pub fn with_mapping(mut self, writable: bool) -> Self {
         self.set_mapped(true);
         self.set_writable(self.writable() || writable);
         self
@@ -342,7 +342,7 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
-    pub const fn shared(self, colour: u16, writable: bool) -> Result<Self, Refusal> {
+    pub fn shared(self, colour: u16, writable: bool) -> Result<Self, Refusal> {
         if self.transfers > 0 {
             Err(Refusal::Device)
         } else if colour != self.home {
@@ -372,7 +372,7 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
-    pub const fn returned(mut self) -> Result<Self, Refusal> {
+    pub fn returned(mut self) -> Result<Self, Refusal> {
         if self.busy() {
             Err(Refusal::Busy)
         } else if self.transfers > 0 {
@@ -386,7 +386,7 @@ impl State {
 
     /// No user mapping can store any more. What was stored stays where it is: no maintenance.
     #[must_use]
-    pub const fn write_protected(mut self) -> Self {
+    pub fn write_protected(mut self) -> Self {
         self.set_writable(false);
         self
     }
@@ -395,7 +395,7 @@ impl State {
     ///
     /// While a device writes the frame nothing is forgotten: the users may have filled lines of it since it began.
     #[must_use]
-    pub const fn unmapped(mut self) -> Self {
+    pub fn unmapped(mut self) -> Self {
         self.set_writable(false);
         if self.transfers == 0 {
             self.set_mapped(false);
@@ -408,7 +408,7 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal`] if it is still in use; nothing has changed then.
-    pub const fn freed(mut self) -> Result<Self, Refusal> {
+    pub fn freed(mut self) -> Result<Self, Refusal> {
         if self.busy() {
             return Err(Refusal::Busy);
         }

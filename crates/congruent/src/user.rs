@@ -84,9 +84,7 @@ impl<P: Platform> Prepared<'_, P> {
 impl<P: Platform> Drop for Prepared<'_, P> {
     #[inline]
     fn drop(&mut self) {
-        if P::ALIASES
-            && let Some(word) = self.word
-        {
+        if let (true, Some(word)) = (P::ALIASES, self.word) {
             word.release::<P>();
         }
     }
@@ -204,7 +202,11 @@ impl<P: Platform> Congruent<P> {
 
     /// A change that only forgets rights. Missing it is harmless, so it gives way to whoever is at work on the frame.
     fn note(&self, frame: Frame, change: fn(State) -> State) -> Result<(), Error> {
-        if P::ALIASES { self.note_tracked(frame, change) } else { self.check_known(frame) }
+        if P::ALIASES {
+            self.note_tracked(frame, change)
+        } else {
+            self.check_known(frame)
+        }
     }
 
     #[inline(never)]

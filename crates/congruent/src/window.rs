@@ -162,9 +162,7 @@ impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
 
     /// Makes it a hold, for long.
     pub fn hold(self) -> Hold<'c, P> {
-        if P::ALIASES
-            && let Some(word) = self.word
-        {
+        if let (true, Some(word)) = (P::ALIASES, self.word) {
             word.hold::<P>();
         }
         let hold = Hold { congruent: self.congruent, frame: self.frame, word: self.word, colour: self.colour };
@@ -176,9 +174,7 @@ impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
 impl<P: Platform, A: Access> Drop for Settled<'_, P, A> {
     #[inline]
     fn drop(&mut self) {
-        if P::ALIASES
-            && let Some(word) = self.word
-        {
+        if let (true, Some(word)) = (P::ALIASES, self.word) {
             word.release::<P>();
         }
     }

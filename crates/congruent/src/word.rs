@@ -11,10 +11,10 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::Congruent;
 use crate::hardware::Platform;
-use crate::state::{BUSY, GIVEN, MAPPED, MAX_USERS, MustRevoke, PACKED, REVOKING, Refusal, Rules, SPREAD, State, Step, WRITABLE};
-use crate::sync::{AtomicU32, Ordering, ordered};
+use crate::state::{MustRevoke, Refusal, Rules, State, Step, BUSY, GIVEN, MAPPED, MAX_USERS, PACKED, REVOKING, SPREAD, WRITABLE};
+use crate::sync::{ordered, AtomicU32, Ordering};
+use crate::Congruent;
 
 /// What is known of one frame's copies. All zeros means that nothing of it is cached, so a zeroed table is right at boot:
 /// [`Congruent::new`](crate::Congruent::new) empties the cache.
@@ -111,14 +111,14 @@ pub(crate) struct Busy<'w, P: Platform> {
 
 impl<P: Platform> Busy<'_, P> {
     /// The state when it was marked.
-    pub(crate) const fn before(&self) -> State {
+    pub(crate) fn before(&self) -> State {
         let mut before = self.before;
         before.set_busy(false);
         before
     }
 
     /// From here on, this is the state even if the change is given up.
-    pub(crate) const fn becomes(&mut self, after: State) {
+    pub(crate) fn becomes(&mut self, after: State) {
         self.after = after;
     }
 

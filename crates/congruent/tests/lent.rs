@@ -2,13 +2,13 @@
 
 mod model;
 
-use congruent::state::{MAX_USERS, State};
+use congruent::state::{State, MAX_USERS};
 use congruent::{At, Congruent, Error, Frame, ReadOnly, ReadWrite, Rights, Transfer};
 use congruent_shadow::{Config, Shadow};
 use congruent_trace::{AccessKind, DmaDirection, Event, Site};
 use model::judged;
 use model::line::COLOURS;
-use model::machine::{LINE, Machine, PAGE, Pte, Shape};
+use model::machine::{Machine, Pte, Shape, LINE, PAGE};
 
 /// Of colour 1 at its permanent address.
 const FRAME: Frame = Frame(1);

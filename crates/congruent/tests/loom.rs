@@ -10,8 +10,8 @@ use congruent::{
     ReadOnly, ReadWrite, Remaining, Revoke, Rights, VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };
 use loom::cell::UnsafeCell;
-use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::sync::Arc;
 use loom::thread;
 
 const COLOURS: u32 = 2;

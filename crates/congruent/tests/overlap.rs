@@ -9,8 +9,8 @@ use congruent::state::State;
 use congruent::{At, Error, Frame};
 use congruent_trace::{AccessKind, DmaDirection};
 use model::line::COLOURS;
-use model::machine::{HALF, Machine, PAGE, Pte, Shape, When};
-use model::watched::{FRAME, READ, Watched};
+use model::machine::{Machine, Pte, Shape, When, HALF, PAGE};
+use model::watched::{Watched, FRAME, READ};
 
 /// Readers at colours 0 and 1; the home is 1.
 fn spread(shape: Shape) -> &'static Watched {

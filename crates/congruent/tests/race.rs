@@ -4,8 +4,8 @@
 //! compiler) or Miri: with the ordinary copies of Rust in the place of those of `congruent::bytes` they object.
 
 use congruent::{
-    CacheGeometry, CacheOps, Config, Congruent, CpuContext, CpuSlots, Frame, FrameWord, Platform, Remaining, Revoke, VirtAddr,
-    WindowArea, WindowMapper, WouldBlock, bytes,
+    bytes, CacheGeometry, CacheOps, Config, Congruent, CpuContext, CpuSlots, Frame, FrameWord, Platform, Remaining, Revoke,
+    VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };
 
 const PAGE: usize = 4096;

@@ -6,8 +6,8 @@ mod model;
 
 use congruent::{At, Error, Frame, PhysAddr, Rights};
 use congruent_trace::{AccessKind, DmaDirection};
-use model::machine::{Did, HALF, Maintain, PAGE, Pte, Shape};
-use model::watched::{FRAME, READ, Watched};
+use model::machine::{Did, Maintain, Pte, Shape, HALF, PAGE};
+use model::watched::{Watched, FRAME, READ};
 
 const WRITE: Rights = Rights::WRITE;
 const PAGES: u64 = PAGE as u64;

@@ -2,7 +2,7 @@
 //!
 //! Guaranteed as for all transitions (`state.rs`). Not here: which bytes the operations cover (`crate::device`).
 
-use super::{MAX_TRANSFERS, Maintenance, MustRevoke, Plan, Refusal, Rules, State};
+use super::{Maintenance, MustRevoke, Plan, Refusal, Rules, State, MAX_TRANSFERS};
 
 impl State {
     /// Whether the home is clean once all of it has been written back: nobody can store meanwhile. `readers` of the users are known
@@ -97,9 +97,7 @@ impl State {
         let mut plan = Plan::none(self);
         let state = &mut plan.after;
         state.transfers = state.transfers.saturating_sub(1);
-        if let Some(linear) = rules.linear
-            && rules.speculative
-        {
+        if let (Some(linear), true) = (rules.linear, rules.speculative) {
             state.held |= state.bit(linear, rules);
         }
         state.stale |= state.held & !home;
@@ -132,9 +130,7 @@ impl State {
         let mut plan = Plan::none(self);
         let state = &mut plan.after;
         state.set_fetchable(false);
-        if let Some(linear) = rules.linear
-            && rules.speculative
-        {
+        if let (Some(linear), true) = (rules.linear, rules.speculative) {
             state.held |= state.bit(linear, rules);
         }
         let others = state.held & !home & !self.stale;
@@ -161,7 +157,7 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal::Busy`]; nothing has changed then.
-    pub const fn device_wrote_caches(mut self) -> Result<Plan, Refusal> {
+    pub fn device_wrote_caches(mut self) -> Result<Plan, Refusal> {
         if self.busy() {
             return Err(Refusal::Busy);
         }

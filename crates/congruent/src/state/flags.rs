@@ -16,7 +16,7 @@ macro_rules! flags {
                 }
 
                 #[inline]
-                pub(crate) const fn $set(&mut self, on: bool) {
+                pub(crate) fn $set(&mut self, on: bool) {
                     if on {
                         self.flags |= $bit;
                     } else {
@@ -26,7 +26,7 @@ macro_rules! flags {
             )*
 
             #[cfg(any(test, feature = "model"))]
-            pub(super) fn flags(&self) -> impl Iterator<Item = &'static str> {
+            pub(super) fn flags(&self) -> impl Iterator<Item = &'static str> + '_ {
                 [$((stringify!($get), $bit)),*].into_iter().filter(|(_, bit)| self.flags & bit != 0).map(|(name, _)| name)
             }
         }

@@ -114,7 +114,11 @@ impl State {
 
     /// Whether somebody may be storing at the home: then it is dirty, if anything ever is.
     const fn stored_to(&self, rules: &Rules) -> bool {
-        if rules.write_back { self.dirty() } else { !(self.spread() || self.cleanable(0)) }
+        if rules.write_back {
+            self.dirty()
+        } else {
+            !(self.spread() || self.cleanable(0))
+        }
     }
 
     /// After a store at the home: whatever a core that speculates holds or fetches from now on through the permanent mapping, of

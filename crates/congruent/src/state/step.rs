@@ -65,7 +65,11 @@ pub(crate) struct Map {
 
 impl Map {
     const fn kind(&self) -> AccessKind {
-        if self.write { AccessKind::Write } else { AccessKind::Read }
+        if self.write {
+            AccessKind::Write
+        } else {
+            AccessKind::Read
+        }
     }
 }
 

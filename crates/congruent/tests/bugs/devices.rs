@@ -3,7 +3,7 @@
 use congruent::{At, ReadWrite, Transfer, Wrote};
 use congruent_shadow::HazardClass::*;
 
-use crate::model::machine::{Machine, PAGE as PAGE_SIZE, Shape};
+use crate::model::machine::{Machine, Shape, PAGE as PAGE_SIZE};
 use crate::story::*;
 
 /// Announces that a device is going to write the page: what the kernel did then, or the library's transfer.

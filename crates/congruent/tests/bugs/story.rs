@@ -16,7 +16,7 @@ use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Site};
 use crate::instructions::Instructions;
 use crate::model::judged;
 use crate::model::line::COLOURS;
-use crate::model::machine::{Did, Machine, PAGE as PAGE_SIZE, Pte, Shape};
+use crate::model::machine::{Did, Machine, Pte, Shape, PAGE as PAGE_SIZE};
 
 pub type Library = Congruent<Machine>;
 

@@ -260,7 +260,7 @@ impl Machine {
     }
 
     fn maintain(&self, op: Maintain, start: VirtAddr, len: u32) {
-        assert!(start.0.is_multiple_of(u64::from(LINE)) && len.is_multiple_of(LINE));
+        assert!(start.0 % u64::from(LINE) == 0 && len % LINE == 0);
         self.now(When::Maintaining);
         let (frame, colour, offset) = self.place(start);
         self.log.borrow_mut().push(Did::Maintain { op, frame, colour, offset, len });

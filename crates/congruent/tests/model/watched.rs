@@ -9,7 +9,7 @@ use congruent_trace::{AccessKind, DmaDirection, Event, Site};
 
 use super::judged;
 use super::line::COLOURS;
-use super::machine::{HALF, Machine, PAGE, Pte, Shape};
+use super::machine::{Machine, Pte, Shape, HALF, PAGE};
 
 pub type Kernel = &'static Congruent<Machine>;
 

@@ -6,9 +6,9 @@ use congruent_shadow::Shadow;
 use congruent_trace::{AccessKind, DmaDirection, Event, Site};
 
 use super::judged;
-use super::kernel::{PARTS, Part};
+use super::kernel::{Part, PARTS};
 use super::line::COLOURS;
-use super::machine::{Did, HALF, Machine, Pte, Shape};
+use super::machine::{Did, Machine, Pte, Shape, HALF};
 
 /// One frame, and what is going on with it.
 #[derive(Default)]
