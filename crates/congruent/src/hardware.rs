@@ -77,7 +77,8 @@ pub unsafe trait CacheOps {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct CpuContext {
-    /// The number of this CPU, from 0.
+    /// Whose window slots these are: the number of this CPU, from 0. Where a thread takes its windows along when it is moved to another
+    /// CPU, the number of the thread, after those of the CPUs, which interrupt handlers go by.
     pub cpu: u32,
     /// 0 for threads, 1 for interrupt handlers, 2 for those that can interrupt these, and so on; less than
     /// [`WindowArea::levels`](crate::WindowArea::levels). Interrupt handlers take their windows from slots of their own, so that a
@@ -105,6 +106,10 @@ impl CpuContext {
 pub unsafe trait WindowMapper {
     /// Begins a stretch of code that stays on this CPU; calls nest. Disabling migration is enough: preemption may stay on, because
     /// every window has a slot of its own, but then the mapping must survive a thread switch.
+    ///
+    /// A kernel may let threads move in it, too, if what they have mapped moves with them (their slots are in page tables of their own, or
+    /// are written again at the switch), if no other thread answers with the same [`CpuContext::cpu`], and if the switch orders memory, as
+    /// all do. Between [`begin_busy`](Self::begin_busy) and [`end_busy`](Self::end_busy) nothing moves.
     fn enter(&self) -> CpuContext;
 
     /// Ends what [`enter`](Self::enter) began.

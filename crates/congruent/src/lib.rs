@@ -49,7 +49,7 @@
 //!
 //! # Where to read on
 //!
-//! Each module begins with what it is for, and with the right way to use it: [`window`] (settle, then open), [`user`] (mappings come and go),
+//! Each module begins with what it is for, and with the right way to use it: [`window`] (settle, then open), [`user`] (mappings come and go), [`prepared`] (many of them at once),
 //! [`content`] (the kernel's own accesses), [`pin`] (work on a user's page that must be finished), [`hold`] (for long), [`device`] and
 //! [`dma`] (transfers that are counted, and those that cannot be), [`notice`] (kernel code that asks nothing), [`placement`] (addresses that
 //! cost nothing).
@@ -92,6 +92,7 @@ mod kept;
 pub mod notice;
 pub mod pin;
 pub mod placement;
+pub mod prepared;
 mod reach;
 mod slots;
 #[cfg(feature = "model")]
@@ -115,6 +116,7 @@ pub use kept::KeptSlot;
 pub use notice::FlushedWindow;
 pub use pin::{Finished, Pinned, Wrote};
 pub use placement::Placement;
+pub use prepared::PreparedAll;
 pub use slots::CpuSlots;
 pub use state::{EXACT_COLOURS, MAX_TRANSFERS, MAX_USERS};
 #[cfg(counted)]

@@ -72,6 +72,11 @@ impl<P: Platform> Prepared<'_, P> {
         self.frame
     }
 
+    /// Whether it is a use of the frame, which cannot move meanwhile.
+    pub(crate) const fn is_counted(&self) -> bool {
+        self.word.is_some()
+    }
+
     /// Makes the entry: `install` does. It cannot fail, waits for nothing and does no maintenance, so the lock of the page table may
     /// be held, and any other. A mapping that turns out not to be wanted is dropped instead.
     #[inline]

@@ -3,7 +3,7 @@
 mod model;
 
 use congruent::state::{State, MAX_USERS};
-use congruent::{At, Congruent, Error, Frame, ReadOnly, ReadWrite, Rights, Transfer};
+use congruent::{At, Congruent, Error, Frame, ReadOnly, ReadWrite, Rights, Transfer, WindowMapper};
 use congruent_shadow::{Config, Shadow};
 use congruent_trace::{AccessKind, DmaDirection, Event, Site};
 use model::judged;
@@ -165,4 +165,34 @@ fn a_hold_that_was_never_made_cannot_be_resumed_though_windows_are_open() {
     let kernel = kernel(Shape::of(4));
     let _window = kernel.window::<ReadOnly>(FRAME).unwrap();
     let _ = kernel.resume(FRAME);
+}
+
+#[test]
+fn many_mappings_are_prepared_or_none_is_bound() {
+    let kernel = Machine::new(Shape::of(4), &[State::UNCACHED; 4], vec![[Pte::None; COLOURS]; 4]);
+    let frames = [0, 1, 2, 3].map(Frame);
+    let linear = |frame| kernel.platform().linear(Frame(frame)).unwrap();
+    let users = || frames.map(|frame| kernel.state(frame).unwrap().users);
+    let mut made = Vec::new();
+    let prepared = kernel.prepare_all(&frames, Machine::user_address(2), WRITE).unwrap();
+    assert_eq!((prepared.frames(), users()), (&frames[..], [1; 4]));
+    prepared.install(|frame, address| {
+        assert_eq!(users(), [1; 4], "a frame may move before its entry is made");
+        made.push((frame, address));
+    });
+    let pages = [0, 1, 2, 3].map(|page| (Frame(page), Machine::user_address(2).add(page * u64::from(PAGE))));
+    assert_eq!((&made[..], users()), (&pages[..], [0; 4]));
+    // One of them is held elsewhere: the two before it are free again.
+    let hold = kernel.settle::<ReadOnly>(frames[2], at(&kernel, 1)).unwrap();
+    let home = hold.colour().index() as u16;
+    let refused = kernel.prepare_all(&frames, Machine::user_address(2), WRITE).err();
+    assert_eq!((refused, users()), (Some(Error::InUse { frame: frames[2], home }), [0, 0, 1, 0]));
+    drop(hold);
+    // One of them is the kernel's, which a later return would turn into any other: refused, though its colour would do.
+    kernel.unmapped(frames[3]).unwrap();
+    kernel.freed(frames[3]).unwrap();
+    kernel.give_to_kernel(frames[3]).unwrap();
+    let refused = kernel.prepare_all(&frames, linear(0), WRITE).err();
+    assert_eq!((refused, users()), (Some(Error::Kernel(frames[3])), [0; 4]));
+    kernel.map_user(frames[3], linear(3), WRITE, || ()).unwrap();
 }

@@ -60,6 +60,11 @@ pub enum Call {
         write: bool,
         execute: bool,
     },
+    /// A fault that maps two frames at two pages, the first at this colour.
+    MapAll {
+        colour: usize,
+        write: bool,
+    },
     /// A mapping goes; the library is told if it was the last.
     Unmap {
         frame: usize,
@@ -177,6 +182,9 @@ impl Kernel {
         match call {
             Call::Map { frame, colour, write, execute } => {
                 self.with_bytes(frame, COLOUR, || self.map(frame, colour, write, execute))?;
+            }
+            Call::MapAll { colour, write } => {
+                self.with_bytes(0, COLOUR, || self.with_bytes(1, COLOUR, || self.map_all(colour, write)))?;
             }
             Call::Unmap { frame, colour } => {
                 world.lock(frame);
@@ -318,6 +326,20 @@ impl Kernel {
                 world.unlock(frame);
             },
         )
+    }
+
+    fn map_all(&self, first: usize, write: bool) -> Result<(), Error> {
+        let world = &*self.world;
+        let (frames, rights) = ([Frame(0), Frame(1)], Rights::READ.with_write(write));
+        self.library.prepare_all(&frames, user_address(first), rights)?.install(|frame, address| {
+            let (frame, colour) = (frame.0 as usize, world.shape.geometry().colour(address).index());
+            world.lock(frame);
+            switch();
+            let pte = &mut world.ptes.borrow_mut()[frame][colour];
+            *pte = (*pte).max(if write { Pte::Write } else { Pte::Read });
+            world.unlock(frame);
+        });
+        Ok(())
     }
 
     fn let_device_write(&self, frame: usize, part: Part) -> Result<(), Error> {
