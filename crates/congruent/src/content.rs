@@ -67,9 +67,17 @@ impl<P: Platform> Congruent<P> {
         if from == to {
             return Err(Error::SameFrame(from));
         }
-        let source = self.window::<ReadOnly>(from)?;
-        // SAFETY: both pages are mapped while this runs, and are different frames.
-        self.overwrite(to, at, |page| unsafe { self.platform().copy(source.address(), page, self.page()) })
+        if !P::ALIASES {
+            let source = self.window::<ReadOnly>(from)?;
+            // SAFETY: both pages are mapped while this runs, and are different frames.
+            return self.overwrite(to, at, |page| unsafe { self.platform().copy(source.address(), page, self.page()) });
+        }
+        let mut copied = Ok(());
+        self.through_window(from, AccessKind::Read, &mut |source| {
+            // SAFETY: as above.
+            copied = self.overwrite_tracked(to, at, &mut |page| unsafe { self.platform().copy(source, page, self.page()) });
+        })?;
+        copied
     }
 
     /// Fills a frame from kernel memory, the rest with zeros: a page of a file from a device that is read by the processor.
@@ -97,16 +105,11 @@ impl<P: Platform> Congruent<P> {
     #[inline]
     pub fn read(&self, frame: Frame, offset: u32, to: &mut [u8]) -> Result<(), Error> {
         self.check_bounds(frame, offset, to.len())?;
-        if P::ALIASES {
-            self.read_tracked(frame, offset, to)
-        } else {
-            self.window::<ReadOnly>(frame)?.read(offset, to)
+        if !P::ALIASES {
+            return self.window::<ReadOnly>(frame)?.read(offset, to);
         }
-    }
-
-    #[inline(never)]
-    fn read_tracked(&self, frame: Frame, offset: u32, to: &mut [u8]) -> Result<(), Error> {
-        self.window_tracked(frame, AccessKind::Read)?.read(offset, to)
+        // SAFETY: the page is mapped while this runs, and the bytes lie within it.
+        self.through_window(frame, AccessKind::Read, &mut |page| unsafe { self.platform().load(page.add(offset.into()), to) })
     }
 
     /// Writes a part of a frame: `write(2)` to the page cache, `process_vm_writev`.
@@ -118,16 +121,11 @@ impl<P: Platform> Congruent<P> {
     #[inline]
     pub fn write(&self, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
         self.check_bounds(frame, offset, from.len())?;
-        if P::ALIASES {
-            self.write_tracked(frame, offset, from)
-        } else {
-            self.window::<ReadWrite>(frame)?.write(offset, from)
+        if !P::ALIASES {
+            return self.window::<ReadWrite>(frame)?.write(offset, from);
         }
-    }
-
-    #[inline(never)]
-    fn write_tracked(&self, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
-        self.window_tracked(frame, AccessKind::Write)?.write(offset, from)
+        // SAFETY: as for `read`, and the mapping is writable.
+        self.through_window(frame, AccessKind::Write, &mut |page| unsafe { self.platform().store(page.add(offset.into()), from) })
     }
 
     /// Writes a part of a frame that somebody may execute: `PTRACE_POKETEXT`, breakpoints, uprobes. Fetches that begin after this

@@ -9,7 +9,7 @@ use core::fmt;
 use crate::engine::Range;
 use crate::hardware::Platform;
 use crate::reach::Reach;
-use crate::state::{DeviceWrites, DeviceWrote, Maintenance, Rules, State};
+use crate::state::{DeviceWrites, DeviceWrote, Maintenance, Plan, Rules, State};
 use crate::{Congruent, Error, Frame};
 
 impl<P: Platform> Congruent<P> {
@@ -32,7 +32,10 @@ impl<P: Platform> Congruent<P> {
             return Ok(());
         }
         let whole = range == self.whole_page();
-        self.transact(frame, range, &|state: State, _: &Rules| state.device_reads(whole))?;
+        self.transact(frame, range, &|state: State, _: &Rules, plan: &mut Plan| {
+            state.device_reads(whole, plan);
+            Ok(())
+        })?;
         Ok(())
     }
 
@@ -73,7 +76,10 @@ impl<P: Platform> Congruent<P> {
     /// Devices that see the data caches do not see the instruction side.
     fn forget_fetchable(&self, frame: Frame) -> Result<(), Error> {
         if P::ALIASES {
-            self.transact(frame, self.whole_page(), &|state: State, _: &Rules| state.device_wrote_caches())?;
+            self.transact(frame, self.whole_page(), &|state: State, _: &Rules, plan: &mut Plan| {
+                state.device_wrote_caches(plan);
+                Ok(())
+            })?;
         }
         Ok(())
     }

@@ -9,9 +9,9 @@ use congruent_geometry::CacheGeometry;
 
 use crate::config::stride;
 use crate::hardware::{Platform, Remaining, Revoke};
-use crate::reach::Passage;
-use crate::state::{Maintenance, MustRevoke, Refusal, Rules, State, Step};
-use crate::word::{Attempt, FrameWord};
+use crate::reach::{Passage, Work};
+use crate::state::{Maintenance, MustRevoke, Plan, Refusal, Rules, State, Step};
+use crate::word::FrameWord;
 use crate::{Colour, Config, ConfigError, Error, Frame, Policy, Tags, VirtAddr};
 
 /// Alias-free access to frames: the library, for one machine.
@@ -33,13 +33,23 @@ pub(crate) struct Range {
     pub(crate) len: u32,
 }
 
-/// What is asked of a frame, in full.
+/// What is asked of a frame, in full, and what it takes.
 struct Asked<'w> {
     word: &'w FrameWord,
     frame: Frame,
     range: Range,
     step: &'w dyn Step,
     rules: Rules,
+    plan: Plan,
+}
+
+/// What has come of it, as far as anybody needs to know.
+#[derive(Clone, Copy)]
+pub(crate) struct Done {
+    /// The frame's home.
+    pub(crate) home: u16,
+    /// Whether kernel code has it, so that it cannot move.
+    pub(crate) given: bool,
 }
 
 impl<P: Platform> Congruent<P> {
@@ -213,42 +223,39 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// What is refused, and [`Error::MustRevoke`] if user rights cannot be taken away now.
     #[inline]
-    pub(crate) fn transact(&self, frame: Frame, range: Range, step: &dyn Step) -> Result<State, Error> {
+    pub(crate) fn transact(&self, frame: Frame, range: Range, step: &dyn Step) -> Result<Done, Error> {
         self.transact_with(frame, range, step, None)
     }
 
     /// [`transact`](Self::transact), and if that could not be done by changing the word alone, `stores` before anybody else can see
     /// the frame: it is given the page at the address of its new home, and the guard that the step would leave is not left.
+    #[inline(never)]
     pub(crate) fn transact_with(
         &self,
         frame: Frame,
         range: Range,
         step: &dyn Step,
         stores: Option<&mut dyn FnMut(VirtAddr)>,
-    ) -> Result<State, Error> {
+    ) -> Result<Done, Error> {
         let word = self.word(frame)?;
-        let rules = self.rules(frame);
-        let done = match word.attempt::<P>(self.exact(), step, &rules) {
-            Ok(Attempt::Done(after)) => Ok(after),
-            Ok(more) => self.slow(&Asked { word, frame, range, step, rules }, matches!(more, Attempt::Revoke), stores),
-            Err(refusal) => Err(refusal),
+        let mut asked = Asked { word, frame, range, step, rules: self.rules(frame), plan: Plan::none(State::default()) };
+        let done = match word.attempt::<P>(step, &asked.rules, &mut asked.plan) {
+            Ok(false) => self.slow(&mut asked, stores),
+            done => done.map(drop),
         };
-        done.map_err(|refusal| self.refused(frame, word, refusal))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn refused(&self, frame: Frame, word: &FrameWord, refusal: Refusal) -> Error {
-        Error::refused(frame, refusal, word.load::<P>(self.exact()).home)
+        match done {
+            Ok(()) => Ok(Done { home: asked.plan.after.home, given: asked.plan.after.given() }),
+            Err(refusal) => Err(Error::refused(frame, refusal, word.load::<P>(self.exact()).home)),
+        }
     }
 
     /// With rights to be taken away, maintenance, or both.
     #[inline(never)]
-    fn slow(&self, asked: &Asked<'_>, mut revoke: bool, stores: Option<&mut dyn FnMut(VirtAddr)>) -> Result<State, Refusal> {
-        let &Asked { word, frame, range, step, ref rules } = asked;
+    fn slow(&self, asked: &mut Asked<'_>, stores: Option<&mut dyn FnMut(VirtAddr)>) -> Result<(), Refusal> {
+        let &mut Asked { word, frame, range, step, ref rules, ref mut plan } = asked;
         for _ in 0..ATTEMPTS {
             // Without the word: the kernel may have to wait for locks, and others may use the frame where it is.
-            let claim = if revoke { word.claim::<P>(self.exact(), step, rules)? } else { None };
+            let claim = if plan.revoke.is_some() { word.claim::<P>(step, rules, plan)? } else { None };
             let gone = match claim {
                 Some(claim) => {
                     let remaining = self.platform.revoke(frame, Self::typed(claim.what)).map_err(|_| Refusal::Revoking)?;
@@ -262,38 +269,46 @@ impl<P: Platform> Congruent<P> {
                 state = state.revoked(claim.what, claim.installing || *remaining == Remaining::Some);
                 state.set_revoking(false); // that is us
             }
+            *plan = Plan::none(state);
+            step.plan(plan, rules)?;
             // Once is enough, even where the kernel does not know what is left; but the frame may have moved meanwhile.
-            let needed = step.revokes(&state, rules);
-            if needed.is_some() && needed != gone.as_ref().map(|(claim, _)| claim.what) {
-                revoke = true;
+            if plan.revoke.is_some() && plan.revoke != gone.as_ref().map(|(claim, _)| claim.what) {
                 continue;
             }
-            let mut plan = step.plan(state, rules)?;
             if stores.is_some() {
                 plan.after = plan.after.released();
             }
             let mut passage = Passage::new(self, frame);
             for op in plan.ops.into_iter().flatten() {
-                passage.through(op.colour, &mut |page| self.issue(op.maintenance, page, range));
+                passage.through(op.colour, Work::Maintain(op.maintenance, range));
             }
             let mut others = plan.also_invalidate;
             while others != 0 {
-                passage.through(others.trailing_zeros() as u16, &mut |page| self.issue(Maintenance::Invalidate, page, range));
+                passage.through(others.trailing_zeros() as u16, Work::Maintain(Maintenance::Invalidate, range));
                 others &= others - 1;
             }
             if plan.drop_instructions {
-                // SAFETY: the whole page is mapped, cacheable, while this runs.
-                passage.through(plan.after.home, &mut |page| unsafe { self.platform.drop_instructions(page, self.page()) });
+                passage.through(plan.after.home, Work::DropInstructions);
             }
             if let Some(stores) = stores {
                 busy.becomes(plan.after);
-                passage.through(plan.after.home, stores);
+                passage.through(plan.after.home, Work::Store(stores));
             }
             drop(passage);
             busy.commit(plan.after, gone.map(|(claim, _)| claim));
-            return Ok(plan.after);
+            return Ok(());
         }
         Err(Refusal::Revoking)
+    }
+
+    /// Does what a busy stretch is for at one address of the frame, which is mapped there while this runs.
+    pub(crate) fn work(&self, work: Work<'_>, page: VirtAddr) {
+        match work {
+            Work::Maintain(maintenance, range) => self.issue(maintenance, page, range),
+            // SAFETY: the whole page is mapped, cacheable, while this runs.
+            Work::DropInstructions => unsafe { self.platform.drop_instructions(page, self.page()) },
+            Work::Store(stores) => stores(page),
+        }
     }
 
     const fn typed(what: MustRevoke) -> Revoke<P> {

@@ -13,7 +13,7 @@ use core::marker::PhantomData;
 
 use crate::hardware::Platform;
 use crate::reach::Reach;
-use crate::state::{Place, Plan, Refusal, Rules, State};
+use crate::state::{Place, Plan, Rules, State};
 use crate::{At, Colour, Congruent, Error, Frame, VirtAddr};
 
 impl<P: Platform> Congruent<P> {
@@ -56,7 +56,7 @@ impl<P: Platform> Congruent<P> {
         self.notice(frame, at, State::stored)
     }
 
-    fn notice(&self, frame: Frame, at: At<P>, step: fn(State, u16, &Rules) -> Result<Plan, Refusal>) -> Result<(), Error> {
+    fn notice(&self, frame: Frame, at: At<P>, step: fn(State, u16, &Rules, &mut Plan)) -> Result<(), Error> {
         if !P::ALIASES {
             return self.check_known(frame);
         }
@@ -66,7 +66,10 @@ impl<P: Platform> Congruent<P> {
         };
         assert!(self.exact() || self.config().speculative, "notices need `speculative` where there are so many colours");
         self.word(frame)?;
-        self.surely(frame, self.whole_page(), &|state: State, rules: &Rules| step(state, colour, rules));
+        self.surely(frame, self.whole_page(), &|state: State, rules: &Rules, plan: &mut Plan| {
+            step(state, colour, rules, plan);
+            Ok(())
+        });
         Ok(())
     }
 

@@ -6,8 +6,10 @@
 use core::marker::PhantomData;
 
 use crate::config::stride;
+use crate::engine::Range;
 use crate::hardware::Platform;
 use crate::kept::Kept;
+use crate::state::Maintenance;
 use crate::{Congruent, Error, Frame, VirtAddr};
 
 /// Which of a CPU's slots.
@@ -117,6 +119,16 @@ impl<'c, P: Platform> Reach<'c, P> {
     }
 }
 
+/// What is done at one address of a frame in a busy stretch.
+pub(crate) enum Work<'w> {
+    /// An operation on these bytes.
+    Maintain(Maintenance, Range),
+    /// What the instruction side holds goes.
+    DropInstructions,
+    /// All of it is stored.
+    Store(&'w mut dyn FnMut(VirtAddr)),
+}
+
 /// The way of one busy stretch to one frame: through all colours that it needs, one after the other, and one slot for all of them.
 pub(crate) struct Passage<'c, P: Platform> {
     congruent: &'c Congruent<P>,
@@ -134,10 +146,10 @@ impl<'c, P: Platform> Passage<'c, P> {
     /// # Panics
     /// If the slot of this level's maintenance is taken: the code was preempted in a busy stretch, or interrupted by its own level.
     #[inline(never)]
-    pub(crate) fn through(&mut self, colour: u16, what: &mut dyn FnMut(VirtAddr)) {
+    pub(crate) fn through(&mut self, colour: u16, work: Work<'_>) {
         let (congruent, frame) = (self.congruent, self.frame);
         if let Some(reach) = Reach::permanent(congruent, frame, colour).or_else(|| Reach::kept(congruent, frame, colour)) {
-            return what(reach.address);
+            return congruent.work(work, reach.address);
         }
         let slot = self.slot.get_or_insert_with(|| match Slot::take(congruent, frame, Share::Maintenance) {
             Ok(slot) => slot,
@@ -146,7 +158,7 @@ impl<'c, P: Platform> Passage<'c, P> {
         let mapped = Mapped { slot, address: slot.page(colour) };
         // SAFETY: the slot is ours alone since `take`, its pages lie in the area, and this CPU cannot change while we have it.
         unsafe { congruent.platform().map(mapped.address, frame) };
-        what(mapped.address);
+        congruent.work(work, mapped.address);
     }
 }
 

@@ -151,9 +151,12 @@ impl core::fmt::Debug for State {
     }
 }
 
-/// The maintenance that a transition needs, in this order, and the state after it.
+/// What a transition needs: rights that go first, then maintenance, in this order; and the state after it. A transition is given one in
+/// which nothing is needed and the state is the one before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
+    /// Which user rights must go before it is possible, if any. The rest is what it takes when they have gone.
+    pub revoke: Option<MustRevoke>,
     /// The operations on the data side. The second must not begin before the first has reached memory.
     pub ops: [Option<Op>; 2],
     /// Colours that are invalidated besides, one bit each, in any order.
@@ -169,9 +172,10 @@ pub struct Plan {
 
 impl Plan {
     pub(crate) const fn none(after: State) -> Self {
-        Self { ops: [None; 2], also_invalidate: 0, drop_instructions: false, licence: false, after }
+        Self { revoke: None, ops: [None; 2], also_invalidate: 0, drop_instructions: false, licence: false, after }
     }
 
+    #[inline(never)]
     fn push(&mut self, maintenance: Maintenance, colour: u16) {
         let free = if self.ops[0].is_none() { 0 } else { 1 };
         self.ops[free] = Some(Op { maintenance, colour });
@@ -243,10 +247,7 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
-    pub fn access(self, colour: u16, kind: AccessKind, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy() {
-            return Err(Refusal::Busy);
-        }
+    pub fn access(self, colour: u16, kind: AccessKind, rules: &Rules, plan: &mut Plan) -> Result<(), Refusal> {
         if self.given() {
             return Err(Refusal::Kernel);
         }
@@ -259,9 +260,9 @@ impl State {
         if self.users >= MAX_USERS {
             return Err(Refusal::Full);
         }
-        let mut plan = Plan::none(self);
+        plan.revoke = self.before_access(colour, kind, rules);
         if colour != self.home {
-            self.leave_home(kind, rules, &mut plan);
+            self.leave_home(kind, rules, plan);
         }
         let state = &mut plan.after;
         state.home = colour;
@@ -284,7 +285,7 @@ impl State {
             state.may_fill_permanent(rules);
         }
         state.users += 1;
-        Ok(plan)
+        Ok(())
     }
 
     /// The newest bytes leave the home for memory (or are given up), so that another colour can become the home.
@@ -342,13 +343,13 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
-    pub fn shared(self, colour: u16, writable: bool) -> Result<Self, Refusal> {
+    pub const fn shared(self, colour: u16) -> Result<(), Refusal> {
         if self.transfers > 0 {
             Err(Refusal::Device)
         } else if colour != self.home {
             Err(Refusal::Kernel)
         } else {
-            Ok(self.with_mapping(writable))
+            Ok(())
         }
     }
 
@@ -356,8 +357,8 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
-    pub fn give(self, linear: u16, rules: &Rules) -> Result<Plan, Refusal> {
-        let mut plan = self.access(linear, AccessKind::Overwrite, rules)?;
+    pub fn give(self, linear: u16, rules: &Rules, plan: &mut Plan) -> Result<(), Refusal> {
+        self.access(linear, AccessKind::Overwrite, rules, plan)?;
         if self.users > 0 {
             return Err(Refusal::InUse);
         }
@@ -365,7 +366,7 @@ impl State {
         plan.after.users = 0;
         // Nobody else reads it from now on, so its new owner may store whenever he likes.
         plan.licence = false;
-        Ok(plan)
+        Ok(())
     }
 
     /// Kernel code has returned the frame, with what it stored.
@@ -373,9 +374,7 @@ impl State {
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
     pub fn returned(mut self) -> Result<Self, Refusal> {
-        if self.busy() {
-            Err(Refusal::Busy)
-        } else if self.transfers > 0 {
+        if self.transfers > 0 {
             // What the kernel has in the cache of what a device writes is known from the state's being given.
             Err(Refusal::Device)
         } else {
@@ -409,9 +408,6 @@ impl State {
     /// # Errors
     /// [`Refusal`] if it is still in use; nothing has changed then.
     pub fn freed(mut self) -> Result<Self, Refusal> {
-        if self.busy() {
-            return Err(Refusal::Busy);
-        }
         if self.transfers > 0 {
             return Err(Refusal::Device);
         }

@@ -147,11 +147,13 @@ impl<P: Platform> Congruent<P> {
         let colour = self.colour(address).0;
         let after = self.transact(frame, self.whole_page(), &Map { colour, write: rights.write })?;
         // A frame that cannot move has no use that keeps it.
-        let prepared = Prepared { frame, platform: PhantomData, word: (!after.given()).then_some(word) };
+        let prepared = Prepared { frame, platform: PhantomData, word: (!after.given).then_some(word) };
         if rights.execute {
             // We are a user ourselves, and one that does not store unless the mapping may.
             let readers = u16::from(!rights.write);
-            self.transact(frame, self.whole_page(), &|state: State, rules: &Rules| state.fetch(readers, rules))?;
+            self.transact(frame, self.whole_page(), &|state: State, rules: &Rules, plan: &mut Plan| {
+                state.fetch(readers, rules, plan)
+            })?;
         }
         Ok(prepared)
     }
@@ -231,7 +233,7 @@ impl<P: Platform> Congruent<P> {
     /// [`Error::UnknownFrame`]. What passes: [`Error::InUse`] if somebody still uses it, [`Error::Device`] if a device does,
     /// [`Error::Busy`].
     pub fn freed(&self, frame: Frame) -> Result<(), Error> {
-        self.tell(frame, &|state: State, _: &Rules| state.freed().map(Plan::none))
+        self.tell(frame, &|state: State, _: &Rules, plan: &mut Plan| state.freed().map(|after| plan.after = after))
     }
 
     /// Gives a free frame to kernel code that knows nothing of this library and loads and stores at its permanent address whenever it
@@ -259,7 +261,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`]; [`Error::Device`] while a device writes it; [`Error::Busy`].
     pub fn take_from_kernel(&self, frame: Frame) -> Result<(), Error> {
-        self.tell(frame, &|state: State, _: &Rules| state.returned().map(Plan::none))
+        self.tell(frame, &|state: State, _: &Rules, plan: &mut Plan| state.returned().map(|after| plan.after = after))
     }
 
     /// Code has been stored to the frame, through a user's own writable mapping (a JIT, `cacheflush(2)`) or a window: instruction
@@ -273,7 +275,7 @@ impl<P: Platform> Congruent<P> {
         if !P::ALIASES {
             return self.sync_untracked(frame);
         }
-        self.transact(frame, self.whole_page(), &|state: State, rules: &Rules| state.fetch(0, rules))?;
+        self.transact(frame, self.whole_page(), &|state: State, rules: &Rules, plan: &mut Plan| state.fetch(0, rules, plan))?;
         Ok(())
     }
 

@@ -286,7 +286,15 @@ impl<P: Platform> Congruent<P> {
         self.settle_tracked(frame, At::Home, kind)?.open()
     }
 
+    /// Does something at the frame's home, through a window. `what` is given the page's address, once.
+    #[inline(never)]
+    pub(crate) fn through_window(&self, frame: Frame, kind: AccessKind, what: &mut dyn FnMut(VirtAddr)) -> Result<(), Error> {
+        what(self.window_tracked(frame, kind)?.address());
+        Ok(())
+    }
+
     /// The place, as far as it is known without looking at the state.
+    #[inline(never)]
     pub(crate) fn place_of(&self, frame: Frame, at: At<P>, may_look_up: bool) -> Result<Place, Error> {
         Ok(match at {
             At::Home => Place::Home(if may_look_up { self.looked_up(frame) } else { None }),

@@ -12,7 +12,9 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::hardware::Platform;
-use crate::state::{MustRevoke, Refusal, Rules, State, Step, BUSY, GIVEN, MAPPED, MAX_USERS, PACKED, REVOKING, SPREAD, WRITABLE};
+use crate::state::{
+    MustRevoke, Plan, Refusal, Rules, State, Step, BUSY, GIVEN, MAPPED, MAX_USERS, PACKED, REVOKING, SPREAD, WRITABLE,
+};
 use crate::sync::{ordered, AtomicU32, Ordering};
 use crate::Congruent;
 
@@ -50,7 +52,8 @@ const EXACT: [u32; 3] = [3, 8, 8];
 const COARSE: [u32; 3] = [10, 1, 1];
 
 impl State {
-    fn pack(self, exact: bool) -> u32 {
+    #[inline(never)]
+    fn pack(&self, exact: bool) -> u32 {
         let [home, held, _] = if exact { EXACT } else { COARSE };
         debug_assert!(self.users <= MAX_USERS && u32::from(self.home) < 1 << home);
         let (mapped, writable, spread, given) = (self.mapped(), self.writable(), self.spread(), self.given());
@@ -66,6 +69,7 @@ impl State {
             | if given { GIVEN_USERS } else { u32::from(self.users) } << USERS
     }
 
+    #[inline(never)]
     fn unpack(word: u32, exact: bool) -> Self {
         let [home, held, stale] = if exact { EXACT } else { COARSE };
         let field = |shift: u32, width: u32| word >> shift & ((1 << width) - 1);
@@ -111,10 +115,8 @@ pub(crate) struct Busy<'w, P: Platform> {
 
 impl<P: Platform> Busy<'_, P> {
     /// The state when it was marked.
-    pub(crate) fn before(&self) -> State {
-        let mut before = self.before;
-        before.set_busy(false);
-        before
+    pub(crate) const fn before(&self) -> State {
+        self.before
     }
 
     /// From here on, this is the state even if the change is given up.
@@ -136,31 +138,19 @@ impl<P: Platform> Busy<'_, P> {
 /// [becomes](Busy::becomes).
 impl<P: Platform> Drop for Busy<'_, P> {
     fn drop(&mut self) {
-        let (after, added) = (self.after, self.after.users.wrapping_sub(self.before.users));
-        let more = |state: &State| u32::from(state.transfers.max(MANY) - MANY) << MORE_TRANSFERS;
-        if more(&after) != more(&self.before) {
-            self.word.more.fetch_add(more(&after).wrapping_sub(more(&self.before)), Ordering::Relaxed);
-        }
-        self.word.update::<P>(self.congruent.exact(), |now| {
-            debug_assert!(now.busy());
-            let mut after = after;
-            after.set_busy(false);
-            after.set_revoking(now.revoking() && !self.revoked);
-            after.users = now.users.wrapping_add(added);
-            after
-        });
+        self.word.end_busy::<P>(self.congruent.exact(), &self.before, &self.after, self.revoked);
         self.congruent.platform().end_busy();
     }
 }
 
-/// What came of trying to do with a change of the word alone.
-pub(crate) enum Attempt {
-    /// It was enough.
-    Done(State),
-    /// Maintenance is needed. The word has not changed.
-    Maintain,
-    /// User rights must go first. The word has not changed.
-    Revoke,
+/// What the step needs of a frame whose word was this.
+#[inline(never)]
+fn planned(word: u32, step: &dyn Step, rules: &Rules, plan: &mut Plan) -> Result<(), Refusal> {
+    if word & BUSY != 0 {
+        return Err(Refusal::Busy);
+    }
+    *plan = Plan::none(State::unpack(word, rules.exact()));
+    step.plan(plan, rules)
 }
 
 impl FrameWord {
@@ -221,24 +211,21 @@ impl FrameWord {
         }
     }
 
-    /// Takes the step if that needs nothing but to change the word.
+    /// Takes the step if that needs nothing but to change the word: says whether it did, and what it takes in `plan`.
     ///
     /// # Errors
     /// What is refused.
     #[inline]
-    pub(crate) fn attempt<P: Platform>(&self, exact: bool, step: &dyn Step, rules: &Rules) -> Result<Attempt, Refusal> {
+    pub(crate) fn attempt<P: Platform>(&self, step: &dyn Step, rules: &Rules, plan: &mut Plan) -> Result<bool, Refusal> {
         let mut seen = self.state.load(Ordering::Relaxed);
         loop {
-            let before = State::unpack(seen, exact);
-            let plan = step.plan(before, rules)?;
-            if step.revokes(&before, rules).is_some() {
-                return Ok(Attempt::Revoke);
+            planned(seen, step, rules, plan)?;
+            let counts = seen >> TRANSFERS & u32::from(MANY) == u32::from(MANY) && plan.after.transfers != MANY;
+            if plan.revoke.is_some() || !plan.is_free() || counts {
+                return Ok(false);
             }
-            if !plan.is_free() || (step.counts_transfers() && before.transfers == MANY) {
-                return Ok(Attempt::Maintain);
-            }
-            match self.exchange::<P>(seen, plan.after.pack(exact)) {
-                Ok(_) => return Ok(Attempt::Done(plan.after)),
+            match self.exchange::<P>(seen, plan.after.pack(rules.exact())) {
+                Ok(_) => return Ok(true),
                 Err(now) => seen = now,
             }
         }
@@ -250,20 +237,20 @@ impl FrameWord {
     /// [`Refusal::Revoking`] if somebody else is at it; what is refused whatever is revoked.
     pub(crate) fn claim<P: Platform>(
         &self,
-        exact: bool,
         step: &dyn Step,
         rules: &Rules,
+        plan: &mut Plan,
     ) -> Result<Option<Claim<'_, P>>, Refusal> {
         let mut seen = self.state.load(Ordering::Relaxed);
         loop {
-            let before = State::unpack(seen, exact);
-            step.plan(before, rules)?;
-            let Some(what) = step.revokes(&before, rules) else { return Ok(None) };
-            if before.revoking() {
+            planned(seen, step, rules, plan)?;
+            let Some(what) = plan.revoke else { return Ok(None) };
+            if seen & REVOKING != 0 {
                 return Err(Refusal::Revoking);
             }
+            let installing = !matches!(seen >> USERS, 0 | GIVEN_USERS);
             match self.exchange::<P>(seen, seen | REVOKING) {
-                Ok(_) => return Ok(Some(Claim { word: self, platform: PhantomData, what, installing: before.users > 0 })),
+                Ok(_) => return Ok(Some(Claim { word: self, platform: PhantomData, what, installing })),
                 Err(now) => seen = now,
             }
         }
@@ -280,11 +267,31 @@ impl FrameWord {
             congruent.platform().end_busy();
             return Err(Refusal::Busy);
         }
-        let mut before = State::unpack(before, congruent.exact());
+        let mut before = State::unpack(before & !BUSY, congruent.exact());
         if before.transfers == MANY {
             before.transfers += (self.more.load(Ordering::Relaxed) >> MORE_TRANSFERS) as u16;
         }
         Ok(Busy { word: self, congruent, before, after: before, revoked: false })
+    }
+
+    /// The frame was busy and changed from one state to another. Uses may have ended meanwhile, and a revocation if it is not ours.
+    fn end_busy<P: Platform>(&self, exact: bool, before: &State, after: &State, revoked: bool) {
+        let more = |state: &State| u32::from(state.transfers.max(MANY) - MANY) << MORE_TRANSFERS;
+        if more(after) != more(before) {
+            self.more.fetch_add(more(after).wrapping_sub(more(before)), Ordering::Relaxed);
+        }
+        let (before, after) = (before.pack(exact), after.pack(exact));
+        // Counted from what the word says now. They are the top of it, so nothing is carried away.
+        let change = (after >> USERS).wrapping_sub(before >> USERS) << USERS;
+        let kept = if revoked { 0 } else { REVOKING };
+        let others = after & !(u32::MAX << USERS | REVOKING | BUSY);
+        let mut now = self.state.load(Ordering::Relaxed);
+        while let Err(other) = {
+            debug_assert!(now & BUSY != 0);
+            self.exchange::<P>(now, others | now & kept | (now & u32::MAX << USERS).wrapping_add(change))
+        } {
+            now = other;
+        }
     }
 
     /// Ends one use.

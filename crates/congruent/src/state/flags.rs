@@ -16,6 +16,7 @@ macro_rules! flags {
                 }
 
                 #[inline]
+                #[allow(dead_code, reason = "of one flag only the word is changed")]
                 pub(crate) fn $set(&mut self, on: bool) {
                     if on {
                         self.flags |= $bit;
