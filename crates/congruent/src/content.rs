@@ -7,6 +7,7 @@
 //! nobody, neither reader nor device, sees what an earlier owner had left in memory. Only those who fetch through a mapping for
 //! execution alone are not kept away: a kernel takes such a mapping away before it replaces the page.
 
+use crate::engine::Done;
 use crate::hardware::Platform;
 use crate::state::{Access, AccessKind};
 use crate::window::{At, ReadOnly, ReadWrite};
@@ -31,11 +32,11 @@ impl<P: Platform> Congruent<P> {
             stores(page);
             stored = true;
         };
-        let after = self.transact_with(frame, self.whole_page(), &step, Some(&mut store))?;
+        let mut after = Done::default();
+        self.transact_with(frame, self.whole_page(), &step, &mut after, Some(&mut store))?;
         if !stored {
             // Nothing was discarded, so others may look on.
-            let window = Settled::<P, ReadWrite>::new(self, frame, after.home)?.open()?;
-            stores(window.address());
+            return Settled::<P, ReadWrite>::new(self, frame, after.home).through(stores);
         }
         Ok(())
     }

@@ -35,8 +35,7 @@ impl<P: Platform> Congruent<P> {
         self.transact(frame, range, &|state: State, _: &Rules, plan: &mut Plan| {
             state.device_reads(whole, plan);
             Ok(())
-        })?;
-        Ok(())
+        })
     }
 
     /// A device is about to write `len` bytes of the frame. Until the transfer is [completed](Transfer::complete) nobody gets new
@@ -53,35 +52,34 @@ impl<P: Platform> Congruent<P> {
     /// [`Error::Full`]; [`Error::InUse`] if a window or hold is open, or the kernel has the frame, and the bytes do not make whole lines.
     pub fn device_writes(&self, frame: Frame, offset: u32, len: u32) -> Result<Transfer<'_, P>, Error> {
         let range = self.transfer_range(frame, offset, len)?;
-        let transfer = Transfer { congruent: self, frame, range };
+        let transfer = || Transfer { congruent: self, frame, range };
         if P::COHERENT_DEVICES || len == 0 {
-            return transfer.unless(self.check_known(frame).err());
+            return self.check_known(frame).map(|()| transfer());
         }
         let line = self.geometry().line();
         let aligned = (offset | len) & (line - 1) == 0;
         if !P::ALIASES {
             if !aligned {
-                return transfer.unless(Some(Error::PartOfLine { frame, offset, len }));
+                return Err(Error::PartOfLine { frame, offset, len });
             }
             let begun = self.check_known(frame).and_then(|()| Reach::new(self, frame, 0)).map(|mapping| {
                 self.issue(Maintenance::WriteBackInvalidate, mapping.address, range);
             });
-            return transfer.unless(begun.err());
+            return begun.map(|()| transfer());
         }
         let whole = range == self.whole_page();
-        let begun = self.transact(frame, range, &DeviceWrites { whole, aligned });
-        transfer.unless(begun.err())
+        self.transact(frame, range, &DeviceWrites { whole, aligned }).map(|()| transfer())
     }
 
     /// Devices that see the data caches do not see the instruction side.
     fn forget_fetchable(&self, frame: Frame) -> Result<(), Error> {
-        if P::ALIASES {
-            self.transact(frame, self.whole_page(), &|state: State, _: &Rules, plan: &mut Plan| {
-                state.device_wrote_caches(plan);
-                Ok(())
-            })?;
+        if !P::ALIASES {
+            return Ok(());
         }
-        Ok(())
+        self.transact(frame, self.whole_page(), &|state: State, _: &Rules, plan: &mut Plan| {
+            state.device_wrote_caches(plan);
+            Ok(())
+        })
     }
 
     /// A transfer that was [leaked](Transfer::leak), to be completed.
@@ -145,13 +143,6 @@ impl<P: Platform> Transfer<'_, P> {
         TransferId { frame: self.frame, range: self.range }
     }
 
-    fn unless(self, error: Option<Error>) -> Result<Self, Error> {
-        match error {
-            None => Ok(self),
-            Some(error) => Err(error),
-        }
-    }
-
     /// The device has finished, successfully or not: from now on the frame's users see what it wrote.
     ///
     /// # Errors
@@ -165,7 +156,7 @@ impl<P: Platform> Transfer<'_, P> {
             congruent.forget_fetchable(frame)
         } else if P::ALIASES {
             let whole = range == congruent.whole_page();
-            congruent.transact(frame, range, &DeviceWrote { whole }).map(|_| ())
+            congruent.transact(frame, range, &DeviceWrote { whole })
         } else {
             Reach::new(congruent, frame, 0).map(|mapping| congruent.issue(Maintenance::Invalidate, mapping.address, range))
         };

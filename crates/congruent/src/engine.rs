@@ -44,7 +44,7 @@ struct Asked<'w> {
 }
 
 /// What has come of it, as far as anybody needs to know.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(crate) struct Done {
     /// The frame's home.
     pub(crate) home: u16,
@@ -223,11 +223,11 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// What is refused, and [`Error::MustRevoke`] if user rights cannot be taken away now.
     #[inline]
-    pub(crate) fn transact(&self, frame: Frame, range: Range, step: &dyn Step) -> Result<Done, Error> {
-        self.transact_with(frame, range, step, None)
+    pub(crate) fn transact(&self, frame: Frame, range: Range, step: &dyn Step) -> Result<(), Error> {
+        self.transact_with(frame, range, step, &mut Done::default(), None)
     }
 
-    /// [`transact`](Self::transact), and if that could not be done by changing the word alone, `stores` before anybody else can see
+    /// [`transact`](Self::transact), with what has come of it; and if that could not be done by changing the word alone, `stores` before anybody else can see
     /// the frame: it is given the page at the address of its new home, and the guard that the step would leave is not left.
     #[inline(never)]
     pub(crate) fn transact_with(
@@ -235,16 +235,20 @@ impl<P: Platform> Congruent<P> {
         frame: Frame,
         range: Range,
         step: &dyn Step,
+        done: &mut Done,
         stores: Option<&mut dyn FnMut(VirtAddr)>,
-    ) -> Result<Done, Error> {
+    ) -> Result<(), Error> {
         let word = self.word(frame)?;
         let mut asked = Asked { word, frame, range, step, rules: self.rules(frame), plan: Plan::none(State::default()) };
-        let done = match word.attempt::<P>(step, &asked.rules, &mut asked.plan) {
+        let result = match word.attempt::<P>(step, &asked.rules, &mut asked.plan) {
             Ok(false) => self.slow(&mut asked, stores),
-            done => done.map(drop),
+            result => result.map(drop),
         };
-        match done {
-            Ok(()) => Ok(Done { home: asked.plan.after.home, given: asked.plan.after.given() }),
+        match result {
+            Ok(()) => {
+                *done = Done { home: asked.plan.after.home, given: asked.plan.after.given() };
+                Ok(())
+            }
             Err(refusal) => Err(Error::refused(frame, refusal, word.load::<P>(self.exact()).home)),
         }
     }
@@ -264,19 +268,18 @@ impl<P: Platform> Congruent<P> {
                 None => None,
             };
             let mut busy = word.seize(self)?;
-            let mut state = busy.before();
+            *plan = Plan::none(busy.before());
             if let Some((claim, remaining)) = &gone {
-                state = state.revoked(claim.what, claim.installing || *remaining == Remaining::Some);
-                state.set_revoking(false); // that is us
+                plan.after.revoked(claim.what, claim.installing || *remaining == Remaining::Some);
+                plan.after.set_revoking(false); // that is us
             }
-            *plan = Plan::none(state);
             step.plan(plan, rules)?;
             // Once is enough, even where the kernel does not know what is left; but the frame may have moved meanwhile.
             if plan.revoke.is_some() && plan.revoke != gone.as_ref().map(|(claim, _)| claim.what) {
                 continue;
             }
             if stores.is_some() {
-                plan.after = plan.after.released();
+                plan.after.users -= 1;
             }
             let mut passage = Passage::new(self, frame);
             for op in plan.ops.into_iter().flatten() {
@@ -290,12 +293,12 @@ impl<P: Platform> Congruent<P> {
             if plan.drop_instructions {
                 passage.through(plan.after.home, Work::DropInstructions);
             }
+            busy.becomes(&plan.after);
             if let Some(stores) = stores {
-                busy.becomes(plan.after);
                 passage.through(plan.after.home, Work::Store(stores));
             }
             drop(passage);
-            busy.commit(plan.after, gone.map(|(claim, _)| claim));
+            busy.commit(gone.map(|(claim, _)| claim));
             return Ok(());
         }
         Err(Refusal::Revoking)

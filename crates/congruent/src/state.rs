@@ -224,9 +224,8 @@ impl State {
         }
     }
 
-    /// The state once the user rights are gone; `remaining` says whether any user mapping is left.
-    #[must_use]
-    pub fn revoked(mut self, what: MustRevoke, remaining: bool) -> Self {
+    /// User rights are gone; `remaining` says whether any user mapping is left.
+    pub fn revoked(&mut self, what: MustRevoke, remaining: bool) {
         // A mapping that was announced and is being installed is a use, and no page table shows it yet. Users of a frame that a
         // device is writing may have filled lines of it before they went.
         self.set_mapped(self.mapped() && (remaining || self.users > 0 || self.given() || self.transfers > 0));
@@ -240,10 +239,9 @@ impl State {
         }
         self.set_writable(self.writable() && self.mapped());
         self.set_spread(self.spread() && self.mapped());
-        self
     }
 
-    /// Access through `colour`, by a guard that counts as a user until [`released`](Self::released).
+    /// Access through `colour`, by a guard that counts as a user until it ends.
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
@@ -323,13 +321,6 @@ impl State {
         state.set_spread(state.mapped() && shares);
     }
 
-    /// A guard ends.
-    #[must_use]
-    pub const fn released(mut self) -> Self {
-        self.users -= 1;
-        self
-    }
-
     /// A user mapping of the home colour has been prepared for.
     #[must_use]
     pub fn with_mapping(mut self, writable: bool) -> Self {
@@ -381,26 +372,6 @@ impl State {
             self.set_given(false);
             Ok(self)
         }
-    }
-
-    /// No user mapping can store any more. What was stored stays where it is: no maintenance.
-    #[must_use]
-    pub fn write_protected(mut self) -> Self {
-        self.set_writable(false);
-        self
-    }
-
-    /// No user mapping exists any more. What was stored stays where it is: no maintenance.
-    ///
-    /// While a device writes the frame nothing is forgotten: the users may have filled lines of it since it began.
-    #[must_use]
-    pub fn unmapped(mut self) -> Self {
-        self.set_writable(false);
-        if self.transfers == 0 {
-            self.set_mapped(false);
-            self.set_spread(false);
-        }
-        self
     }
 
     /// The frame is free: its bytes are dead and nobody maps it. What is cached of it stays known, for its next owner.

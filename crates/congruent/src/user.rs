@@ -6,9 +6,10 @@
 
 use core::marker::PhantomData;
 
+use crate::engine::Done;
 use crate::hardware::Platform;
 use crate::state::{Give, Map, Plan, Rules, State, Step};
-use crate::word::FrameWord;
+use crate::word::{FrameWord, Gone};
 use crate::{Congruent, Error, Frame, VirtAddr};
 
 /// What a user mapping allows besides loads.
@@ -145,7 +146,8 @@ impl<P: Platform> Congruent<P> {
         }
         let word = self.word(frame)?;
         let colour = self.colour(address).0;
-        let after = self.transact(frame, self.whole_page(), &Map { colour, write: rights.write })?;
+        let mut after = Done::default();
+        self.transact_with(frame, self.whole_page(), &Map { colour, write: rights.write }, &mut after, None)?;
         // A frame that cannot move has no use that keeps it.
         let prepared = Prepared { frame, platform: PhantomData, word: (!after.given).then_some(word) };
         if rights.execute {
@@ -185,7 +187,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`].
     pub fn write_protected(&self, frame: Frame) -> Result<(), Error> {
-        self.note(frame, State::write_protected)
+        self.note(frame, Gone::Writes)
     }
 
     /// No user mapping of `frame` exists any more. No maintenance: what users stored stays in their colour until somebody needs it.
@@ -196,7 +198,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`].
     pub fn unmapped(&self, frame: Frame) -> Result<(), Error> {
-        self.note(frame, State::unmapped)
+        self.note(frame, Gone::All)
     }
 
     /// A change of what is known of the whole frame.
@@ -204,23 +206,16 @@ impl<P: Platform> Congruent<P> {
         if !P::ALIASES {
             return self.check_known(frame);
         }
-        self.transact(frame, self.whole_page(), step).map(|_| ())
+        self.transact(frame, self.whole_page(), step)
     }
 
-    /// A change that only forgets rights. Missing it is harmless, so it gives way to whoever is at work on the frame.
-    fn note(&self, frame: Frame, change: fn(State) -> State) -> Result<(), Error> {
+    /// Rights have gone. Missing that is harmless, so it gives way to whoever is at work on the frame.
+    fn note(&self, frame: Frame, gone: Gone) -> Result<(), Error> {
         if P::ALIASES {
-            self.note_tracked(frame, change)
+            self.word(frame).map(|word| word.forget::<P>(gone))
         } else {
             self.check_known(frame)
         }
-    }
-
-    #[inline(never)]
-    fn note_tracked(&self, frame: Frame, change: fn(State) -> State) -> Result<(), Error> {
-        let noted = |state: State| if state.busy() || state.given() || state.users > 0 { state } else { change(state) };
-        self.word(frame)?.update::<P>(self.exact(), noted);
-        Ok(())
     }
 
     /// The frame is free: its bytes are dead. No maintenance; what is still cached of it is dealt with when its next owner needs it,
@@ -275,8 +270,7 @@ impl<P: Platform> Congruent<P> {
         if !P::ALIASES {
             return self.sync_untracked(frame);
         }
-        self.transact(frame, self.whole_page(), &|state: State, rules: &Rules, plan: &mut Plan| state.fetch(0, rules, plan))?;
-        Ok(())
+        self.transact(frame, self.whole_page(), &|state: State, rules: &Rules, plan: &mut Plan| state.fetch(0, rules, plan))
     }
 
     /// Without tracking, nothing is known and everything is done.

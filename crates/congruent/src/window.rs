@@ -24,6 +24,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 
+use crate::engine::Done;
 use crate::hardware::Platform;
 use crate::reach::Reach;
 use crate::state::{AccessKind, Place};
@@ -88,6 +89,33 @@ impl Access for ReadOnly {}
 impl Access for ReadWrite {}
 impl Stores for ReadWrite {}
 
+/// A frame, and the colour that it is bound to: what proofs and holds have in common.
+pub(crate) struct Bound<'c, P: Platform> {
+    pub(crate) congruent: &'c Congruent<P>,
+    pub(crate) frame: Frame,
+    // `None` where nothing aliases and nothing is tracked.
+    pub(crate) word: Option<&'c FrameWord>,
+    pub(crate) colour: u16,
+}
+
+impl<P: Platform> Clone for Bound<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<P: Platform> Copy for Bound<'_, P> {}
+
+impl<P: Platform> Bound<'_, P> {
+    pub(crate) const fn colour(&self) -> Colour<P> {
+        Colour::new(self.colour)
+    }
+
+    pub(crate) fn linear_address(&self) -> Option<VirtAddr> {
+        let address = self.congruent.platform().linear(self.frame)?;
+        (self.congruent.colour(address).0 == self.colour).then_some(address)
+    }
+}
+
 /// The proof that a frame may be accessed through one colour, and the reason why it stays so: while this lives, the frame is not
 /// taken to another colour ([`Error::InUse`]).
 ///
@@ -95,11 +123,7 @@ impl Stores for ReadWrite {}
 /// all on behalf of users, is made a [`Hold`].
 #[must_use = "the frame is bound to its colour only while this lives"]
 pub struct Settled<'c, P: Platform, A: Access> {
-    congruent: &'c Congruent<P>,
-    frame: Frame,
-    // `None` where nothing aliases and nothing is tracked.
-    word: Option<&'c FrameWord>,
-    colour: u16,
+    bound: Bound<'c, P>,
     access: PhantomData<A>,
 }
 
@@ -107,37 +131,36 @@ impl<P: Platform, A: Access> Settled<'_, P, A> {
     /// The frame.
     #[must_use]
     pub const fn frame(&self) -> Frame {
-        self.frame
+        self.bound.frame
     }
 
     /// The colour through which it may be accessed.
     #[must_use]
     pub const fn colour(&self) -> Colour<P> {
-        Colour::new(self.colour)
+        self.bound.colour()
     }
 
     /// The frame's permanent kernel address, if that is of this colour: what code that knows nothing of windows may use while this
     /// lives.
     #[must_use]
     pub fn linear_address(&self) -> Option<VirtAddr> {
-        let address = self.congruent.platform().linear(self.frame)?;
-        (self.congruent.colour(address).0 == self.colour).then_some(address)
+        self.bound.linear_address()
     }
 }
 
 impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
     /// The proof, for a guard that has just been counted.
-    pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Result<Self, Error> {
-        let word = Some(congruent.word(frame)?);
-        Ok(Self { congruent, frame, word, colour, access: PhantomData })
+    pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Self {
+        let word = if P::ALIASES { congruent.platform().word(frame) } else { None };
+        Self { bound: Bound { congruent, frame, word, colour }, access: PhantomData }
     }
 
     /// The same, of the kind that it was counted for.
     #[inline]
     fn typed<B: Access>(self) -> Settled<'c, P, B> {
-        let Self { congruent, frame, word, colour, .. } = self;
+        let bound = self.bound;
         core::mem::forget(self);
-        Settled { congruent, frame, word, colour, access: PhantomData }
+        Settled { bound, access: PhantomData }
     }
 
     /// Maps the frame at an address of its colour: the permanent one if it fits, a window slot of this CPU otherwise.
@@ -149,32 +172,40 @@ impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
         if P::ALIASES {
             return self.open_tracked();
         }
-        let reach = Reach::new(self.congruent, self.frame, self.colour)?;
+        let reach = Reach::new(self.bound.congruent, self.bound.frame, self.bound.colour)?;
         Ok(Window { reach, settled: self })
     }
 
     /// Compiled once.
     #[inline(never)]
     fn open_tracked(self) -> Result<Window<'c, P, A>, Error> {
-        let reach = Reach::new(self.congruent, self.frame, self.colour)?;
+        let reach = Reach::new(self.bound.congruent, self.bound.frame, self.bound.colour)?;
         Ok(Window { reach, settled: self })
+    }
+
+    /// Does something to the frame, through a window: `what` is given the page's address, once.
+    #[inline(never)]
+    pub(crate) fn through(self, what: &mut dyn FnMut(VirtAddr)) -> Result<(), Error> {
+        let reach = Reach::new(self.bound.congruent, self.bound.frame, self.bound.colour)?;
+        what(reach.address);
+        Ok(())
     }
 
     /// Makes it a hold, for long.
     pub fn hold(self) -> Hold<'c, P> {
-        if let (true, Some(word)) = (P::ALIASES, self.word) {
+        let bound = self.bound;
+        core::mem::forget(self);
+        if let (true, Some(word)) = (P::ALIASES, bound.word) {
             word.hold::<P>();
         }
-        let hold = Hold { congruent: self.congruent, frame: self.frame, word: self.word, colour: self.colour };
-        core::mem::forget(self);
-        hold
+        Hold { bound }
     }
 }
 
 impl<P: Platform, A: Access> Drop for Settled<'_, P, A> {
     #[inline]
     fn drop(&mut self) {
-        if let (true, Some(word)) = (P::ALIASES, self.word) {
+        if let (true, Some(word)) = (P::ALIASES, self.bound.word) {
             word.release::<P>();
         }
     }
@@ -207,7 +238,7 @@ impl<P: Platform, A: Access> Window<'_, P, A> {
     /// The frame.
     #[must_use]
     pub const fn frame(&self) -> Frame {
-        self.settled.frame
+        self.settled.frame()
     }
 
     /// Its colour.
@@ -228,7 +259,7 @@ impl<P: Platform, A: Access> Window<'_, P, A> {
     /// [`Error::OutOfPage`].
     #[inline]
     pub fn read(&self, offset: u32, to: &mut [u8]) -> Result<(), Error> {
-        let congruent = self.settled.congruent;
+        let congruent = self.settled.bound.congruent;
         congruent.check_bounds(self.frame(), offset, to.len())?;
         // SAFETY: the page is mapped while `reach` lives, and the bytes lie within it.
         unsafe { congruent.platform().load(self.address().add(u64::from(offset)), to) };
@@ -243,7 +274,7 @@ impl<P: Platform, A: Stores> Window<'_, P, A> {
     /// [`Error::OutOfPage`].
     #[inline]
     pub fn write(&self, offset: u32, from: &[u8]) -> Result<(), Error> {
-        let congruent = self.settled.congruent;
+        let congruent = self.settled.bound.congruent;
         congruent.check_bounds(self.frame(), offset, from.len())?;
         // SAFETY: as for `read`, and the mapping is writable.
         unsafe { congruent.platform().store(self.address().add(u64::from(offset)), from) };
@@ -268,7 +299,7 @@ impl<P: Platform> Congruent<P> {
     pub fn settle<A: Access>(&self, frame: Frame, at: At<P>) -> Result<Settled<'_, P, A>, Error> {
         if !P::ALIASES {
             self.check_known(frame)?;
-            return Ok(Settled { congruent: self, frame, word: None, colour: 0, access: PhantomData });
+            return Ok(Settled::new(self, frame, 0));
         }
         Ok(self.settle_tracked(frame, at, <A as access::Sealed>::KIND)?.typed())
     }
@@ -277,8 +308,9 @@ impl<P: Platform> Congruent<P> {
     #[inline(never)]
     fn settle_tracked(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Settled<'_, P, ReadWrite>, Error> {
         let step = crate::state::Access { place: self.place_of(frame, at, true)?, kind };
-        let after = self.transact(frame, self.whole_page(), &step)?;
-        Settled::new(self, frame, after.home)
+        let mut after = Done::default();
+        self.transact_with(frame, self.whole_page(), &step, &mut after, None)?;
+        Ok(Settled::new(self, frame, after.home))
     }
 
     #[inline(never)]
@@ -289,8 +321,7 @@ impl<P: Platform> Congruent<P> {
     /// Does something at the frame's home, through a window. `what` is given the page's address, once.
     #[inline(never)]
     pub(crate) fn through_window(&self, frame: Frame, kind: AccessKind, what: &mut dyn FnMut(VirtAddr)) -> Result<(), Error> {
-        what(self.window_tracked(frame, kind)?.address());
-        Ok(())
+        self.settle_tracked(frame, At::Home, kind)?.through(what)
     }
 
     /// The place, as far as it is known without looking at the state.

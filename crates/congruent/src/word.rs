@@ -46,6 +46,17 @@ const MORE_TRANSFERS: u32 = 20;
 
 // What user mappings may be: none, of the home and for loads, of the home and for stores, of any colour and for loads.
 const FLAGS_OF: [u32; 4] = [0, MAPPED, MAPPED | WRITABLE, MAPPED | SPREAD];
+const LOADS: u32 = 1;
+const STORES: u32 = 2;
+
+/// Which rights of users have gone.
+#[derive(Clone, Copy)]
+pub(crate) enum Gone {
+    /// All to store.
+    Writes,
+    /// All.
+    All,
+}
 
 // Exactly tracked: home 3, held 8, stale 8. Coarsely: home 10, held 1, stale 1.
 const EXACT: [u32; 3] = [3, 8, 8];
@@ -97,6 +108,7 @@ pub(crate) struct Claim<'w, P: Platform> {
 }
 
 impl<P: Platform> Drop for Claim<'_, P> {
+    #[inline(never)]
     fn drop(&mut self) {
         ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.word.state.fetch_and(!REVOKING, order));
     }
@@ -107,26 +119,40 @@ impl<P: Platform> Drop for Claim<'_, P> {
 pub(crate) struct Busy<'w, P: Platform> {
     word: &'w FrameWord,
     congruent: &'w Congruent<P>,
-    before: State,
-    after: State,
+    before: Counted,
+    after: Counted,
     /// Whether the end of this is the end of a revocation, too.
     revoked: bool,
 }
 
+/// A state, packed, and its transfers, for which the word may have no place.
+#[derive(Clone, Copy)]
+struct Counted {
+    word: u32,
+    transfers: u16,
+}
+
+impl Counted {
+    /// What the other word has of the transfers.
+    fn more(self) -> u32 {
+        u32::from(self.transfers.max(MANY) - MANY) << MORE_TRANSFERS
+    }
+}
+
 impl<P: Platform> Busy<'_, P> {
     /// The state when it was marked.
-    pub(crate) const fn before(&self) -> State {
-        self.before
+    pub(crate) fn before(&self) -> State {
+        let Counted { word, transfers } = self.before;
+        State { transfers, ..State::unpack(word, self.congruent.exact()) }
     }
 
     /// From here on, this is the state even if the change is given up.
-    pub(crate) fn becomes(&mut self, after: State) {
-        self.after = after;
+    pub(crate) fn becomes(&mut self, after: &State) {
+        self.after = Counted { word: after.pack(self.congruent.exact()), transfers: after.transfers };
     }
 
-    /// Ends the change, and the revocation that it needed: the frame is in state `after`, less the uses that ended meanwhile.
-    pub(crate) fn commit(mut self, after: State, claim: Option<Claim<'_, P>>) {
-        self.after = after;
+    /// Ends the change, and the revocation that it needed: the frame is in the state that it has become, less the uses that ended meanwhile.
+    pub(crate) fn commit(mut self, claim: Option<Claim<'_, P>>) {
         if let Some(claim) = claim {
             self.revoked = true;
             core::mem::forget(claim);
@@ -137,8 +163,9 @@ impl<P: Platform> Busy<'_, P> {
 /// A change given up, by an error or a panic of the kernel's own code, leaves the state as it was, or as it
 /// [becomes](Busy::becomes).
 impl<P: Platform> Drop for Busy<'_, P> {
+    #[inline(never)]
     fn drop(&mut self) {
-        self.word.end_busy::<P>(self.congruent.exact(), &self.before, &self.after, self.revoked);
+        self.word.end_busy::<P>(self.before, self.after, self.revoked);
         self.congruent.platform().end_busy();
     }
 }
@@ -199,12 +226,19 @@ impl FrameWord {
         ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.state.compare_exchange_weak(from, to, order, Ordering::Relaxed))
     }
 
-    /// Changes the state by a transition that cannot fail.
-    pub(crate) fn update<P: Platform>(&self, exact: bool, change: impl Fn(State) -> State) {
+    /// User rights have gone by themselves: no mapping can store any more, or there is none. What was stored stays where it is, so this
+    /// is a change of the word alone; while somebody uses the frame, or is at work on it, there is none.
+    #[inline(never)]
+    pub(crate) fn forget<P: Platform>(&self, gone: Gone) {
         let mut seen = self.state.load(Ordering::Relaxed);
-        loop {
-            let wanted = change(State::unpack(seen, exact)).pack(exact);
-            match self.exchange::<P>(seen, wanted) {
+        while seen & BUSY == 0 && seen >> USERS == 0 {
+            let left = match (gone, seen >> MAPPINGS & 3) {
+                // While a device writes it, users may have filled lines of it since it began: none of them is forgotten.
+                (Gone::All, _) if seen >> TRANSFERS & u32::from(MANY) == 0 => 0,
+                (_, STORES) => LOADS,
+                (_, other) => other,
+            };
+            match self.exchange::<P>(seen, seen & !(3 << MAPPINGS) | left << MAPPINGS) {
                 Ok(_) => return,
                 Err(now) => seen = now,
             }
@@ -267,20 +301,21 @@ impl FrameWord {
             congruent.platform().end_busy();
             return Err(Refusal::Busy);
         }
-        let mut before = State::unpack(before & !BUSY, congruent.exact());
-        if before.transfers == MANY {
-            before.transfers += (self.more.load(Ordering::Relaxed) >> MORE_TRANSFERS) as u16;
+        let mut transfers = (before >> TRANSFERS) as u16 & MANY;
+        if transfers == MANY {
+            transfers += (self.more.load(Ordering::Relaxed) >> MORE_TRANSFERS) as u16;
         }
+        let before = Counted { word: before, transfers };
         Ok(Busy { word: self, congruent, before, after: before, revoked: false })
     }
 
     /// The frame was busy and changed from one state to another. Uses may have ended meanwhile, and a revocation if it is not ours.
-    fn end_busy<P: Platform>(&self, exact: bool, before: &State, after: &State, revoked: bool) {
-        let more = |state: &State| u32::from(state.transfers.max(MANY) - MANY) << MORE_TRANSFERS;
-        if more(after) != more(before) {
-            self.more.fetch_add(more(after).wrapping_sub(more(before)), Ordering::Relaxed);
+    fn end_busy<P: Platform>(&self, before: Counted, after: Counted, revoked: bool) {
+        let more = after.more().wrapping_sub(before.more());
+        if more != 0 {
+            self.more.fetch_add(more, Ordering::Relaxed);
         }
-        let (before, after) = (before.pack(exact), after.pack(exact));
+        let (before, after) = (before.word, after.word);
         // Counted from what the word says now. They are the top of it, so nothing is carried away.
         let change = (after >> USERS).wrapping_sub(before >> USERS) << USERS;
         let kept = if revoked { 0 } else { REVOKING };
@@ -295,6 +330,7 @@ impl FrameWord {
     }
 
     /// Ends one use.
+    #[inline(never)]
     pub(crate) fn release<P: Platform>(&self) {
         let before = ordered(P::UNIPROCESSOR, Ordering::Release, |order| self.state.fetch_sub(ONE_USER, order));
         assert!(before >= ONE_USER, "a use of a frame ended that never began: its word was {before:#010x}");

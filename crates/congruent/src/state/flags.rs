@@ -11,6 +11,7 @@ macro_rules! flags {
                 $(#[$doc])*
                 #[must_use]
                 #[inline]
+                #[allow(dead_code, reason = "as below")]
                 pub const fn $get(&self) -> bool {
                     self.flags & $bit != 0
                 }
