@@ -7,6 +7,19 @@
 //!
 //! They are what [`WindowMapper`](crate::WindowMapper)'s copies do unless a kernel has its own (in assembly, say, which is outside
 //! of what Rust calls a race).
+//!
+//! ```
+//! # use congruent::{bytes, VirtAddr};
+//! let mut frame = [0usize; 4]; // mapped, and nobody's but this module's
+//! let page = VirtAddr(frame.as_mut_ptr() as usize as u64);
+//! let mut read = [0; 3];
+//! // SAFETY: the words are mapped, and nothing else accesses them meanwhile.
+//! unsafe {
+//!     bytes::store(page.add(5), b"abc");
+//!     bytes::load(page.add(5), &mut read);
+//! }
+//! assert_eq!(&read, b"abc");
+//! ```
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 

@@ -46,6 +46,15 @@ impl<P: Platform> Congruent<P> {
     /// At most one operation: what a former owner left dirty in another colour is discarded. None if the allocator followed
     /// [`colour_hint`](Self::colour_hint). Counterpart of `clear_user_highpage`.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// /// A page of zeros for a fault at `address`: at the colour at which it is used first.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame, address: VirtAddr) -> Result<(), Error> {
+    /// kernel.clear(frame, At::Colour(kernel.colour(address)))?;
+    /// kernel.map_user(frame, address, Rights::WRITE, || { /* set the entry */ })
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownFrame`]; [`Error::Kernel`] if kernel code has the frame. What passes: [`Error::Busy`], [`Error::MustRevoke`],
     /// [`Error::InUse`], [`Error::Device`], [`Error::Full`], [`Error::NoSlot`];
@@ -60,6 +69,13 @@ impl<P: Platform> Congruent<P> {
     /// written it a moment ago; pass the colour of the faulting address for the destination.
     ///
     /// At most one operation, as [`clear`](Self::clear). Counterpart of `copy_user_highpage`.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, old: Frame, new: Frame, address: VirtAddr) -> Result<(), Error> {
+    /// kernel.copy(old, new, At::Colour(kernel.colour(address)))
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`clear`](Self::clear), of either frame; [`Error::SameFrame`].
@@ -83,6 +99,13 @@ impl<P: Platform> Congruent<P> {
 
     /// Fills a frame from kernel memory, the rest with zeros: a page of a file from a device that is read by the processor.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame, index: u64, sector: &[u8]) -> Result<(), Error> {
+    /// kernel.fill(frame, At::Colour(kernel.file_colour(index)), sector)
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`clear`](Self::clear); [`Error::OutOfPage`] if `bytes` are more than a page.
     pub fn fill(&self, frame: Frame, at: At<P>, bytes: &[u8]) -> Result<(), Error> {
@@ -98,6 +121,14 @@ impl<P: Platform> Congruent<P> {
     /// Reads a part of a frame: `read(2)` from the page cache, `PTRACE_PEEKDATA`, `/proc/pid/mem`, `process_vm_readv`.
     ///
     /// Counterpart of `flush_dcache_folio` before a read, and of `copy_from_user_page`.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// let mut word = [0; 4];
+    /// kernel.read(frame, 0x120, &mut word) // what a debugger peeks at
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownFrame`], [`Error::OutOfPage`]; [`Error::Kernel`] if kernel code has the frame. What passes: [`Error::Busy`],
@@ -117,6 +148,17 @@ impl<P: Platform> Congruent<P> {
     ///
     /// Counterpart of `flush_dcache_folio` before and after a write.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame, line: &[u8]) -> Result<(), Error> {
+    /// match kernel.write(frame, 0, line) {
+    ///     // Another CPU is at work on the frame, for a bounded time.
+    ///     Err(Error::Busy(_)) => kernel.write(frame, 0, line),
+    ///     done => done,
+    /// }
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`read`](Self::read), and [`Error::MustRevoke`] if users of several colours read the frame.
     #[inline]
@@ -134,6 +176,13 @@ impl<P: Platform> Congruent<P> {
     ///
     /// Counterpart of `copy_to_user_page` on an executable mapping.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// kernel.poke(frame, 0x40, &[0x4d, 0, 0, 0]) // `break`, little-endian MIPS
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`write`](Self::write). If it is [`Error::Busy`] or [`Error::Device`], the bytes may have been stored, and fetches not have been
     /// told: call again.
@@ -145,6 +194,13 @@ impl<P: Platform> Congruent<P> {
     /// Writes a part of an argument page of a program that is going to see it at `address`, its final one, once it runs.
     ///
     /// Counterpart of `flush_arg_page`; if the stack is shifted later by a multiple of all colours, nothing more is due.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame, stack: VirtAddr) -> Result<(), Error> {
+    /// kernel.write_argument(frame, stack, b"/bin/sh\0")
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`clear`](Self::clear); [`Error::OutOfPage`].

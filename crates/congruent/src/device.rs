@@ -19,6 +19,15 @@ impl<P: Platform> Congruent<P> {
     /// Counterpart of `arch_sync_dma_for_device` towards a device, and of `flush_anon_page`, `flush_dcache_folio` and
     /// `flush_kernel_vmap_range` before it.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// kernel.device_reads(frame, 0, 512)?;
+    /// /* tell the disk */
+    /// Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownFrame`], [`Error::OutOfPage`]; [`Error::Busy`], which passes.
     pub fn device_reads(&self, frame: Frame, offset: u32, len: u32) -> Result<(), Error> {
@@ -46,6 +55,15 @@ impl<P: Platform> Congruent<P> {
     /// machine.
     ///
     /// Counterpart of `arch_sync_dma_for_device` from a device, and of `invalidate_kernel_vmap_range`.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// let transfer = kernel.device_writes(frame, 0, 512)?;
+    /// /* tell the disk, and wait for it */
+    /// transfer.complete().map_err(|(_, error)| error)
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownFrame`], [`Error::OutOfPage`], [`Error::PartOfLine`]. What passes: [`Error::Busy`], [`Error::MustRevoke`],
@@ -83,6 +101,16 @@ impl<P: Platform> Congruent<P> {
     }
 
     /// A transfer that was [leaked](Transfer::leak), to be completed.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// /// The driver keeps the name; the interrupt handler ends what it names.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, transfer: Transfer<'_, P>) -> Result<(), Error> {
+    /// let kept: TransferId = transfer.leak();
+    /// let again = kernel.resume_transfer(kept);
+    /// again.complete().map_err(|(_, error)| error)
+    /// # }
+    /// ```
     pub const fn resume_transfer(&self, transfer: TransferId) -> Transfer<'_, P> {
         Transfer { congruent: self, frame: transfer.frame, range: transfer.range }
     }

@@ -116,6 +116,15 @@ impl<P: Platform> Congruent<P> {
     }
 
     /// The colour of an address.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, address: VirtAddr) -> Result<(), Error> {
+    /// let next = address.add(u64::from(kernel.geometry().page()));
+    /// assert!(kernel.geometry().colours() == 1 || kernel.colour(next) != kernel.colour(address));
+    /// Ok(())
+    /// # }
+    /// ```
     #[must_use]
     #[inline]
     pub const fn colour(&self, address: VirtAddr) -> Colour<P> {
@@ -145,6 +154,16 @@ impl<P: Platform> Congruent<P> {
 
     /// A hint for the frame allocator: the colour at which this frame is cheapest to use next. A free frame given out at this colour
     /// needs no maintenance; at another one it may need one operation.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, free: &[Frame], address: VirtAddr) -> Result<(), Error> {
+    /// let colour = kernel.colour(address);
+    /// let cheap = free.iter().find(|&&frame| kernel.colour_hint(frame) == Ok(colour));
+    /// # let _ = cheap;
+    /// Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownFrame`].

@@ -67,6 +67,15 @@ impl<P: Platform> fmt::Debug for Hold<'_, P> {
 impl<P: Platform> Congruent<P> {
     /// The guard of a hold that was [leaked](Hold::leak).
     ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// // The area is unmapped: its holds, leaked when it was made, end.
+    /// drop(kernel.resume(frame)?);
+    /// Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownFrame`].
     ///
@@ -85,6 +94,15 @@ impl<P: Platform> Congruent<P> {
 
     /// Holds many frames at once, for a `vmap` area or a ring: the first at the colour `first`, each of the others at the next. All of
     /// them are held when this returns, or none is. Ended by [`release_all`](Self::release_all).
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frames: &[Frame], area: VirtAddr) -> Result<(), Error> {
+    /// kernel.hold_all(frames, kernel.colour(area))?; // `vmap`
+    /// /* map them from `area` on, use them, unmap them */
+    /// kernel.release_all(frames) // `vunmap`
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// That of the first frame which could not be held ([`settle`](Self::settle)).

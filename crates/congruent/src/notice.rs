@@ -30,6 +30,16 @@ impl<P: Platform> Congruent<P> {
     ///
     /// Counterpart of `flush_dcache_folio` before the kernel reads.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// /// Old code copies through `page_address`.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// kernel.kernel_touches(frame, At::Linear)?;
+    /// /* load and store at the permanent address */
+    /// kernel.kernel_stored(frame, At::Linear)
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownFrame`], [`Error::NoLinearMapping`]: mistakes, and nothing else.
     ///
@@ -78,6 +88,14 @@ impl<P: Platform> Congruent<P> {
     ///
     /// For kernels whose `kmap` cannot fail and is called under locks that a revocation would need. Where
     /// [`window`](Self::window) can be had, it is better, and cheaper.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// let window = kernel.flushed_window(frame, At::Home)?;
+    /// window.write(0, b"superblock")
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::NoSlot`], which an area that is large enough excludes; [`Error::UnknownFrame`], [`Error::NoLinearMapping`].

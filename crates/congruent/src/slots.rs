@@ -7,6 +7,12 @@
 use crate::sync::{ordered, AtomicU32, Ordering};
 
 /// The window slots of one CPU: a word that the kernel keeps per CPU, zero at boot.
+///
+/// ```
+/// # use congruent::CpuSlots;
+/// static SLOTS: [CpuSlots; 2] = [CpuSlots::new(), CpuSlots::new()];
+/// assert_eq!(SLOTS[1].taken(), 0);
+/// ```
 #[repr(transparent)]
 #[derive(Debug)]
 pub struct CpuSlots(AtomicU32);

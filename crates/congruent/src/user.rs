@@ -172,6 +172,15 @@ impl<P: Platform> Congruent<P> {
     /// Everything that has to be done is done before `install` runs. What is stored later fetches see after
     /// [`sync_instructions`](Self::sync_instructions).
     ///
+    /// ```
+    /// # use congruent::*;
+    /// /// A JIT that maps its code twice.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, code: Frame, page: VirtAddr) -> Result<(), Error> {
+    /// kernel.map_execute_only(code, || { /* the entry that it runs from */ })?;
+    /// kernel.map_user(code, page, Rights::WRITE, || { /* the one that it stores to */ })
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownFrame`]; [`Error::Device`] while a device writes the frame; [`Error::Busy`]. `install` has not run then.
     pub fn map_execute_only<R>(&self, frame: Frame, install: impl FnOnce() -> R) -> Result<R, Error> {
@@ -183,6 +192,14 @@ impl<P: Platform> Congruent<P> {
     ///
     /// Call it with the lock held that orders changes to this frame's mappings, after the TLBs have been flushed. Counterpart of
     /// `flush_cache_dup_mm` and of the `flush_cache_page` of `page_mkclean`, both of which cost a flush.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// /// Fork has made the parent's entries read-only and flushed the TLBs, and still has the lock.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, shared: &[Frame]) -> Result<(), Error> {
+    /// shared.iter().try_for_each(|&frame| kernel.write_protected(frame))
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownFrame`].
@@ -224,6 +241,14 @@ impl<P: Platform> Congruent<P> {
     /// A free frame that leaves the care of this library (to a slab that uses the linear map, say) is taken with
     /// [`give_to_kernel`](Self::give_to_kernel).
     ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// kernel.unmapped(frame)?; // with the lock held that orders its mappings
+    /// kernel.freed(frame)
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownFrame`]. What passes: [`Error::InUse`] if somebody still uses it, [`Error::Device`] if a device does,
     /// [`Error::Busy`].
@@ -238,6 +263,16 @@ impl<P: Platform> Congruent<P> {
     /// opens no window ([`Error::Kernel`]); users can map it at the permanent address's colour only. Devices can use it as they use
     /// any frame: [`device_reads`](Self::device_reads) and [`device_writes`](Self::device_writes) take it for stored to every time,
     /// and the latter must cover whole lines, for nobody can keep the kernel from storing beside them.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// /// A slab takes a frame, and returns it.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// let page: VirtAddr = kernel.give_to_kernel(frame)?;
+    /// # let _ = page;
+    /// kernel.freed(frame)
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::NoLinearMapping`]; [`Error::InUse`] and [`Error::Device`] if somebody still uses it; [`Error::Kernel`] if it is given
@@ -263,6 +298,15 @@ impl<P: Platform> Congruent<P> {
     /// fetches that begin after this see it. Nothing is done if they do already.
     ///
     /// Counterpart of `flush_icache_range` and `flush_icache_user_range`.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// /// `cacheflush(2)`, or a module that was loaded.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame, code: &[u8]) -> Result<(), Error> {
+    /// kernel.write(frame, 0, code)?;
+    /// kernel.sync_instructions(frame)
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownFrame`]. What passes: [`Error::Busy`]; [`Error::Device`] while a device writes the frame.

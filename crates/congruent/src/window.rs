@@ -288,6 +288,17 @@ impl<P: Platform> Congruent<P> {
     /// `At::Home` costs no maintenance, except that an old copy is dropped after a device wrote the frame. Other colours cost at
     /// most two operations, and user rights at other colours that contradict the access are revoked.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// /// A cipher that knows the permanent address only.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// let settled = kernel.settle::<ReadWrite>(frame, At::Linear)?;
+    /// let page = settled.linear_address();
+    /// # let _ = page;
+    /// Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Nothing has changed then. [`Error::UnknownFrame`]; [`Error::NoLinearMapping`] for `At::Linear`; [`Error::Kernel`] if kernel code has
     /// the frame. What passes: [`Error::Busy`], [`Error::MustRevoke`] (let go of locks), [`Error::InUse`], [`Error::Device`],
@@ -338,6 +349,15 @@ impl<P: Platform> Congruent<P> {
     }
 
     /// [`settle`](Self::settle) and [`open`](Settled::open) in one: a window at the frame's home colour.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// let window = kernel.window::<ReadWrite>(frame)?;
+    /// window.write(0, &[1])?;
+    /// window.read(1, &mut [0])
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`settle`](Self::settle). If it is [`Error::NoSlot`], the frame may have been settled; nothing that it holds is lost.

@@ -22,6 +22,15 @@ use crate::Congruent;
 /// [`Congruent::new`](crate::Congruent::new) empties the cache.
 ///
 /// Two words of 32 bits: the state, in one, and counts that are seldom needed.
+///
+/// ```
+/// # use congruent::{Frame, FrameWord};
+/// static TABLE: [FrameWord; 4096] = [const { FrameWord::new() }; 4096]; // all zeros: it takes no place in the image
+///
+/// fn word(frame: Frame) -> Option<&'static FrameWord> {
+///     TABLE.get(frame.0 as usize)
+/// }
+/// ```
 #[repr(C)]
 pub struct FrameWord {
     state: AtomicU32,
