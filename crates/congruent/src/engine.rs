@@ -246,8 +246,9 @@ impl<P: Platform> Congruent<P> {
         self.transact_with(frame, range, step, &mut Done::default(), None)
     }
 
-    /// [`transact`](Self::transact), with what has come of it; and if that could not be done by changing the word alone, `stores` before anybody else can see
-    /// the frame: it is given the page at the address of its new home, and the guard that the step would leave is not left.
+    /// [`transact`](Self::transact), with what has come of it; and if that could not be done by changing the word alone, `stores` before
+    /// anybody else can see the frame: it is given the page at the address of its new home, and the guard that the step would leave is
+    /// not left.
     #[inline(never)]
     pub(crate) fn transact_with(
         &self,

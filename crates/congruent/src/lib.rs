@@ -49,10 +49,10 @@
 //!
 //! # Where to read on
 //!
-//! Each module begins with what it is for, and with the right way to use it: [`window`] (settle, then open), [`user`] (mappings come and go), [`prepared`] (many of them at once),
-//! [`content`] (the kernel's own accesses), [`pin`] (work on a user's page that must be finished), [`hold`] (for long), [`device`] and
-//! [`dma`] (transfers that are counted, and those that cannot be), [`notice`] (kernel code that asks nothing), [`placement`] (addresses that
-//! cost nothing).
+//! Each module begins with what it is for, and with the right way to use it: [`window`] (settle, then open), [`user`] (mappings come and
+//! go), [`prepared`] (many of them at once), [`content`] (the kernel's own accesses), [`pin`] (work on a user's page that must be
+//! finished), [`hold`] (for long), [`device`] and [`dma`] (transfers that are counted, and those that cannot be), [`notice`] (kernel code
+//! that asks nothing), [`placement`] (addresses that cost nothing).
 //!
 //! # What may fail
 //!
