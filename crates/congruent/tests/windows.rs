@@ -9,7 +9,7 @@ use congruent::{
     Wrote,
 };
 use model::line::COLOURS;
-use model::machine::{Did, Machine, Maintain, Pte, Shape, When};
+use model::machine::{Did, Machine, Maintain, Pte, Shape, When, PAGE};
 
 fn machine(frames: usize) -> Congruent<Machine> {
     configured(frames, |_| ())
@@ -187,6 +187,22 @@ fn code_that_stores_to_its_own_page_at_another_colour_goes_on() {
     map(data, true).unwrap();
     kernel.map_execute_only(Frame(1), || ()).unwrap();
     assert!(has(data));
+}
+
+#[test]
+fn what_is_fetched_through_a_mapping_for_execution_alone_is_what_was_stored() {
+    let kernel = machine(2);
+    kernel.clear(Frame(1), At::Home).unwrap();
+    // Whoever executes it has fetched what was there.
+    kernel.map_execute_only(Frame(1), || ()).unwrap();
+    kernel.write(Frame(1), 0, &[1; 32]).unwrap();
+    kernel.platform().log.borrow_mut().clear();
+    let mut done = Vec::new();
+    kernel.map_execute_only(Frame(1), || done = kernel.platform().log.borrow().clone()).unwrap();
+    let written_back = |did: &Did| matches!(did, Did::Maintain { op: Maintain::WriteBack, frame: 1, offset: 0, len: PAGE, .. });
+    let dropped = |did: &Did| matches!(did, Did::DropInstructions { frame: 1 });
+    let [first, second] = [done.iter().position(written_back), done.iter().position(dropped)];
+    assert!(first.is_some() && first < second, "when the mapping was made, this had been done: {done:?}");
 }
 
 #[test]
