@@ -72,7 +72,6 @@ const EXACT: [u32; 3] = [3, 8, 8];
 const COARSE: [u32; 3] = [10, 1, 1];
 
 impl State {
-    #[inline(never)]
     fn pack(&self, exact: bool) -> u32 {
         let [home, held, _] = if exact { EXACT } else { COARSE };
         debug_assert!(self.users <= MAX_USERS && u32::from(self.home) < 1 << home);
@@ -89,7 +88,6 @@ impl State {
             | if given { GIVEN_USERS } else { u32::from(self.users) } << USERS
     }
 
-    #[inline(never)]
     fn unpack(word: u32, exact: bool) -> Self {
         let [home, held, stale] = if exact { EXACT } else { COARSE };
         let field = |shift: u32, width: u32| word >> shift & ((1 << width) - 1);
@@ -180,7 +178,6 @@ impl<P: Platform> Drop for Busy<'_, P> {
 }
 
 /// What the step needs of a frame whose word was this.
-#[inline(never)]
 fn planned(word: u32, step: &dyn Step, rules: &Rules, plan: &mut Plan) -> Result<(), Refusal> {
     if word & BUSY != 0 {
         return Err(Refusal::Busy);
@@ -339,7 +336,6 @@ impl FrameWord {
     }
 
     /// Ends one use.
-    #[inline(never)]
     pub(crate) fn release<P: Platform>(&self) {
         let before = ordered(P::UNIPROCESSOR, Ordering::Release, |order| self.state.fetch_sub(ONE_USER, order));
         assert!(before >= ONE_USER, "a use of a frame ended that never began: its word was {before:#010x}");
