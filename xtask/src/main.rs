@@ -10,6 +10,7 @@ mod e2e;
 mod embed;
 mod guests;
 mod kallsyms;
+mod msrv;
 mod place;
 mod progress;
 mod run;
@@ -103,6 +104,8 @@ enum Task {
     },
     /// Build the examples that embed the library for bare MIPS and ARMv6, and check the plugin for other hosts.
     Embed,
+    /// Compile the two crates that are published by the oldest compiler that they name.
+    Msrv,
     /// Find the symbols of the stock kernels in their images, and compare them with what the kernels say.
     Kallsyms,
     /// Hold the instruction decoders against the disassemblers of binutils.
@@ -203,6 +206,7 @@ fn perform(task: Task) -> Result<()> {
         Task::E2e { qemu, only, print: true, .. } => e2e::print(qemu, &only),
         Task::E2e { qemu, only, built, print: false } => test::guests(qemu, choice(built), &only),
         Task::Embed => embed::perform(),
+        Task::Msrv => msrv::perform().map(|by| println!("both compile by {by}")),
         Task::Kallsyms => kallsyms::perform().map(drop),
         Task::Decoders { tools, seed } => decoders::perform(tools.as_deref(), seed),
         Task::Tidy => tidy::perform().map(|what| println!("{what} in order")),

@@ -9,7 +9,7 @@ use crate::guests::emulator::Qemu;
 use crate::guests::kernel::{self, Choice};
 use crate::guests::machine::Guest;
 use crate::summary::Summary;
-use crate::{browser, decoders, demo, e2e, embed, guests, kallsyms, place, run, stranger, tidy};
+use crate::{browser, decoders, demo, e2e, embed, guests, kallsyms, msrv, place, run, stranger, tidy};
 
 /// All of it: what needs no guest, then the stock kernels under each emulator.
 ///
@@ -29,6 +29,7 @@ pub fn everything(qemus: &[Qemu]) -> Result<()> {
         let mut loom = cargo(&["test", "--package", "congruent", "--test", "loom", "--release"]);
         tests(loom.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", place::root().join("target/loom")))
     })?;
+    summary.step("the library by its oldest compiler", msrv::perform)?;
     summary.step("the library on bare metal", || embed::perform().map(|()| "built".to_owned()))?;
     summary.step("the decoders beside disassemblers", || decoders::perform(None, 1).map(|()| "5 instruction sets".to_owned()))?;
     summary.step("the HTML report in a browser", || browser::perform().map(|()| "1 page".to_owned()))?;

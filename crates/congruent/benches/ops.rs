@@ -10,8 +10,8 @@ mod operations;
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use operations::{Idle, kernel, operations};
+use criterion::{criterion_group, criterion_main, Criterion};
+use operations::{kernel, operations, Idle};
 
 fn machine<const ALIASES: bool>(criterion: &mut Criterion, name: &str, colours: u32) {
     let mut group = criterion.benchmark_group(name);

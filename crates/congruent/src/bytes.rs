@@ -7,6 +7,19 @@
 //!
 //! They are what [`WindowMapper`](crate::WindowMapper)'s copies do unless a kernel has its own (in assembly, say, which is outside
 //! of what Rust calls a race).
+//!
+//! ```
+//! # use congruent::{bytes, VirtAddr};
+//! let mut frame = [0usize; 4]; // mapped, and nobody's but this module's
+//! let page = VirtAddr(frame.as_mut_ptr() as usize as u64);
+//! let mut read = [0; 3];
+//! // SAFETY: the words are mapped, and nothing else accesses them meanwhile.
+//! unsafe {
+//!     bytes::store(page.add(5), b"abc");
+//!     bytes::load(page.add(5), &mut read);
+//! }
+//! assert_eq!(&read, b"abc");
+//! ```
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -25,7 +38,7 @@ const CHUNK: usize = 8 * WORD;
 unsafe fn word<'a>(at: usize) -> (&'a AtomicUsize, usize) {
     let within = at & (WORD - 1);
     // SAFETY: aligned; the rest is the caller's.
-    (unsafe { AtomicUsize::from_ptr(core::ptr::with_exposed_provenance_mut(at - within)) }, within)
+    (unsafe { AtomicUsize::from_ptr((at - within) as *mut usize) }, within)
 }
 
 /// Copies bytes out of shared memory.

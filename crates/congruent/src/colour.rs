@@ -11,7 +11,7 @@ use core::marker::PhantomData;
 /// # use congruent::{Colour, Congruent, Platform, At};
 /// fn mix<A: Platform, B: Platform>(a: &Congruent<A>, b: &Congruent<B>, frame: congruent::Frame) {
 ///     let colour: Colour<A> = a.colour(congruent::VirtAddr(0x1000));
-///     let _ = b.settle::<congruent::Read>(frame, At::Colour(colour));
+///     let _ = b.settle::<congruent::ReadOnly>(frame, At::Colour(colour));
 /// }
 /// ```
 pub struct Colour<P: ?Sized>(pub(crate) u16, pub(crate) PhantomData<fn() -> *const P>);

@@ -8,6 +8,7 @@ use crate::VirtAddr;
 
 /// What the data cache compares its tags with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
 pub enum Tags {
     /// Physical addresses: VIPT, or PIPT (one colour). The cache that this library is for.
     Physical,
@@ -19,6 +20,7 @@ pub enum Tags {
 
 /// How the kernel finds the colour for an access that may be made through any ([`At::Home`](crate::At::Home)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
 pub enum Policy {
     /// The colour through which the frame was accessed last, from its word: no search.
     Remember,
@@ -28,7 +30,18 @@ pub enum Policy {
 }
 
 /// The part of the kernel's address space that belongs to windows.
+///
+/// ```
+/// # use congruent::*;
+/// // Three windows for threads, one for interrupt handlers, of which there are two levels; and one for each level's maintenance.
+/// let area = WindowArea::new(VirtAddr(0xc000_0000), 3, 1).with_levels(3);
+/// assert_eq!(area.slots(), 7);
+/// // 32 KiB in 2 ways: a window takes a way of 16 KiB.
+/// let geometry = CacheGeometry::new(32 << 10, 2, 32).unwrap();
+/// assert_eq!(area.bytes(2, &geometry), 2 * 7 * (16 << 10));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct WindowArea {
     /// Its first address: a multiple of the size of one way, so that a window's colour is its place.
     pub base: VirtAddr,
@@ -36,7 +49,7 @@ pub struct WindowArea {
     pub thread_slots: u8,
     /// Windows that interrupt handlers of one CPU can have open at a time, besides.
     pub interrupt_slots: u8,
-    /// Levels of [`Context`](crate::Context): 1 for threads, and 1 for each level of interrupts that can interrupt another. Each has
+    /// Levels of [`CpuContext`](crate::CpuContext): 1 for threads, and 1 for each level of interrupts that can interrupt another. Each has
     /// a window of its own for the library's maintenance, which therefore never lacks one.
     pub levels: u8,
 }
@@ -46,6 +59,13 @@ impl WindowArea {
     #[must_use]
     pub const fn new(base: VirtAddr, thread_slots: u8, interrupt_slots: u8) -> Self {
         Self { base, thread_slots, interrupt_slots, levels: 2 }
+    }
+
+    /// The same with other [levels](Self::levels).
+    #[must_use]
+    pub const fn with_levels(mut self, levels: u8) -> Self {
+        self.levels = levels;
+        self
     }
 
     /// All windows of one CPU: of threads, of interrupts, and one for each level's maintenance.
@@ -63,6 +83,7 @@ impl WindowArea {
 
 /// The part of the kernel's address space in which windows stay mapped until their place is needed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct KeptArea {
     /// Its first address: a multiple of the size of one way.
     pub base: VirtAddr,
@@ -70,13 +91,30 @@ pub struct KeptArea {
     pub slots: u32,
 }
 
+impl KeptArea {
+    /// An area of so many pages per CPU.
+    #[must_use]
+    pub const fn new(base: VirtAddr, slots: u32) -> Self {
+        Self { base, slots }
+    }
+}
+
 /// Bytes from one slot to the next: all colours once.
 pub(crate) const fn stride(geometry: &CacheGeometry) -> u32 {
     geometry.colours() * geometry.page()
 }
 
-/// The machine, and the choices the kernel makes.
+/// The machine, and the choices the kernel makes: [`new`](Self::new) assumes the worst, and what is known better is then set.
+///
+/// ```
+/// # use congruent::*;
+/// let geometry = CacheGeometry::new(32 << 10, 2, 32).unwrap();
+/// let mut config = Config::new(geometry, WindowArea::new(VirtAddr(0xc000_0000), 3, 1));
+/// config.speculative = false; // an in-order core, by its manual
+/// config.kept = Some(KeptArea::new(VirtAddr(0xc010_0000), 64));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Config {
     /// The data cache, as read from the processor at boot, and the page size.
     pub geometry: CacheGeometry,

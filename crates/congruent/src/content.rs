@@ -7,9 +7,10 @@
 //! nobody, neither reader nor device, sees what an earlier owner had left in memory. Only those who fetch through a mapping for
 //! execution alone are not kept away: a kernel takes such a mapping away before it replaces the page.
 
+use crate::engine::Done;
 use crate::hardware::Platform;
 use crate::state::{Access, AccessKind};
-use crate::window::{At, Read, Write};
+use crate::window::{At, ReadOnly, ReadWrite};
 use crate::{Congruent, Error, Frame, Settled, VirtAddr};
 
 impl<P: Platform> Congruent<P> {
@@ -17,7 +18,7 @@ impl<P: Platform> Congruent<P> {
     #[inline]
     fn overwrite(&self, frame: Frame, at: At<P>, mut stores: impl FnMut(VirtAddr)) -> Result<(), Error> {
         if !P::ALIASES {
-            stores(self.window::<Write>(frame)?.address());
+            stores(self.window::<ReadWrite>(frame)?.address());
             return Ok(());
         }
         self.overwrite_tracked(frame, at, &mut stores)
@@ -31,11 +32,11 @@ impl<P: Platform> Congruent<P> {
             stores(page);
             stored = true;
         };
-        let after = self.transact_with(frame, self.whole_page(), &step, Some(&mut store))?;
+        let mut after = Done::default();
+        self.transact_with(frame, self.whole_page(), &step, &mut after, Some(&mut store))?;
         if !stored {
             // Nothing was discarded, so others may look on.
-            let window = Settled::<P, Write>::new(self, frame, after.home)?.open()?;
-            stores(window.address());
+            return Settled::<P, ReadWrite>::new(self, frame, after.home).through(stores);
         }
         Ok(())
     }
@@ -44,6 +45,15 @@ impl<P: Platform> Congruent<P> {
     ///
     /// At most one operation: what a former owner left dirty in another colour is discarded. None if the allocator followed
     /// [`colour_hint`](Self::colour_hint). Counterpart of `clear_user_highpage`.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// /// A page of zeros for a fault at `address`: at the colour at which it is used first.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame, address: VirtAddr) -> Result<(), Error> {
+    /// kernel.clear(frame, At::Colour(kernel.colour(address)))?;
+    /// kernel.map_user(frame, address, Rights::WRITE, || { /* set the entry */ })
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownFrame`]; [`Error::Kernel`] if kernel code has the frame. What passes: [`Error::Busy`], [`Error::MustRevoke`],
@@ -60,6 +70,13 @@ impl<P: Platform> Congruent<P> {
     ///
     /// At most one operation, as [`clear`](Self::clear). Counterpart of `copy_user_highpage`.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, old: Frame, new: Frame, address: VirtAddr) -> Result<(), Error> {
+    /// kernel.copy(old, new, At::Colour(kernel.colour(address)))
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`clear`](Self::clear), of either frame; [`Error::SameFrame`].
     #[inline]
@@ -67,12 +84,27 @@ impl<P: Platform> Congruent<P> {
         if from == to {
             return Err(Error::SameFrame(from));
         }
-        let source = self.window::<Read>(from)?;
-        // SAFETY: both pages are mapped while this runs, and are different frames.
-        self.overwrite(to, at, |page| unsafe { self.platform().copy(source.address(), page, self.page()) })
+        if !P::ALIASES {
+            let source = self.window::<ReadOnly>(from)?;
+            // SAFETY: both pages are mapped while this runs, and are different frames.
+            return self.overwrite(to, at, |page| unsafe { self.platform().copy(source.address(), page, self.page()) });
+        }
+        let mut copied = Ok(());
+        self.through_window(from, AccessKind::Read, &mut |source| {
+            // SAFETY: as above.
+            copied = self.overwrite_tracked(to, at, &mut |page| unsafe { self.platform().copy(source, page, self.page()) });
+        })?;
+        copied
     }
 
     /// Fills a frame from kernel memory, the rest with zeros: a page of a file from a device that is read by the processor.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame, index: u64, sector: &[u8]) -> Result<(), Error> {
+    /// kernel.fill(frame, At::Colour(kernel.file_colour(index)), sector)
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`clear`](Self::clear); [`Error::OutOfPage`] if `bytes` are more than a page.
@@ -90,6 +122,14 @@ impl<P: Platform> Congruent<P> {
     ///
     /// Counterpart of `flush_dcache_folio` before a read, and of `copy_from_user_page`.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// let mut word = [0; 4];
+    /// kernel.read(frame, 0x120, &mut word) // what a debugger peeks at
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownFrame`], [`Error::OutOfPage`]; [`Error::Kernel`] if kernel code has the frame. What passes: [`Error::Busy`],
     /// [`Error::Device`], [`Error::Full`], [`Error::NoSlot`]; under [`Policy::ReverseLookup`](crate::Policy::ReverseLookup) also
@@ -97,35 +137,51 @@ impl<P: Platform> Congruent<P> {
     #[inline]
     pub fn read(&self, frame: Frame, offset: u32, to: &mut [u8]) -> Result<(), Error> {
         self.check_bounds(frame, offset, to.len())?;
-        if P::ALIASES { self.read_tracked(frame, offset, to) } else { self.window::<Read>(frame)?.read(offset, to) }
-    }
-
-    #[inline(never)]
-    fn read_tracked(&self, frame: Frame, offset: u32, to: &mut [u8]) -> Result<(), Error> {
-        self.window_tracked(frame, AccessKind::Read)?.read(offset, to)
+        if !P::ALIASES {
+            return self.window::<ReadOnly>(frame)?.read(offset, to);
+        }
+        // SAFETY: the page is mapped while this runs, and the bytes lie within it.
+        self.through_window(frame, AccessKind::Read, &mut |page| unsafe { self.platform().load(page.add(offset.into()), to) })
     }
 
     /// Writes a part of a frame: `write(2)` to the page cache, `process_vm_writev`.
     ///
     /// Counterpart of `flush_dcache_folio` before and after a write.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame, line: &[u8]) -> Result<(), Error> {
+    /// match kernel.write(frame, 0, line) {
+    ///     // Another CPU is at work on the frame, for a bounded time.
+    ///     Err(Error::Busy(_)) => kernel.write(frame, 0, line),
+    ///     done => done,
+    /// }
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`read`](Self::read), and [`Error::MustRevoke`] if users of several colours read the frame.
     #[inline]
     pub fn write(&self, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
         self.check_bounds(frame, offset, from.len())?;
-        if P::ALIASES { self.write_tracked(frame, offset, from) } else { self.window::<Write>(frame)?.write(offset, from) }
-    }
-
-    #[inline(never)]
-    fn write_tracked(&self, frame: Frame, offset: u32, from: &[u8]) -> Result<(), Error> {
-        self.window_tracked(frame, AccessKind::Write)?.write(offset, from)
+        if !P::ALIASES {
+            return self.window::<ReadWrite>(frame)?.write(offset, from);
+        }
+        // SAFETY: as for `read`, and the mapping is writable.
+        self.through_window(frame, AccessKind::Write, &mut |page| unsafe { self.platform().store(page.add(offset.into()), from) })
     }
 
     /// Writes a part of a frame that somebody may execute: `PTRACE_POKETEXT`, breakpoints, uprobes. Fetches that begin after this
     /// see it.
     ///
     /// Counterpart of `copy_to_user_page` on an executable mapping.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// kernel.poke(frame, 0x40, &[0x4d, 0, 0, 0]) // `break`, little-endian MIPS
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`write`](Self::write). If it is [`Error::Busy`] or [`Error::Device`], the bytes may have been stored, and fetches not have been
@@ -139,11 +195,18 @@ impl<P: Platform> Congruent<P> {
     ///
     /// Counterpart of `flush_arg_page`; if the stack is shifted later by a multiple of all colours, nothing more is due.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame, stack: VirtAddr) -> Result<(), Error> {
+    /// kernel.write_argument(frame, stack, b"/bin/sh\0")
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As [`clear`](Self::clear); [`Error::OutOfPage`].
     pub fn write_argument(&self, frame: Frame, address: VirtAddr, from: &[u8]) -> Result<(), Error> {
         let offset = self.geometry().page_offset(address.0);
         self.check_bounds(frame, offset, from.len())?;
-        self.settle::<Write>(frame, At::Colour(self.colour(address)))?.open()?.write(offset, from)
+        self.settle::<ReadWrite>(frame, At::Colour(self.colour(address)))?.open()?.write(offset, from)
     }
 }

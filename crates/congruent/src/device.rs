@@ -9,7 +9,7 @@ use core::fmt;
 use crate::engine::Range;
 use crate::hardware::Platform;
 use crate::reach::Reach;
-use crate::state::{DeviceWrites, DeviceWrote, Maintenance, Rules, State};
+use crate::state::{DeviceWrites, DeviceWrote, Maintenance, Plan, Rules, State};
 use crate::{Congruent, Error, Frame};
 
 impl<P: Platform> Congruent<P> {
@@ -18,6 +18,15 @@ impl<P: Platform> Congruent<P> {
     ///
     /// Counterpart of `arch_sync_dma_for_device` towards a device, and of `flush_anon_page`, `flush_dcache_folio` and
     /// `flush_kernel_vmap_range` before it.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// kernel.device_reads(frame, 0, 512)?;
+    /// /* tell the disk */
+    /// Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownFrame`], [`Error::OutOfPage`]; [`Error::Busy`], which passes.
@@ -32,8 +41,10 @@ impl<P: Platform> Congruent<P> {
             return Ok(());
         }
         let whole = range == self.whole_page();
-        self.transact(frame, range, &|state: State, _: &Rules| state.device_reads(whole))?;
-        Ok(())
+        self.transact(frame, range, &|state: State, _: &Rules, plan: &mut Plan| {
+            state.device_reads(whole, plan);
+            Ok(())
+        })
     }
 
     /// A device is about to write `len` bytes of the frame. Until the transfer is [completed](Transfer::complete) nobody gets new
@@ -45,40 +56,61 @@ impl<P: Platform> Congruent<P> {
     ///
     /// Counterpart of `arch_sync_dma_for_device` from a device, and of `invalidate_kernel_vmap_range`.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// let transfer = kernel.device_writes(frame, 0, 512)?;
+    /// /* tell the disk, and wait for it */
+    /// transfer.complete().map_err(|(_, error)| error)
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownFrame`], [`Error::OutOfPage`], [`Error::PartOfLine`]. What passes: [`Error::Busy`], [`Error::MustRevoke`],
     /// [`Error::Full`]; [`Error::InUse`] if a window or hold is open, or the kernel has the frame, and the bytes do not make whole lines.
     pub fn device_writes(&self, frame: Frame, offset: u32, len: u32) -> Result<Transfer<'_, P>, Error> {
         let range = self.transfer_range(frame, offset, len)?;
-        let transfer = Transfer { congruent: self, frame, range };
+        let transfer = || Transfer { congruent: self, frame, range };
         if P::COHERENT_DEVICES || len == 0 {
-            return transfer.unless(self.check_known(frame).err());
+            return self.check_known(frame).map(|()| transfer());
         }
         let line = self.geometry().line();
         let aligned = (offset | len) & (line - 1) == 0;
         if !P::ALIASES {
             if !aligned {
-                return transfer.unless(Some(Error::PartOfLine { frame, offset, len }));
+                return Err(Error::PartOfLine { frame, offset, len });
             }
             let begun = self.check_known(frame).and_then(|()| Reach::new(self, frame, 0)).map(|mapping| {
                 self.issue(Maintenance::WriteBackInvalidate, mapping.address, range);
             });
-            return transfer.unless(begun.err());
+            return begun.map(|()| transfer());
         }
         let whole = range == self.whole_page();
-        let begun = self.transact(frame, range, &DeviceWrites { whole, aligned });
-        transfer.unless(begun.err())
+        self.transact(frame, range, &DeviceWrites { whole, aligned }).map(|()| transfer())
     }
 
     /// Devices that see the data caches do not see the instruction side.
     fn forget_fetchable(&self, frame: Frame) -> Result<(), Error> {
-        if P::ALIASES {
-            self.transact(frame, self.whole_page(), &|state: State, _: &Rules| state.device_wrote_caches())?;
+        if !P::ALIASES {
+            return Ok(());
         }
-        Ok(())
+        self.transact(frame, self.whole_page(), &|state: State, _: &Rules, plan: &mut Plan| {
+            state.device_wrote_caches(plan);
+            Ok(())
+        })
     }
 
     /// A transfer that was [leaked](Transfer::leak), to be completed.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// /// The driver keeps the name; the interrupt handler ends what it names.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, transfer: Transfer<'_, P>) -> Result<(), Error> {
+    /// let kept: TransferId = transfer.leak();
+    /// let again = kernel.resume_transfer(kept);
+    /// again.complete().map_err(|(_, error)| error)
+    /// # }
+    /// ```
     pub const fn resume_transfer(&self, transfer: TransferId) -> Transfer<'_, P> {
         Transfer { congruent: self, frame: transfer.frame, range: transfer.range }
     }
@@ -139,13 +171,6 @@ impl<P: Platform> Transfer<'_, P> {
         TransferId { frame: self.frame, range: self.range }
     }
 
-    fn unless(self, error: Option<Error>) -> Result<Self, Error> {
-        match error {
-            None => Ok(self),
-            Some(error) => Err(error),
-        }
-    }
-
     /// The device has finished, successfully or not: from now on the frame's users see what it wrote.
     ///
     /// # Errors
@@ -159,7 +184,7 @@ impl<P: Platform> Transfer<'_, P> {
             congruent.forget_fetchable(frame)
         } else if P::ALIASES {
             let whole = range == congruent.whole_page();
-            congruent.transact(frame, range, &DeviceWrote { whole }).map(|_| ())
+            congruent.transact(frame, range, &DeviceWrote { whole })
         } else {
             Reach::new(congruent, frame, 0).map(|mapping| congruent.issue(Maintenance::Invalidate, mapping.address, range))
         };

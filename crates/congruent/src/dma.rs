@@ -7,7 +7,7 @@
 
 use crate::engine::Range;
 use crate::hardware::Platform;
-use crate::state::{Maintenance, Rules, State, Step};
+use crate::state::{Maintenance, Plan, Rules, State, Step};
 use crate::{Congruent, Frame, PhysAddr};
 
 impl<P: Platform> Congruent<P> {
@@ -33,7 +33,15 @@ impl<P: Platform> Congruent<P> {
             return;
         }
         self.each_page(start, len, |frame, range, whole| {
-            self.sync_page(frame, range, &|state: State, _: &Rules| state.device_reads(whole), Maintenance::WriteBack);
+            self.sync_page(
+                frame,
+                range,
+                &|state: State, _: &Rules, plan: &mut Plan| {
+                    state.device_reads(whole, plan);
+                    Ok(())
+                },
+                Maintenance::WriteBack,
+            );
         });
     }
 
@@ -46,9 +54,20 @@ impl<P: Platform> Congruent<P> {
     pub fn sync_for_cpu(&self, start: PhysAddr, len: u64) {
         self.each_page(start, len, |frame, range, whole| {
             if !P::COHERENT_DEVICES {
-                self.sync_page(frame, range, &|state: State, rules: &Rules| state.taken(whole, rules), Maintenance::Invalidate);
+                self.sync_page(
+                    frame,
+                    range,
+                    &|state: State, rules: &Rules, plan: &mut Plan| {
+                        state.taken(whole, rules, plan);
+                        Ok(())
+                    },
+                    Maintenance::Invalidate,
+                );
             } else if P::ALIASES && self.word(frame).is_ok() {
-                self.surely(frame, range, &|state: State, _: &Rules| state.device_wrote_caches());
+                self.surely(frame, range, &|state: State, _: &Rules, plan: &mut Plan| {
+                    state.device_wrote_caches(plan);
+                    Ok(())
+                });
             }
         });
     }

@@ -9,9 +9,9 @@ use congruent_geometry::CacheGeometry;
 
 use crate::config::stride;
 use crate::hardware::{Platform, Remaining, Revoke};
-use crate::reach::Passage;
-use crate::state::{Maintenance, MustRevoke, Refusal, Rules, State, Step};
-use crate::word::{Attempt, FrameWord};
+use crate::reach::{Passage, Work};
+use crate::state::{Maintenance, MustRevoke, Plan, Refusal, Rules, State, Step};
+use crate::word::FrameWord;
 use crate::{Colour, Config, ConfigError, Error, Frame, Policy, Tags, VirtAddr};
 
 /// Alias-free access to frames: the library, for one machine.
@@ -33,13 +33,23 @@ pub(crate) struct Range {
     pub(crate) len: u32,
 }
 
-/// What is asked of a frame, in full.
+/// What is asked of a frame, in full, and what it takes.
 struct Asked<'w> {
     word: &'w FrameWord,
     frame: Frame,
     range: Range,
     step: &'w dyn Step,
     rules: Rules,
+    plan: Plan,
+}
+
+/// What has come of it, as far as anybody needs to know.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Done {
+    /// The frame's home.
+    pub(crate) home: u16,
+    /// Whether kernel code has it, so that it cannot move.
+    pub(crate) given: bool,
 }
 
 impl<P: Platform> Congruent<P> {
@@ -106,6 +116,15 @@ impl<P: Platform> Congruent<P> {
     }
 
     /// The colour of an address.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, address: VirtAddr) -> Result<(), Error> {
+    /// let next = address.add(u64::from(kernel.geometry().page()));
+    /// assert!(kernel.geometry().colours() == 1 || kernel.colour(next) != kernel.colour(address));
+    /// Ok(())
+    /// # }
+    /// ```
     #[must_use]
     #[inline]
     pub const fn colour(&self, address: VirtAddr) -> Colour<P> {
@@ -135,6 +154,16 @@ impl<P: Platform> Congruent<P> {
 
     /// A hint for the frame allocator: the colour at which this frame is cheapest to use next. A free frame given out at this colour
     /// needs no maintenance; at another one it may need one operation.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, free: &[Frame], address: VirtAddr) -> Result<(), Error> {
+    /// let colour = kernel.colour(address);
+    /// let cheap = free.iter().find(|&&frame| kernel.colour_hint(frame) == Ok(colour));
+    /// # let _ = cheap;
+    /// Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownFrame`].
@@ -174,7 +203,11 @@ impl<P: Platform> Congruent<P> {
     /// That there is such a frame, and that it is plain bytes: where nothing is tracked, all that its word says.
     #[inline]
     pub(crate) fn check_known(&self, frame: Frame) -> Result<(), Error> {
-        if self.platform.word(frame).is_some() { Ok(()) } else { Err(Error::UnknownFrame(frame)) }
+        if self.platform.word(frame).is_some() {
+            Ok(())
+        } else {
+            Err(Error::UnknownFrame(frame))
+        }
     }
 
     pub(crate) const fn exact(&self) -> bool {
@@ -209,42 +242,44 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// What is refused, and [`Error::MustRevoke`] if user rights cannot be taken away now.
     #[inline]
-    pub(crate) fn transact(&self, frame: Frame, range: Range, step: &dyn Step) -> Result<State, Error> {
-        self.transact_with(frame, range, step, None)
+    pub(crate) fn transact(&self, frame: Frame, range: Range, step: &dyn Step) -> Result<(), Error> {
+        self.transact_with(frame, range, step, &mut Done::default(), None)
     }
 
-    /// [`transact`](Self::transact), and if that could not be done by changing the word alone, `stores` before anybody else can see
-    /// the frame: it is given the page at the address of its new home, and the guard that the step would leave is not left.
+    /// [`transact`](Self::transact), with what has come of it; and if that could not be done by changing the word alone, `stores` before
+    /// anybody else can see the frame: it is given the page at the address of its new home, and the guard that the step would leave is
+    /// not left.
+    #[inline(never)]
     pub(crate) fn transact_with(
         &self,
         frame: Frame,
         range: Range,
         step: &dyn Step,
+        done: &mut Done,
         stores: Option<&mut dyn FnMut(VirtAddr)>,
-    ) -> Result<State, Error> {
+    ) -> Result<(), Error> {
         let word = self.word(frame)?;
-        let rules = self.rules(frame);
-        let done = match word.attempt::<P>(self.exact(), step, &rules) {
-            Ok(Attempt::Done(after)) => Ok(after),
-            Ok(more) => self.slow(&Asked { word, frame, range, step, rules }, matches!(more, Attempt::Revoke), stores),
-            Err(refusal) => Err(refusal),
+        let mut asked = Asked { word, frame, range, step, rules: self.rules(frame), plan: Plan::none(State::default()) };
+        let result = match word.attempt::<P>(step, &asked.rules, &mut asked.plan) {
+            Ok(false) => self.slow(&mut asked, stores),
+            result => result.map(drop),
         };
-        done.map_err(|refusal| self.refused(frame, word, refusal))
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn refused(&self, frame: Frame, word: &FrameWord, refusal: Refusal) -> Error {
-        Error::refused(frame, refusal, word.load::<P>(self.exact()).home)
+        match result {
+            Ok(()) => {
+                *done = Done { home: asked.plan.after.home, given: asked.plan.after.given() };
+                Ok(())
+            }
+            Err(refusal) => Err(Error::refused(frame, refusal, word.load::<P>(self.exact()).home)),
+        }
     }
 
     /// With rights to be taken away, maintenance, or both.
     #[inline(never)]
-    fn slow(&self, asked: &Asked<'_>, mut revoke: bool, stores: Option<&mut dyn FnMut(VirtAddr)>) -> Result<State, Refusal> {
-        let &Asked { word, frame, range, step, ref rules } = asked;
+    fn slow(&self, asked: &mut Asked<'_>, stores: Option<&mut dyn FnMut(VirtAddr)>) -> Result<(), Refusal> {
+        let &mut Asked { word, frame, range, step, ref rules, ref mut plan } = asked;
         for _ in 0..ATTEMPTS {
             // Without the word: the kernel may have to wait for locks, and others may use the frame where it is.
-            let claim = if revoke { word.claim::<P>(self.exact(), step, rules)? } else { None };
+            let claim = if plan.revoke.is_some() { word.claim::<P>(step, rules, plan)? } else { None };
             let gone = match claim {
                 Some(claim) => {
                     let remaining = self.platform.revoke(frame, Self::typed(claim.what)).map_err(|_| Refusal::Revoking)?;
@@ -253,43 +288,50 @@ impl<P: Platform> Congruent<P> {
                 None => None,
             };
             let mut busy = word.seize(self)?;
-            let mut state = busy.before();
+            *plan = Plan::none(busy.before());
             if let Some((claim, remaining)) = &gone {
-                state = state.revoked(claim.what, claim.installing || *remaining == Remaining::Some);
-                state.set_revoking(false); // that is us
+                plan.after.revoked(claim.what, claim.installing || *remaining == Remaining::Some);
+                plan.after.set_revoking(false); // that is us
             }
+            step.plan(plan, rules)?;
             // Once is enough, even where the kernel does not know what is left; but the frame may have moved meanwhile.
-            let needed = step.revokes(&state, rules);
-            if needed.is_some() && needed != gone.as_ref().map(|(claim, _)| claim.what) {
-                revoke = true;
+            if plan.revoke.is_some() && plan.revoke != gone.as_ref().map(|(claim, _)| claim.what) {
                 continue;
             }
-            let mut plan = step.plan(state, rules)?;
             if stores.is_some() {
-                plan.after = plan.after.released();
+                plan.after.users -= 1;
             }
             let mut passage = Passage::new(self, frame);
             for op in plan.ops.into_iter().flatten() {
-                passage.through(op.colour, &mut |page| self.issue(op.maintenance, page, range));
+                passage.through(op.colour, Work::Maintain(op.maintenance, range));
             }
             let mut others = plan.also_invalidate;
             while others != 0 {
-                passage.through(others.trailing_zeros() as u16, &mut |page| self.issue(Maintenance::Invalidate, page, range));
+                passage.through(others.trailing_zeros() as u16, Work::Maintain(Maintenance::Invalidate, range));
                 others &= others - 1;
             }
             if plan.drop_instructions {
-                // SAFETY: the whole page is mapped, cacheable, while this runs.
-                passage.through(plan.after.home, &mut |page| unsafe { self.platform.drop_instructions(page, self.page()) });
+                passage.through(plan.after.home, Work::DropInstructions);
             }
+            busy.becomes(&plan.after);
             if let Some(stores) = stores {
-                busy.becomes(plan.after);
-                passage.through(plan.after.home, stores);
+                passage.through(plan.after.home, Work::Store(stores));
             }
             drop(passage);
-            busy.commit(plan.after, gone.map(|(claim, _)| claim));
-            return Ok(plan.after);
+            busy.commit(gone.map(|(claim, _)| claim));
+            return Ok(());
         }
         Err(Refusal::Revoking)
+    }
+
+    /// Does what a busy stretch is for at one address of the frame, which is mapped there while this runs.
+    pub(crate) fn work(&self, work: Work<'_>, page: VirtAddr) {
+        match work {
+            Work::Maintain(maintenance, range) => self.issue(maintenance, page, range),
+            // SAFETY: the whole page is mapped, cacheable, while this runs.
+            Work::DropInstructions => unsafe { self.platform.drop_instructions(page, self.page()) },
+            Work::Store(stores) => stores(page),
+        }
     }
 
     const fn typed(what: MustRevoke) -> Revoke<P> {
@@ -324,6 +366,10 @@ impl<P: Platform> Congruent<P> {
 
     pub(crate) const fn check_bounds(&self, frame: Frame, offset: u32, len: usize) -> Result<(), Error> {
         let page = self.page() as usize;
-        if len <= page && offset as usize <= page - len { Ok(()) } else { Err(Error::OutOfPage { frame, offset, len }) }
+        if len <= page && offset as usize <= page - len {
+            Ok(())
+        } else {
+            Err(Error::OutOfPage { frame, offset, len })
+        }
     }
 }

@@ -2,10 +2,24 @@
 
 use core::fmt;
 
-use crate::Frame;
 use crate::state::Refusal;
+use crate::Frame;
 
 /// Why an operation could not be done. Nothing has changed then.
+///
+/// ```
+/// # use congruent::*;
+/// /// A fault: whatever passes by itself, the program simply faults again.
+/// fn fault<P: Platform>(kernel: &Congruent<P>, frame: Frame, address: VirtAddr) -> Result<(), Error> {
+///     loop {
+///         match kernel.map_user(frame, address, Rights::READ, || { /* set the entry */ }) {
+///             Err(Error::Busy(_)) => core::hint::spin_loop(), // another CPU, for a bounded time
+///             Err(error) if error.is_transient() => return Ok(()), // let go of locks, let others run, fault again
+///             done => return done,
+///         }
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[non_exhaustive]
 pub enum Error {
@@ -43,7 +57,7 @@ pub enum Error {
         frame: Frame,
         /// The CPU.
         cpu: u32,
-        /// The level ([`Context::level`](crate::Context::level)).
+        /// The level ([`CpuContext::level`](crate::CpuContext::level)).
         level: u8,
     },
     /// The bytes do not lie within the page.

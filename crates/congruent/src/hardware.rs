@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use crate::{Colour, CpuSlots, Frame, FrameWord, KeptSlot, VirtAddr, bytes};
+use crate::{bytes, Colour, CpuSlots, Frame, FrameWord, KeptSlot, VirtAddr};
 
 /// The cache operations of the processor, on virtual addresses.
 ///
@@ -67,14 +67,32 @@ pub unsafe trait CacheOps {
 }
 
 /// Where the code that asks for a window runs.
+///
+/// ```
+/// # use congruent::CpuContext;
+/// // The timer's handler on the second CPU, which nothing interrupts.
+/// let here = CpuContext::new(1, 1);
+/// assert_eq!((here.cpu, here.level), (1, 1));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Context {
-    /// The number of this CPU, from 0.
+#[non_exhaustive]
+pub struct CpuContext {
+    /// Whose window slots these are: the number of this CPU, from 0. Where a thread takes its windows along when it is moved to another
+    /// CPU, the number of the thread, after those of the CPUs, which interrupt handlers go by.
     pub cpu: u32,
     /// 0 for threads, 1 for interrupt handlers, 2 for those that can interrupt these, and so on; less than
     /// [`WindowArea::levels`](crate::WindowArea::levels). Interrupt handlers take their windows from slots of their own, so that a
     /// thread cannot starve them.
     pub level: u8,
+}
+
+impl CpuContext {
+    /// This CPU, at this level.
+    #[must_use]
+    #[inline]
+    pub const fn new(cpu: u32, level: u8) -> Self {
+        Self { cpu, level }
+    }
 }
 
 /// The kernel's page tables (or TLB) and frame table, as far as windows need them.
@@ -88,7 +106,11 @@ pub struct Context {
 pub unsafe trait WindowMapper {
     /// Begins a stretch of code that stays on this CPU; calls nest. Disabling migration is enough: preemption may stay on, because
     /// every window has a slot of its own, but then the mapping must survive a thread switch.
-    fn enter(&self) -> Context;
+    ///
+    /// A kernel may let threads move in it, too, if what they have mapped moves with them (their slots are in page tables of their own, or
+    /// are written again at the switch), if no other thread answers with the same [`CpuContext::cpu`], and if the switch orders memory, as
+    /// all do. Between [`begin_busy`](Self::begin_busy) and [`end_busy`](Self::end_busy) nothing moves.
+    fn enter(&self) -> CpuContext;
 
     /// Ends what [`enter`](Self::enter) began.
     fn leave(&self);
@@ -182,6 +204,8 @@ pub unsafe trait WindowMapper {
 }
 
 /// Which user rights to a frame have to go.
+///
+/// Exhaustive, unlike other enums of this crate: a kernel that did not know of a third kind would have to be told so by its compiler.
 pub enum Revoke<P: ?Sized> {
     /// Make every user mapping of the frame read-only.
     Writes,
@@ -217,6 +241,7 @@ impl<P: ?Sized> fmt::Debug for Revoke<P> {
 
 /// What is left of a frame's user mappings.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub enum Remaining {
     /// None.
     None,

@@ -6,7 +6,8 @@
 use core::fmt;
 
 use crate::hardware::Platform;
-use crate::{At, Colour, Congruent, Error, Frame, FrameWord, VirtAddr, Write};
+use crate::window::Bound;
+use crate::{At, Colour, Congruent, Error, Frame, ReadWrite, VirtAddr};
 
 /// A frame bound to its colour, until this is dropped: made by [`Settled::hold`](crate::Settled::hold).
 ///
@@ -14,37 +15,32 @@ use crate::{At, Colour, Congruent, Error, Frame, FrameWord, VirtAddr, Write};
 /// # use congruent::*;
 /// /// Memory that the kernel maps at `address` for long, and users at addresses congruent with that.
 /// fn ring<P: Platform>(congruent: &Congruent<P>, frame: Frame, address: VirtAddr) -> Result<Hold<'_, P>, Error> {
-///     Ok(congruent.settle::<Write>(frame, At::Colour(congruent.colour(address)))?.hold())
+///     Ok(congruent.settle::<ReadWrite>(frame, At::Colour(congruent.colour(address)))?.hold())
 /// }
 /// ```
 #[must_use = "the frame is bound to its colour only while this lives"]
 pub struct Hold<'c, P: Platform> {
-    pub(crate) congruent: &'c Congruent<P>,
-    pub(crate) frame: Frame,
-    // `None` where nothing aliases and nothing is tracked.
-    pub(crate) word: Option<&'c FrameWord>,
-    pub(crate) colour: u16,
+    pub(crate) bound: Bound<'c, P>,
 }
 
 impl<P: Platform> Hold<'_, P> {
     /// The frame.
     #[must_use]
     pub const fn frame(&self) -> Frame {
-        self.frame
+        self.bound.frame
     }
 
     /// The colour that it is bound to.
     #[must_use]
     pub const fn colour(&self) -> Colour<P> {
-        Colour::new(self.colour)
+        self.bound.colour()
     }
 
     /// The frame's permanent kernel address, if that is of this colour: what code that knows nothing of windows may use while this
     /// lives.
     #[must_use]
     pub fn linear_address(&self) -> Option<VirtAddr> {
-        let address = self.congruent.platform().linear(self.frame)?;
-        (self.congruent.colour(address).0 == self.colour).then_some(address)
+        self.bound.linear_address()
     }
 
     /// Gives up the guard of a hold that goes on, for kernels that keep it where no guard can live. It is ended by dropping what
@@ -56,9 +52,7 @@ impl<P: Platform> Hold<'_, P> {
 
 impl<P: Platform> Drop for Hold<'_, P> {
     fn drop(&mut self) {
-        if P::ALIASES
-            && let Some(word) = self.word
-        {
+        if let (true, Some(word)) = (P::ALIASES, self.bound.word) {
             word.unhold::<P>();
         }
     }
@@ -66,12 +60,21 @@ impl<P: Platform> Drop for Hold<'_, P> {
 
 impl<P: Platform> fmt::Debug for Hold<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hold({:#x} at colour {})", self.frame.0, self.colour)
+        write!(f, "Hold({:#x} at colour {})", self.bound.frame.0, self.bound.colour)
     }
 }
 
 impl<P: Platform> Congruent<P> {
     /// The guard of a hold that was [leaked](Hold::leak).
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// // The area is unmapped: its holds, leaked when it was made, end.
+    /// drop(kernel.resume(frame)?);
+    /// Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownFrame`].
@@ -81,15 +84,25 @@ impl<P: Platform> Congruent<P> {
     pub fn resume(&self, frame: Frame) -> Result<Hold<'_, P>, Error> {
         if !P::ALIASES {
             self.check_known(frame)?;
-            return Ok(Hold { congruent: self, frame, word: None, colour: 0 });
+            return Ok(Hold { bound: Bound { congruent: self, frame, word: None, colour: 0 } });
         }
         let word = self.word(frame)?;
         assert!(word.is_held(), "nothing holds frame {:#x}", frame.0);
-        Ok(Hold { congruent: self, frame, word: Some(word), colour: word.load::<P>(self.exact()).home })
+        let colour = word.load::<P>(self.exact()).home;
+        Ok(Hold { bound: Bound { congruent: self, frame, word: Some(word), colour } })
     }
 
     /// Holds many frames at once, for a `vmap` area or a ring: the first at the colour `first`, each of the others at the next. All of
     /// them are held when this returns, or none is. Ended by [`release_all`](Self::release_all).
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frames: &[Frame], area: VirtAddr) -> Result<(), Error> {
+    /// kernel.hold_all(frames, kernel.colour(area))?; // `vmap`
+    /// /* map them from `area` on, use them, unmap them */
+    /// kernel.release_all(frames) // `vunmap`
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// That of the first frame which could not be held ([`settle`](Self::settle)).
@@ -98,7 +111,7 @@ impl<P: Platform> Congruent<P> {
     /// If the colour came from another `Congruent` of this platform type, whose geometry has more colours.
     pub fn hold_all(&self, frames: &[Frame], first: Colour<P>) -> Result<(), Error> {
         for (index, &frame) in frames.iter().enumerate() {
-            match self.settle::<Write>(frame, At::Colour(self.object_colour(first, index as u64))) {
+            match self.settle::<ReadWrite>(frame, At::Colour(self.object_colour(first, index as u64))) {
                 Ok(settled) => settled.hold().leak(),
                 Err(error) => {
                     self.release_all(&frames[..index])?;

@@ -8,7 +8,7 @@
 //! that fills lines only when they are accessed; [`Congruent::new`](crate::Congruent::new) refuses kept windows on others.
 
 use crate::hardware::Platform;
-use crate::sync::{AtomicU32, Ordering, ordered};
+use crate::sync::{ordered, AtomicU32, Ordering};
 use crate::{Congruent, Frame, VirtAddr};
 
 const LOCKED: u32 = 1 << 31;

@@ -49,10 +49,10 @@
 //!
 //! # Where to read on
 //!
-//! Each module begins with what it is for, and with the right way to use it: [`window`] (settle, then open), [`user`] (mappings come and go),
-//! [`content`] (the kernel's own accesses), [`pin`] (work on a user's page that must be finished), [`hold`] (for long), [`device`] and
-//! [`dma`] (transfers that are counted, and those that cannot be), [`notice`] (kernel code that asks nothing), [`placement`] (addresses that
-//! cost nothing).
+//! Each module begins with what it is for, and with the right way to use it: [`window`] (settle, then open), [`user`] (mappings come and
+//! go), [`prepared`] (many of them at once), [`content`] (the kernel's own accesses), [`pin`] (work on a user's page that must be
+//! finished), [`hold`] (for long), [`device`] and [`dma`] (transfers that are counted, and those that cannot be), [`notice`] (kernel code
+//! that asks nothing), [`placement`] (addresses that cost nothing).
 //!
 //! # What may fail
 //!
@@ -73,7 +73,7 @@
 //! /// Copy-on-write: the faulting thread gets a copy of `old`, at the colour of its own address.
 //! fn break_cow<P: Platform>(congruent: &Congruent<P>, old: Frame, new: Frame, fault: VirtAddr) -> Result<(), Error> {
 //!     congruent.copy(old, new, At::Colour(congruent.colour(fault)))?;
-//!     congruent.map_user(new, fault, Rights { write: true, execute: false }, || { /* set the page-table entry */ })
+//!     congruent.map_user(new, fault, Rights::WRITE, || { /* set the page-table entry */ })
 //! }
 //! ```
 #![cfg_attr(not(loom), no_std)]
@@ -92,6 +92,7 @@ mod kept;
 pub mod notice;
 pub mod pin;
 pub mod placement;
+pub mod prepared;
 mod reach;
 mod slots;
 #[cfg(feature = "model")]
@@ -109,16 +110,17 @@ pub use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
 pub use device::{Transfer, TransferId};
 pub use engine::Congruent;
 pub use error::Error;
-pub use hardware::{CacheOps, Context, Platform, Remaining, Revoke, WindowMapper, WouldBlock};
+pub use hardware::{CacheOps, CpuContext, Platform, Remaining, Revoke, WindowMapper, WouldBlock};
 pub use hold::Hold;
 pub use kept::KeptSlot;
 pub use notice::FlushedWindow;
 pub use pin::{Finished, Pinned, Wrote};
 pub use placement::Placement;
+pub use prepared::PreparedAll;
 pub use slots::CpuSlots;
 pub use state::{EXACT_COLOURS, MAX_TRANSFERS, MAX_USERS};
 #[cfg(counted)]
 pub use sync::counted;
 pub use user::{Prepared, Rights};
-pub use window::{Access, At, Read, Settled, Stores, Window, Write};
+pub use window::{Access, At, ReadOnly, ReadWrite, Settled, Stores, Window};
 pub use word::FrameWord;

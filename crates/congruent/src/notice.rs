@@ -13,7 +13,7 @@ use core::marker::PhantomData;
 
 use crate::hardware::Platform;
 use crate::reach::Reach;
-use crate::state::{Place, Plan, Refusal, Rules, State};
+use crate::state::{Place, Plan, Rules, State};
 use crate::{At, Colour, Congruent, Error, Frame, VirtAddr};
 
 impl<P: Platform> Congruent<P> {
@@ -29,6 +29,16 @@ impl<P: Platform> Congruent<P> {
     /// devices, transfers [by range](Self::sync_for_device) and mappings that go are in nobody's way.
     ///
     /// Counterpart of `flush_dcache_folio` before the kernel reads.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// /// Old code copies through `page_address`.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// kernel.kernel_touches(frame, At::Linear)?;
+    /// /* load and store at the permanent address */
+    /// kernel.kernel_stored(frame, At::Linear)
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::UnknownFrame`], [`Error::NoLinearMapping`]: mistakes, and nothing else.
@@ -56,7 +66,7 @@ impl<P: Platform> Congruent<P> {
         self.notice(frame, at, State::stored)
     }
 
-    fn notice(&self, frame: Frame, at: At<P>, step: fn(State, u16, &Rules) -> Result<Plan, Refusal>) -> Result<(), Error> {
+    fn notice(&self, frame: Frame, at: At<P>, step: fn(State, u16, &Rules, &mut Plan)) -> Result<(), Error> {
         if !P::ALIASES {
             return self.check_known(frame);
         }
@@ -66,7 +76,10 @@ impl<P: Platform> Congruent<P> {
         };
         assert!(self.exact() || self.config().speculative, "notices need `speculative` where there are so many colours");
         self.word(frame)?;
-        self.surely(frame, self.whole_page(), &|state: State, rules: &Rules| step(state, colour, rules));
+        self.surely(frame, self.whole_page(), &|state: State, rules: &Rules, plan: &mut Plan| {
+            step(state, colour, rules, plan);
+            Ok(())
+        });
         Ok(())
     }
 
@@ -75,6 +88,14 @@ impl<P: Platform> Congruent<P> {
     ///
     /// For kernels whose `kmap` cannot fail and is called under locks that a revocation would need. Where
     /// [`window`](Self::window) can be had, it is better, and cheaper.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// let window = kernel.flushed_window(frame, At::Home)?;
+    /// window.write(0, b"superblock")
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::NoSlot`], which an area that is large enough excludes; [`Error::UnknownFrame`], [`Error::NoLinearMapping`].

@@ -37,11 +37,12 @@
 use core::marker::PhantomData;
 
 use crate::hardware::Platform;
-use crate::window::{At, Write};
+use crate::window::{At, ReadWrite};
 use crate::{Congruent, Error, Frame, Settled, VirtAddr};
 
 /// What the kernel stored in a pinned page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
 pub enum Wrote {
     /// Nothing.
     Nothing,
@@ -54,7 +55,7 @@ pub enum Wrote {
 /// A page that the kernel is working on; `'p` names this one page and no other.
 pub struct Pinned<'p, P: Platform> {
     congruent: &'p Congruent<P>,
-    settled: Settled<'p, P, Write>,
+    settled: Settled<'p, P, ReadWrite>,
     // Invariant, so that no other page's lifetime fits.
     _page: PhantomData<fn(&'p ()) -> &'p ()>,
 }
@@ -118,7 +119,7 @@ impl<P: Platform> Congruent<P> {
         at: At<P>,
         work: impl for<'p> FnOnce(Pinned<'p, P>) -> Finished<'p, R>,
     ) -> Result<R, Error> {
-        let settled = self.settle::<Write>(frame, at)?;
+        let settled = self.settle::<ReadWrite>(frame, at)?;
         let Finished { result, wrote, .. } = work(Pinned { congruent: self, settled, _page: PhantomData });
         if wrote == Wrote::Code {
             self.sync_instructions(frame)?;

@@ -8,6 +8,7 @@ use crate::{Colour, Congruent, VirtAddr};
 
 /// What to tell a user who asks for an address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+#[non_exhaustive]
 pub enum Placement {
     /// The address is congruent: every mapping of the object can be used at the same time, at no cost.
     Free,
@@ -19,6 +20,15 @@ pub enum Placement {
 
 impl<P: Platform> Congruent<P> {
     /// The colour of page `index` of an object whose first page has colour `first`.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, first: Colour<P>) -> Result<(), Error> {
+    /// let second = kernel.object_colour(first, 1);
+    /// assert_eq!(kernel.object_colour(second, u64::from(kernel.geometry().colours()) - 1), first);
+    /// Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// If the colour came from another `Congruent` of this platform type, whose geometry has more colours.
@@ -40,6 +50,16 @@ impl<P: Platform> Congruent<P> {
     /// `vmap`, the user's side of a ring. `None` past the end of the address space ([`Config::top`](crate::Config::top)).
     ///
     /// For `mremap` pass the colour of the old address: pages that move by a multiple of all colours move free of cost.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// /// `mmap` of a file from page `index` on, at an address of the kernel's choice.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, index: u64) -> Result<(), Error> {
+    /// let address = kernel.place(VirtAddr(0x1000_0000), kernel.file_colour(index));
+    /// # let _ = address;
+    /// Ok(())
+    /// # }
+    /// ```
     ///
     /// # Panics
     /// If the colour came from another `Congruent` of this platform type, whose geometry has more colours.
@@ -69,11 +89,26 @@ impl<P: Platform> Congruent<P> {
 
     /// What a mapping at the fixed address `address` costs, if the object's page there belongs at `colour`.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// /// `MAP_FIXED`, as Linux decides.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, address: VirtAddr, is_shared: bool, writes: bool, index: u64) -> Result<(), Error> {
+    /// let free = kernel.judge(address, kernel.file_colour(index)) == Placement::Free;
+    /// let allowed = free || !(is_shared && writes);
+    /// # let _ = allowed;
+    /// Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Panics
     /// As [`place`](Self::place).
     #[must_use]
     pub fn judge(&self, address: VirtAddr, colour: Colour<P>) -> Placement {
         self.assert_own(colour);
-        if self.colour(address) == colour { Placement::Free } else { Placement::TakingTurns }
+        if self.colour(address) == colour {
+            Placement::Free
+        } else {
+            Placement::TakingTurns
+        }
     }
 }

@@ -6,43 +6,36 @@
 use core::marker::PhantomData;
 
 use crate::config::stride;
+use crate::engine::Range;
 use crate::hardware::Platform;
 use crate::kept::Kept;
+use crate::state::Maintenance;
 use crate::{Congruent, Error, Frame, VirtAddr};
-
-/// Which of a CPU's slots.
-#[derive(Clone, Copy)]
-enum Share {
-    /// Any of those for windows.
-    Windows,
-    /// The one that this level's maintenance has for itself, in stretches in which nobody else of this level runs.
-    Maintenance,
-}
 
 /// A window slot of this CPU, which this code will not leave as long as it has it.
 pub(crate) struct Slot<'c, P: Platform> {
     congruent: &'c Congruent<P>,
     cpu: u32,
     number: u32,
+    /// Whether others of this CPU could want it.
+    is_taken: bool,
     // What is mapped in it is this CPU's.
     _one_cpu: PhantomData<*mut ()>,
 }
 
 impl<'c, P: Platform> Slot<'c, P> {
     /// A free slot, for a window of any colour. `frame` is named in the error.
-    fn take(congruent: &'c Congruent<P>, frame: Frame, share: Share) -> Result<Self, Error> {
+    fn take(congruent: &'c Congruent<P>, frame: Frame) -> Result<Self, Error> {
         let windows = congruent.config().windows;
         let platform = congruent.platform();
         let context = platform.enter();
         let threads = mask(windows.thread_slots);
-        let all = mask(windows.thread_slots + windows.interrupt_slots);
-        let candidates = match share {
-            Share::Windows if context.level == 0 => threads,
-            Share::Windows => all & !threads,
-            Share::Maintenance => (all + 1) << context.level,
+        let candidates = match context.level {
+            0 => threads,
+            _ => mask(windows.thread_slots + windows.interrupt_slots) & !threads,
         };
         match platform.slots(context.cpu).take(candidates) {
-            Some(number) => Ok(Self { congruent, cpu: context.cpu, number, _one_cpu: PhantomData }),
+            Some(number) => Ok(Self { congruent, cpu: context.cpu, number, is_taken: true, _one_cpu: PhantomData }),
             None => {
                 platform.leave();
                 Err(Error::NoSlot { frame, cpu: context.cpu, level: context.level })
@@ -50,18 +43,29 @@ impl<'c, P: Platform> Slot<'c, P> {
         }
     }
 
+    /// The one that this level's maintenance has for itself. Nobody else of the level runs in a busy stretch, so it is not asked for.
+    fn of_maintenance(congruent: &'c Congruent<P>) -> Self {
+        let windows = congruent.config().windows;
+        let context = congruent.platform().enter();
+        let number = u32::from(windows.thread_slots) + u32::from(windows.interrupt_slots) + u32::from(context.level);
+        Self { congruent, cpu: context.cpu, number, is_taken: false, _one_cpu: PhantomData }
+    }
+
     /// Its page of this colour. A slot is one page of every colour, so that the slot alone says who may use it.
     fn page(&self, colour: u16) -> VirtAddr {
         let geometry = self.congruent.geometry();
         let windows = self.congruent.config().windows;
-        let place = u64::from(self.cpu * windows.slots() + self.number) * u64::from(stride(geometry));
-        windows.base.add(place + u64::from(colour) * u64::from(geometry.page()))
+        let place = (self.cpu * windows.slots() + self.number) as usize * stride(geometry) as usize;
+        windows.base.add((place + usize::from(colour) * geometry.page() as usize) as u64)
     }
 }
 
 impl<P: Platform> Drop for Slot<'_, P> {
+    #[inline(never)]
     fn drop(&mut self) {
-        self.congruent.platform().slots(self.cpu).give_back(self.number);
+        if self.is_taken {
+            self.congruent.platform().slots(self.cpu).give_back(self.number);
+        }
         self.congruent.platform().leave();
     }
 }
@@ -109,12 +113,22 @@ impl<'c, P: Platform> Reach<'c, P> {
         if let Some(kept) = Self::kept(congruent, frame, colour) {
             return Ok(kept);
         }
-        let slot = Slot::take(congruent, frame, Share::Windows)?;
+        let slot = Slot::take(congruent, frame)?;
         let address = slot.page(colour);
         // SAFETY: the slot is ours alone since `take`, its pages lie in the area, and this CPU cannot change while we have it.
         unsafe { congruent.platform().map(address, frame) };
         Ok(Self { address, mapping: Mapping::Slot(slot), _one_cpu: PhantomData })
     }
+}
+
+/// What is done at one address of a frame in a busy stretch.
+pub(crate) enum Work<'w> {
+    /// An operation on these bytes.
+    Maintain(Maintenance, Range),
+    /// What the instruction side holds goes.
+    DropInstructions,
+    /// All of it is stored.
+    Store(&'w mut dyn FnMut(VirtAddr)),
 }
 
 /// The way of one busy stretch to one frame: through all colours that it needs, one after the other, and one slot for all of them.
@@ -130,23 +144,17 @@ impl<'c, P: Platform> Passage<'c, P> {
     }
 
     /// Does something at the page's address of this colour.
-    ///
-    /// # Panics
-    /// If the slot of this level's maintenance is taken: the code was preempted in a busy stretch, or interrupted by its own level.
     #[inline(never)]
-    pub(crate) fn through(&mut self, colour: u16, what: &mut dyn FnMut(VirtAddr)) {
+    pub(crate) fn through(&mut self, colour: u16, work: Work<'_>) {
         let (congruent, frame) = (self.congruent, self.frame);
         if let Some(reach) = Reach::permanent(congruent, frame, colour).or_else(|| Reach::kept(congruent, frame, colour)) {
-            return what(reach.address);
+            return congruent.work(work, reach.address);
         }
-        let slot = self.slot.get_or_insert_with(|| match Slot::take(congruent, frame, Share::Maintenance) {
-            Ok(slot) => slot,
-            Err(error) => panic!("{error}: its owner was preempted, or its level is wrong"),
-        });
+        let slot = self.slot.get_or_insert_with(|| Slot::of_maintenance(congruent));
         let mapped = Mapped { slot, address: slot.page(colour) };
-        // SAFETY: the slot is ours alone since `take`, its pages lie in the area, and this CPU cannot change while we have it.
+        // SAFETY: the slot is ours alone in a busy stretch, its pages lie in the area, and this CPU cannot change while we have it.
         unsafe { congruent.platform().map(mapped.address, frame) };
-        what(mapped.address);
+        congruent.work(work, mapped.address);
     }
 }
 
@@ -174,5 +182,9 @@ impl<P: Platform> Drop for Reach<'_, P> {
 }
 
 const fn mask(bits: u8) -> u32 {
-    if bits >= 32 { u32::MAX } else { (1 << bits) - 1 }
+    if bits >= 32 {
+        u32::MAX
+    } else {
+        (1 << bits) - 1
+    }
 }

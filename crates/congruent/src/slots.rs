@@ -4,9 +4,15 @@
 //! takes another one, of its own share. Nothing is assumed about the order in which windows are closed. (Linux/MIPS allows only
 //! last-in-first-out, and one window per colour and context.) Other CPUs have no business here, so nothing costs a barrier.
 
-use crate::sync::{AtomicU32, Ordering, ordered};
+use crate::sync::{ordered, AtomicU32, Ordering};
 
 /// The window slots of one CPU: a word that the kernel keeps per CPU, zero at boot.
+///
+/// ```
+/// # use congruent::CpuSlots;
+/// static SLOTS: [CpuSlots; 2] = [CpuSlots::new(), CpuSlots::new()];
+/// assert_eq!(SLOTS[1].taken(), 0);
+/// ```
 #[repr(transparent)]
 #[derive(Debug)]
 pub struct CpuSlots(AtomicU32);

@@ -151,9 +151,12 @@ impl core::fmt::Debug for State {
     }
 }
 
-/// The maintenance that a transition needs, in this order, and the state after it.
+/// What a transition needs: rights that go first, then maintenance, in this order; and the state after it. A transition is given one in
+/// which nothing is needed and the state is the one before.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
+    /// Which user rights must go before it is possible, if any. The rest is what it takes when they have gone.
+    pub revoke: Option<MustRevoke>,
     /// The operations on the data side. The second must not begin before the first has reached memory.
     pub ops: [Option<Op>; 2],
     /// Colours that are invalidated besides, one bit each, in any order.
@@ -169,9 +172,10 @@ pub struct Plan {
 
 impl Plan {
     pub(crate) const fn none(after: State) -> Self {
-        Self { ops: [None; 2], also_invalidate: 0, drop_instructions: false, licence: false, after }
+        Self { revoke: None, ops: [None; 2], also_invalidate: 0, drop_instructions: false, licence: false, after }
     }
 
+    #[inline(never)]
     fn push(&mut self, maintenance: Maintenance, colour: u16) {
         let free = if self.ops[0].is_none() { 0 } else { 1 };
         self.ops[free] = Some(Op { maintenance, colour });
@@ -220,9 +224,8 @@ impl State {
         }
     }
 
-    /// The state once the user rights are gone; `remaining` says whether any user mapping is left.
-    #[must_use]
-    pub const fn revoked(mut self, what: MustRevoke, remaining: bool) -> Self {
+    /// User rights are gone; `remaining` says whether any user mapping is left.
+    pub fn revoked(&mut self, what: MustRevoke, remaining: bool) {
         // A mapping that was announced and is being installed is a use, and no page table shows it yet. Users of a frame that a
         // device is writing may have filled lines of it before they went.
         self.set_mapped(self.mapped() && (remaining || self.users > 0 || self.given() || self.transfers > 0));
@@ -236,17 +239,13 @@ impl State {
         }
         self.set_writable(self.writable() && self.mapped());
         self.set_spread(self.spread() && self.mapped());
-        self
     }
 
-    /// Access through `colour`, by a guard that counts as a user until [`released`](Self::released).
+    /// Access through `colour`, by a guard that counts as a user until it ends.
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
-    pub fn access(self, colour: u16, kind: AccessKind, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy() {
-            return Err(Refusal::Busy);
-        }
+    pub fn access(self, colour: u16, kind: AccessKind, rules: &Rules, plan: &mut Plan) -> Result<(), Refusal> {
         if self.given() {
             return Err(Refusal::Kernel);
         }
@@ -259,9 +258,9 @@ impl State {
         if self.users >= MAX_USERS {
             return Err(Refusal::Full);
         }
-        let mut plan = Plan::none(self);
+        plan.revoke = self.before_access(colour, kind, rules);
         if colour != self.home {
-            self.leave_home(kind, rules, &mut plan);
+            self.leave_home(kind, rules, plan);
         }
         let state = &mut plan.after;
         state.home = colour;
@@ -284,7 +283,7 @@ impl State {
             state.may_fill_permanent(rules);
         }
         state.users += 1;
-        Ok(plan)
+        Ok(())
     }
 
     /// The newest bytes leave the home for memory (or are given up), so that another colour can become the home.
@@ -322,16 +321,9 @@ impl State {
         state.set_spread(state.mapped() && shares);
     }
 
-    /// A guard ends.
-    #[must_use]
-    pub const fn released(mut self) -> Self {
-        self.users -= 1;
-        self
-    }
-
     /// A user mapping of the home colour has been prepared for.
     #[must_use]
-    pub const fn with_mapping(mut self, writable: bool) -> Self {
+    pub fn with_mapping(mut self, writable: bool) -> Self {
         self.set_mapped(true);
         self.set_writable(self.writable() || writable);
         self
@@ -342,13 +334,13 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
-    pub const fn shared(self, colour: u16, writable: bool) -> Result<Self, Refusal> {
+    pub const fn shared(self, colour: u16) -> Result<(), Refusal> {
         if self.transfers > 0 {
             Err(Refusal::Device)
         } else if colour != self.home {
             Err(Refusal::Kernel)
         } else {
-            Ok(self.with_mapping(writable))
+            Ok(())
         }
     }
 
@@ -356,8 +348,8 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
-    pub fn give(self, linear: u16, rules: &Rules) -> Result<Plan, Refusal> {
-        let mut plan = self.access(linear, AccessKind::Overwrite, rules)?;
+    pub fn give(self, linear: u16, rules: &Rules, plan: &mut Plan) -> Result<(), Refusal> {
+        self.access(linear, AccessKind::Overwrite, rules, plan)?;
         if self.users > 0 {
             return Err(Refusal::InUse);
         }
@@ -365,17 +357,15 @@ impl State {
         plan.after.users = 0;
         // Nobody else reads it from now on, so its new owner may store whenever he likes.
         plan.licence = false;
-        Ok(plan)
+        Ok(())
     }
 
     /// Kernel code has returned the frame, with what it stored.
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
-    pub const fn returned(mut self) -> Result<Self, Refusal> {
-        if self.busy() {
-            Err(Refusal::Busy)
-        } else if self.transfers > 0 {
+    pub fn returned(mut self) -> Result<Self, Refusal> {
+        if self.transfers > 0 {
             // What the kernel has in the cache of what a device writes is known from the state's being given.
             Err(Refusal::Device)
         } else {
@@ -384,34 +374,11 @@ impl State {
         }
     }
 
-    /// No user mapping can store any more. What was stored stays where it is: no maintenance.
-    #[must_use]
-    pub const fn write_protected(mut self) -> Self {
-        self.set_writable(false);
-        self
-    }
-
-    /// No user mapping exists any more. What was stored stays where it is: no maintenance.
-    ///
-    /// While a device writes the frame nothing is forgotten: the users may have filled lines of it since it began.
-    #[must_use]
-    pub const fn unmapped(mut self) -> Self {
-        self.set_writable(false);
-        if self.transfers == 0 {
-            self.set_mapped(false);
-            self.set_spread(false);
-        }
-        self
-    }
-
     /// The frame is free: its bytes are dead and nobody maps it. What is cached of it stays known, for its next owner.
     ///
     /// # Errors
     /// [`Refusal`] if it is still in use; nothing has changed then.
-    pub const fn freed(mut self) -> Result<Self, Refusal> {
-        if self.busy() {
-            return Err(Refusal::Busy);
-        }
+    pub fn freed(mut self) -> Result<Self, Refusal> {
         if self.transfers > 0 {
             return Err(Refusal::Device);
         }

@@ -6,19 +6,53 @@
 
 use core::marker::PhantomData;
 
+use crate::engine::Done;
 use crate::hardware::Platform;
 use crate::state::{Give, Map, Plan, Rules, State, Step};
-use crate::word::FrameWord;
+use crate::word::{FrameWord, Gone};
 use crate::{Congruent, Error, Frame, VirtAddr};
 
 /// What a user mapping allows besides loads.
+///
+/// ```
+/// # use congruent::Rights;
+/// struct Area { may_write: bool }
+/// let area = Area { may_write: true };
+/// assert_eq!(Rights::READ.with_write(area.may_write), Rights::WRITE);
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, Default)]
+#[non_exhaustive]
 pub struct Rights {
     /// Stores. A kernel that makes pages writable at the first store only (dirty bits in software: MIPS, ARMv6, Xtensa) should ask
     /// for this at the first store only: until then the frame stays clean, and costs nothing to move or to give to a device.
     pub write: bool,
     /// Instruction fetches.
     pub execute: bool,
+}
+
+impl Rights {
+    /// Loads.
+    pub const READ: Self = Self { write: false, execute: false };
+    /// Loads and stores.
+    pub const WRITE: Self = Self { write: true, execute: false };
+    /// Loads and instruction fetches.
+    pub const EXECUTE: Self = Self { write: false, execute: true };
+
+    /// The same, with stores or without.
+    #[must_use]
+    #[inline]
+    pub const fn with_write(mut self, write: bool) -> Self {
+        self.write = write;
+        self
+    }
+
+    /// The same, with instruction fetches or without.
+    #[must_use]
+    #[inline]
+    pub const fn with_execute(mut self, execute: bool) -> Self {
+        self.execute = execute;
+        self
+    }
 }
 
 /// A mapping for which everything has been done but to make the page-table entry: made by [`Congruent::prepare`].
@@ -39,6 +73,11 @@ impl<P: Platform> Prepared<'_, P> {
         self.frame
     }
 
+    /// Whether it is a use of the frame, which cannot move meanwhile.
+    pub(crate) const fn is_counted(&self) -> bool {
+        self.word.is_some()
+    }
+
     /// Makes the entry: `install` does. It cannot fail, waits for nothing and does no maintenance, so the lock of the page table may
     /// be held, and any other. A mapping that turns out not to be wanted is dropped instead.
     #[inline]
@@ -51,9 +90,7 @@ impl<P: Platform> Prepared<'_, P> {
 impl<P: Platform> Drop for Prepared<'_, P> {
     #[inline]
     fn drop(&mut self) {
-        if P::ALIASES
-            && let Some(word) = self.word
-        {
+        if let (true, Some(word)) = (P::ALIASES, self.word) {
             word.release::<P>();
         }
     }
@@ -109,13 +146,16 @@ impl<P: Platform> Congruent<P> {
         }
         let word = self.word(frame)?;
         let colour = self.colour(address).0;
-        let after = self.transact(frame, self.whole_page(), &Map { colour, write: rights.write })?;
+        let mut after = Done::default();
+        self.transact_with(frame, self.whole_page(), &Map { colour, write: rights.write }, &mut after, None)?;
         // A frame that cannot move has no use that keeps it.
-        let prepared = Prepared { frame, platform: PhantomData, word: (!after.given()).then_some(word) };
+        let prepared = Prepared { frame, platform: PhantomData, word: (!after.given).then_some(word) };
         if rights.execute {
             // We are a user ourselves, and one that does not store unless the mapping may.
             let readers = u16::from(!rights.write);
-            self.transact(frame, self.whole_page(), &|state: State, rules: &Rules| state.fetch(readers, rules))?;
+            self.transact(frame, self.whole_page(), &|state: State, rules: &Rules, plan: &mut Plan| {
+                state.fetch(readers, rules, plan)
+            })?;
         }
         Ok(prepared)
     }
@@ -132,6 +172,15 @@ impl<P: Platform> Congruent<P> {
     /// Everything that has to be done is done before `install` runs. What is stored later fetches see after
     /// [`sync_instructions`](Self::sync_instructions).
     ///
+    /// ```
+    /// # use congruent::*;
+    /// /// A JIT that maps its code twice.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, code: Frame, page: VirtAddr) -> Result<(), Error> {
+    /// kernel.map_execute_only(code, || { /* the entry that it runs from */ })?;
+    /// kernel.map_user(code, page, Rights::WRITE, || { /* the one that it stores to */ })
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownFrame`]; [`Error::Device`] while a device writes the frame; [`Error::Busy`]. `install` has not run then.
     pub fn map_execute_only<R>(&self, frame: Frame, install: impl FnOnce() -> R) -> Result<R, Error> {
@@ -144,10 +193,18 @@ impl<P: Platform> Congruent<P> {
     /// Call it with the lock held that orders changes to this frame's mappings, after the TLBs have been flushed. Counterpart of
     /// `flush_cache_dup_mm` and of the `flush_cache_page` of `page_mkclean`, both of which cost a flush.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// /// Fork has made the parent's entries read-only and flushed the TLBs, and still has the lock.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, shared: &[Frame]) -> Result<(), Error> {
+    /// shared.iter().try_for_each(|&frame| kernel.write_protected(frame))
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownFrame`].
     pub fn write_protected(&self, frame: Frame) -> Result<(), Error> {
-        self.note(frame, State::write_protected)
+        self.note(frame, Gone::Writes)
     }
 
     /// No user mapping of `frame` exists any more. No maintenance: what users stored stays in their colour until somebody needs it.
@@ -158,7 +215,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`].
     pub fn unmapped(&self, frame: Frame) -> Result<(), Error> {
-        self.note(frame, State::unmapped)
+        self.note(frame, Gone::All)
     }
 
     /// A change of what is known of the whole frame.
@@ -166,19 +223,16 @@ impl<P: Platform> Congruent<P> {
         if !P::ALIASES {
             return self.check_known(frame);
         }
-        self.transact(frame, self.whole_page(), step).map(|_| ())
+        self.transact(frame, self.whole_page(), step)
     }
 
-    /// A change that only forgets rights. Missing it is harmless, so it gives way to whoever is at work on the frame.
-    fn note(&self, frame: Frame, change: fn(State) -> State) -> Result<(), Error> {
-        if P::ALIASES { self.note_tracked(frame, change) } else { self.check_known(frame) }
-    }
-
-    #[inline(never)]
-    fn note_tracked(&self, frame: Frame, change: fn(State) -> State) -> Result<(), Error> {
-        let noted = |state: State| if state.busy() || state.given() || state.users > 0 { state } else { change(state) };
-        self.word(frame)?.update::<P>(self.exact(), noted);
-        Ok(())
+    /// Rights have gone. Missing that is harmless, so it gives way to whoever is at work on the frame.
+    fn note(&self, frame: Frame, gone: Gone) -> Result<(), Error> {
+        if P::ALIASES {
+            self.word(frame).map(|word| word.forget::<P>(gone))
+        } else {
+            self.check_known(frame)
+        }
     }
 
     /// The frame is free: its bytes are dead. No maintenance; what is still cached of it is dealt with when its next owner needs it,
@@ -187,11 +241,19 @@ impl<P: Platform> Congruent<P> {
     /// A free frame that leaves the care of this library (to a slab that uses the linear map, say) is taken with
     /// [`give_to_kernel`](Self::give_to_kernel).
     ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// kernel.unmapped(frame)?; // with the lock held that orders its mappings
+    /// kernel.freed(frame)
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownFrame`]. What passes: [`Error::InUse`] if somebody still uses it, [`Error::Device`] if a device does,
     /// [`Error::Busy`].
     pub fn freed(&self, frame: Frame) -> Result<(), Error> {
-        self.tell(frame, &|state: State, _: &Rules| state.freed().map(Plan::none))
+        self.tell(frame, &|state: State, _: &Rules, plan: &mut Plan| state.freed().map(|after| plan.after = after))
     }
 
     /// Gives a free frame to kernel code that knows nothing of this library and loads and stores at its permanent address whenever it
@@ -201,6 +263,16 @@ impl<P: Platform> Congruent<P> {
     /// opens no window ([`Error::Kernel`]); users can map it at the permanent address's colour only. Devices can use it as they use
     /// any frame: [`device_reads`](Self::device_reads) and [`device_writes`](Self::device_writes) take it for stored to every time,
     /// and the latter must cover whole lines, for nobody can keep the kernel from storing beside them.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// /// A slab takes a frame, and returns it.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// let page: VirtAddr = kernel.give_to_kernel(frame)?;
+    /// # let _ = page;
+    /// kernel.freed(frame)
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::NoLinearMapping`]; [`Error::InUse`] and [`Error::Device`] if somebody still uses it; [`Error::Kernel`] if it is given
@@ -219,7 +291,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`]; [`Error::Device`] while a device writes it; [`Error::Busy`].
     pub fn take_from_kernel(&self, frame: Frame) -> Result<(), Error> {
-        self.tell(frame, &|state: State, _: &Rules| state.returned().map(Plan::none))
+        self.tell(frame, &|state: State, _: &Rules, plan: &mut Plan| state.returned().map(|after| plan.after = after))
     }
 
     /// Code has been stored to the frame, through a user's own writable mapping (a JIT, `cacheflush(2)`) or a window: instruction
@@ -227,14 +299,22 @@ impl<P: Platform> Congruent<P> {
     ///
     /// Counterpart of `flush_icache_range` and `flush_icache_user_range`.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// /// `cacheflush(2)`, or a module that was loaded.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame, code: &[u8]) -> Result<(), Error> {
+    /// kernel.write(frame, 0, code)?;
+    /// kernel.sync_instructions(frame)
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::UnknownFrame`]. What passes: [`Error::Busy`]; [`Error::Device`] while a device writes the frame.
     pub fn sync_instructions(&self, frame: Frame) -> Result<(), Error> {
         if !P::ALIASES {
             return self.sync_untracked(frame);
         }
-        self.transact(frame, self.whole_page(), &|state: State, rules: &Rules| state.fetch(0, rules))?;
-        Ok(())
+        self.transact(frame, self.whole_page(), &|state: State, rules: &Rules, plan: &mut Plan| state.fetch(0, rules, plan))
     }
 
     /// Without tracking, nothing is known and everything is done.

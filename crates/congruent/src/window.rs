@@ -14,7 +14,7 @@
 //! ```
 //! # use congruent::*;
 //! fn proper<P: Platform>(congruent: &Congruent<P>, frame: Frame) -> Result<(), Error> {
-//!     let settled: Settled<'_, P, Read> = congruent.settle(frame, At::Home)?;
+//!     let settled: Settled<'_, P, ReadOnly> = congruent.settle(frame, At::Home)?;
 //!     let window = settled.open()?;
 //!     let mut first = [0];
 //!     window.read(0, &mut first)
@@ -24,12 +24,14 @@
 use core::fmt;
 use core::marker::PhantomData;
 
+use crate::engine::Done;
 use crate::hardware::Platform;
 use crate::reach::Reach;
 use crate::state::{AccessKind, Place};
 use crate::{Colour, Congruent, Error, Frame, FrameWord, Hold, VirtAddr};
 
 /// Through which colour a frame is to be accessed.
+#[non_exhaustive]
 pub enum At<P: ?Sized> {
     /// Whichever costs least. For every access of the kernel for a moment: the users' mappings stay, and there is never any
     /// alias maintenance for it but dropping an old copy.
@@ -64,7 +66,7 @@ mod access {
     }
 }
 
-/// What a window is for: [`Read`] or [`Write`].
+/// What a window is for: [`ReadOnly`] or [`ReadWrite`].
 pub trait Access: access::Sealed {}
 
 /// An [`Access`] that may store.
@@ -72,20 +74,47 @@ pub trait Stores: Access {}
 
 /// Loads only.
 #[derive(Clone, Copy, Debug)]
-pub enum Read {}
+pub enum ReadOnly {}
 /// Loads and stores.
 #[derive(Clone, Copy, Debug)]
-pub enum Write {}
+pub enum ReadWrite {}
 
-impl access::Sealed for Read {
+impl access::Sealed for ReadOnly {
     const KIND: AccessKind = AccessKind::Read;
 }
-impl access::Sealed for Write {
+impl access::Sealed for ReadWrite {
     const KIND: AccessKind = AccessKind::Write;
 }
-impl Access for Read {}
-impl Access for Write {}
-impl Stores for Write {}
+impl Access for ReadOnly {}
+impl Access for ReadWrite {}
+impl Stores for ReadWrite {}
+
+/// A frame, and the colour that it is bound to: what proofs and holds have in common.
+pub(crate) struct Bound<'c, P: Platform> {
+    pub(crate) congruent: &'c Congruent<P>,
+    pub(crate) frame: Frame,
+    // `None` where nothing aliases and nothing is tracked.
+    pub(crate) word: Option<&'c FrameWord>,
+    pub(crate) colour: u16,
+}
+
+impl<P: Platform> Clone for Bound<'_, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl<P: Platform> Copy for Bound<'_, P> {}
+
+impl<P: Platform> Bound<'_, P> {
+    pub(crate) const fn colour(&self) -> Colour<P> {
+        Colour::new(self.colour)
+    }
+
+    pub(crate) fn linear_address(&self) -> Option<VirtAddr> {
+        let address = self.congruent.platform().linear(self.frame)?;
+        (self.congruent.colour(address).0 == self.colour).then_some(address)
+    }
+}
 
 /// The proof that a frame may be accessed through one colour, and the reason why it stays so: while this lives, the frame is not
 /// taken to another colour ([`Error::InUse`]).
@@ -94,11 +123,7 @@ impl Stores for Write {}
 /// all on behalf of users, is made a [`Hold`].
 #[must_use = "the frame is bound to its colour only while this lives"]
 pub struct Settled<'c, P: Platform, A: Access> {
-    congruent: &'c Congruent<P>,
-    frame: Frame,
-    // `None` where nothing aliases and nothing is tracked.
-    word: Option<&'c FrameWord>,
-    colour: u16,
+    bound: Bound<'c, P>,
     access: PhantomData<A>,
 }
 
@@ -106,37 +131,36 @@ impl<P: Platform, A: Access> Settled<'_, P, A> {
     /// The frame.
     #[must_use]
     pub const fn frame(&self) -> Frame {
-        self.frame
+        self.bound.frame
     }
 
     /// The colour through which it may be accessed.
     #[must_use]
     pub const fn colour(&self) -> Colour<P> {
-        Colour::new(self.colour)
+        self.bound.colour()
     }
 
     /// The frame's permanent kernel address, if that is of this colour: what code that knows nothing of windows may use while this
     /// lives.
     #[must_use]
     pub fn linear_address(&self) -> Option<VirtAddr> {
-        let address = self.congruent.platform().linear(self.frame)?;
-        (self.congruent.colour(address).0 == self.colour).then_some(address)
+        self.bound.linear_address()
     }
 }
 
 impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
     /// The proof, for a guard that has just been counted.
-    pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Result<Self, Error> {
-        let word = Some(congruent.word(frame)?);
-        Ok(Self { congruent, frame, word, colour, access: PhantomData })
+    pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Self {
+        let word = if P::ALIASES { congruent.platform().word(frame) } else { None };
+        Self { bound: Bound { congruent, frame, word, colour }, access: PhantomData }
     }
 
     /// The same, of the kind that it was counted for.
     #[inline]
     fn typed<B: Access>(self) -> Settled<'c, P, B> {
-        let Self { congruent, frame, word, colour, .. } = self;
+        let bound = self.bound;
         core::mem::forget(self);
-        Settled { congruent, frame, word, colour, access: PhantomData }
+        Settled { bound, access: PhantomData }
     }
 
     /// Maps the frame at an address of its colour: the permanent one if it fits, a window slot of this CPU otherwise.
@@ -148,36 +172,40 @@ impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
         if P::ALIASES {
             return self.open_tracked();
         }
-        let reach = Reach::new(self.congruent, self.frame, self.colour)?;
+        let reach = Reach::new(self.bound.congruent, self.bound.frame, self.bound.colour)?;
         Ok(Window { reach, settled: self })
     }
 
     /// Compiled once.
     #[inline(never)]
     fn open_tracked(self) -> Result<Window<'c, P, A>, Error> {
-        let reach = Reach::new(self.congruent, self.frame, self.colour)?;
+        let reach = Reach::new(self.bound.congruent, self.bound.frame, self.bound.colour)?;
         Ok(Window { reach, settled: self })
+    }
+
+    /// Does something to the frame, through a window: `what` is given the page's address, once.
+    #[inline(never)]
+    pub(crate) fn through(self, what: &mut dyn FnMut(VirtAddr)) -> Result<(), Error> {
+        let reach = Reach::new(self.bound.congruent, self.bound.frame, self.bound.colour)?;
+        what(reach.address);
+        Ok(())
     }
 
     /// Makes it a hold, for long.
     pub fn hold(self) -> Hold<'c, P> {
-        if P::ALIASES
-            && let Some(word) = self.word
-        {
+        let bound = self.bound;
+        core::mem::forget(self);
+        if let (true, Some(word)) = (P::ALIASES, bound.word) {
             word.hold::<P>();
         }
-        let hold = Hold { congruent: self.congruent, frame: self.frame, word: self.word, colour: self.colour };
-        core::mem::forget(self);
-        hold
+        Hold { bound }
     }
 }
 
 impl<P: Platform, A: Access> Drop for Settled<'_, P, A> {
     #[inline]
     fn drop(&mut self) {
-        if P::ALIASES
-            && let Some(word) = self.word
-        {
+        if let (true, Some(word)) = (P::ALIASES, self.bound.word) {
             word.release::<P>();
         }
     }
@@ -187,7 +215,7 @@ impl<P: Platform, A: Access> Drop for Settled<'_, P, A> {
 ///
 /// ```compile_fail,E0277
 /// # use congruent::*;
-/// fn elsewhere<P: Platform + Sync>(window: Window<'static, P, Read>) {
+/// fn elsewhere<P: Platform + Sync>(window: Window<'static, P, ReadOnly>) {
 ///     fn send<T: Send>(_: T) {}
 ///     send(window);
 /// }
@@ -195,7 +223,7 @@ impl<P: Platform, A: Access> Drop for Settled<'_, P, A> {
 /// and one for reading cannot store:
 /// ```compile_fail,E0599
 /// # use congruent::*;
-/// fn scribble<P: Platform>(window: &Window<'_, P, Read>) {
+/// fn scribble<P: Platform>(window: &Window<'_, P, ReadOnly>) {
 ///     let _ = window.write(0, b"x");
 /// }
 /// ```
@@ -210,7 +238,7 @@ impl<P: Platform, A: Access> Window<'_, P, A> {
     /// The frame.
     #[must_use]
     pub const fn frame(&self) -> Frame {
-        self.settled.frame
+        self.settled.frame()
     }
 
     /// Its colour.
@@ -231,7 +259,7 @@ impl<P: Platform, A: Access> Window<'_, P, A> {
     /// [`Error::OutOfPage`].
     #[inline]
     pub fn read(&self, offset: u32, to: &mut [u8]) -> Result<(), Error> {
-        let congruent = self.settled.congruent;
+        let congruent = self.settled.bound.congruent;
         congruent.check_bounds(self.frame(), offset, to.len())?;
         // SAFETY: the page is mapped while `reach` lives, and the bytes lie within it.
         unsafe { congruent.platform().load(self.address().add(u64::from(offset)), to) };
@@ -246,7 +274,7 @@ impl<P: Platform, A: Stores> Window<'_, P, A> {
     /// [`Error::OutOfPage`].
     #[inline]
     pub fn write(&self, offset: u32, from: &[u8]) -> Result<(), Error> {
-        let congruent = self.settled.congruent;
+        let congruent = self.settled.bound.congruent;
         congruent.check_bounds(self.frame(), offset, from.len())?;
         // SAFETY: as for `read`, and the mapping is writable.
         unsafe { congruent.platform().store(self.address().add(u64::from(offset)), from) };
@@ -260,6 +288,17 @@ impl<P: Platform> Congruent<P> {
     /// `At::Home` costs no maintenance, except that an old copy is dropped after a device wrote the frame. Other colours cost at
     /// most two operations, and user rights at other colours that contradict the access are revoked.
     ///
+    /// ```
+    /// # use congruent::*;
+    /// /// A cipher that knows the permanent address only.
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// let settled = kernel.settle::<ReadWrite>(frame, At::Linear)?;
+    /// let page = settled.linear_address();
+    /// # let _ = page;
+    /// Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// Nothing has changed then. [`Error::UnknownFrame`]; [`Error::NoLinearMapping`] for `At::Linear`; [`Error::Kernel`] if kernel code has
     /// the frame. What passes: [`Error::Busy`], [`Error::MustRevoke`] (let go of locks), [`Error::InUse`], [`Error::Device`],
@@ -271,25 +310,33 @@ impl<P: Platform> Congruent<P> {
     pub fn settle<A: Access>(&self, frame: Frame, at: At<P>) -> Result<Settled<'_, P, A>, Error> {
         if !P::ALIASES {
             self.check_known(frame)?;
-            return Ok(Settled { congruent: self, frame, word: None, colour: 0, access: PhantomData });
+            return Ok(Settled::new(self, frame, 0));
         }
         Ok(self.settle_tracked(frame, at, <A as access::Sealed>::KIND)?.typed())
     }
 
     /// Compiled once, for all kinds of access.
     #[inline(never)]
-    fn settle_tracked(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Settled<'_, P, Write>, Error> {
+    fn settle_tracked(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Settled<'_, P, ReadWrite>, Error> {
         let step = crate::state::Access { place: self.place_of(frame, at, true)?, kind };
-        let after = self.transact(frame, self.whole_page(), &step)?;
-        Settled::new(self, frame, after.home)
+        let mut after = Done::default();
+        self.transact_with(frame, self.whole_page(), &step, &mut after, None)?;
+        Ok(Settled::new(self, frame, after.home))
     }
 
     #[inline(never)]
-    pub(crate) fn window_tracked(&self, frame: Frame, kind: AccessKind) -> Result<Window<'_, P, Write>, Error> {
+    pub(crate) fn window_tracked(&self, frame: Frame, kind: AccessKind) -> Result<Window<'_, P, ReadWrite>, Error> {
         self.settle_tracked(frame, At::Home, kind)?.open()
     }
 
+    /// Does something at the frame's home, through a window. `what` is given the page's address, once.
+    #[inline(never)]
+    pub(crate) fn through_window(&self, frame: Frame, kind: AccessKind, what: &mut dyn FnMut(VirtAddr)) -> Result<(), Error> {
+        self.settle_tracked(frame, At::Home, kind)?.through(what)
+    }
+
     /// The place, as far as it is known without looking at the state.
+    #[inline(never)]
     pub(crate) fn place_of(&self, frame: Frame, at: At<P>, may_look_up: bool) -> Result<Place, Error> {
         Ok(match at {
             At::Home => Place::Home(if may_look_up { self.looked_up(frame) } else { None }),
@@ -302,6 +349,15 @@ impl<P: Platform> Congruent<P> {
     }
 
     /// [`settle`](Self::settle) and [`open`](Settled::open) in one: a window at the frame's home colour.
+    ///
+    /// ```
+    /// # use congruent::*;
+    /// # fn example<P: Platform>(kernel: &Congruent<P>, frame: Frame) -> Result<(), Error> {
+    /// let window = kernel.window::<ReadWrite>(frame)?;
+    /// window.write(0, &[1])?;
+    /// window.read(1, &mut [0])
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As [`settle`](Self::settle). If it is [`Error::NoSlot`], the frame may have been settled; nothing that it holds is lost.

@@ -11,15 +11,26 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::Congruent;
 use crate::hardware::Platform;
-use crate::state::{BUSY, GIVEN, MAPPED, MAX_USERS, MustRevoke, PACKED, REVOKING, Refusal, Rules, SPREAD, State, Step, WRITABLE};
-use crate::sync::{AtomicU32, Ordering, ordered};
+use crate::state::{
+    MustRevoke, Plan, Refusal, Rules, State, Step, BUSY, GIVEN, MAPPED, MAX_USERS, PACKED, REVOKING, SPREAD, WRITABLE,
+};
+use crate::sync::{ordered, AtomicU32, Ordering};
+use crate::Congruent;
 
 /// What is known of one frame's copies. All zeros means that nothing of it is cached, so a zeroed table is right at boot:
 /// [`Congruent::new`](crate::Congruent::new) empties the cache.
 ///
 /// Two words of 32 bits: the state, in one, and counts that are seldom needed.
+///
+/// ```
+/// # use congruent::{Frame, FrameWord};
+/// static TABLE: [FrameWord; 4096] = [const { FrameWord::new() }; 4096]; // all zeros: it takes no place in the image
+///
+/// fn word(frame: Frame) -> Option<&'static FrameWord> {
+///     TABLE.get(frame.0 as usize)
+/// }
+/// ```
 #[repr(C)]
 pub struct FrameWord {
     state: AtomicU32,
@@ -44,13 +55,24 @@ const MORE_TRANSFERS: u32 = 20;
 
 // What user mappings may be: none, of the home and for loads, of the home and for stores, of any colour and for loads.
 const FLAGS_OF: [u32; 4] = [0, MAPPED, MAPPED | WRITABLE, MAPPED | SPREAD];
+const LOADS: u32 = 1;
+const STORES: u32 = 2;
+
+/// Which rights of users have gone.
+#[derive(Clone, Copy)]
+pub(crate) enum Gone {
+    /// All to store.
+    Writes,
+    /// All.
+    All,
+}
 
 // Exactly tracked: home 3, held 8, stale 8. Coarsely: home 10, held 1, stale 1.
 const EXACT: [u32; 3] = [3, 8, 8];
 const COARSE: [u32; 3] = [10, 1, 1];
 
 impl State {
-    fn pack(self, exact: bool) -> u32 {
+    fn pack(&self, exact: bool) -> u32 {
         let [home, held, _] = if exact { EXACT } else { COARSE };
         debug_assert!(self.users <= MAX_USERS && u32::from(self.home) < 1 << home);
         let (mapped, writable, spread, given) = (self.mapped(), self.writable(), self.spread(), self.given());
@@ -93,6 +115,7 @@ pub(crate) struct Claim<'w, P: Platform> {
 }
 
 impl<P: Platform> Drop for Claim<'_, P> {
+    #[inline(never)]
     fn drop(&mut self) {
         ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.word.state.fetch_and(!REVOKING, order));
     }
@@ -103,28 +126,40 @@ impl<P: Platform> Drop for Claim<'_, P> {
 pub(crate) struct Busy<'w, P: Platform> {
     word: &'w FrameWord,
     congruent: &'w Congruent<P>,
-    before: State,
-    after: State,
+    before: Counted,
+    after: Counted,
     /// Whether the end of this is the end of a revocation, too.
     revoked: bool,
 }
 
+/// A state, packed, and its transfers, for which the word may have no place.
+#[derive(Clone, Copy)]
+struct Counted {
+    word: u32,
+    transfers: u16,
+}
+
+impl Counted {
+    /// What the other word has of the transfers.
+    fn more(self) -> u32 {
+        u32::from(self.transfers.max(MANY) - MANY) << MORE_TRANSFERS
+    }
+}
+
 impl<P: Platform> Busy<'_, P> {
     /// The state when it was marked.
-    pub(crate) const fn before(&self) -> State {
-        let mut before = self.before;
-        before.set_busy(false);
-        before
+    pub(crate) fn before(&self) -> State {
+        let Counted { word, transfers } = self.before;
+        State { transfers, ..State::unpack(word, self.congruent.exact()) }
     }
 
     /// From here on, this is the state even if the change is given up.
-    pub(crate) const fn becomes(&mut self, after: State) {
-        self.after = after;
+    pub(crate) fn becomes(&mut self, after: &State) {
+        self.after = Counted { word: after.pack(self.congruent.exact()), transfers: after.transfers };
     }
 
-    /// Ends the change, and the revocation that it needed: the frame is in state `after`, less the uses that ended meanwhile.
-    pub(crate) fn commit(mut self, after: State, claim: Option<Claim<'_, P>>) {
-        self.after = after;
+    /// Ends the change, and the revocation that it needed: the frame is in the state that it has become, less the uses that ended meanwhile.
+    pub(crate) fn commit(mut self, claim: Option<Claim<'_, P>>) {
         if let Some(claim) = claim {
             self.revoked = true;
             core::mem::forget(claim);
@@ -135,32 +170,20 @@ impl<P: Platform> Busy<'_, P> {
 /// A change given up, by an error or a panic of the kernel's own code, leaves the state as it was, or as it
 /// [becomes](Busy::becomes).
 impl<P: Platform> Drop for Busy<'_, P> {
+    #[inline(never)]
     fn drop(&mut self) {
-        let (after, added) = (self.after, self.after.users.wrapping_sub(self.before.users));
-        let more = |state: &State| u32::from(state.transfers.max(MANY) - MANY) << MORE_TRANSFERS;
-        if more(&after) != more(&self.before) {
-            self.word.more.fetch_add(more(&after).wrapping_sub(more(&self.before)), Ordering::Relaxed);
-        }
-        self.word.update::<P>(self.congruent.exact(), |now| {
-            debug_assert!(now.busy());
-            let mut after = after;
-            after.set_busy(false);
-            after.set_revoking(now.revoking() && !self.revoked);
-            after.users = now.users.wrapping_add(added);
-            after
-        });
+        self.word.end_busy::<P>(self.before, self.after, self.revoked);
         self.congruent.platform().end_busy();
     }
 }
 
-/// What came of trying to do with a change of the word alone.
-pub(crate) enum Attempt {
-    /// It was enough.
-    Done(State),
-    /// Maintenance is needed. The word has not changed.
-    Maintain,
-    /// User rights must go first. The word has not changed.
-    Revoke,
+/// What the step needs of a frame whose word was this.
+fn planned(word: u32, step: &dyn Step, rules: &Rules, plan: &mut Plan) -> Result<(), Refusal> {
+    if word & BUSY != 0 {
+        return Err(Refusal::Busy);
+    }
+    *plan = Plan::none(State::unpack(word, rules.exact()));
+    step.plan(plan, rules)
 }
 
 impl FrameWord {
@@ -209,36 +232,40 @@ impl FrameWord {
         ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.state.compare_exchange_weak(from, to, order, Ordering::Relaxed))
     }
 
-    /// Changes the state by a transition that cannot fail.
-    pub(crate) fn update<P: Platform>(&self, exact: bool, change: impl Fn(State) -> State) {
+    /// User rights have gone by themselves: no mapping can store any more, or there is none. What was stored stays where it is, so this
+    /// is a change of the word alone; while somebody uses the frame, or is at work on it, there is none.
+    #[inline(never)]
+    pub(crate) fn forget<P: Platform>(&self, gone: Gone) {
         let mut seen = self.state.load(Ordering::Relaxed);
-        loop {
-            let wanted = change(State::unpack(seen, exact)).pack(exact);
-            match self.exchange::<P>(seen, wanted) {
+        while seen & BUSY == 0 && seen >> USERS == 0 {
+            let left = match (gone, seen >> MAPPINGS & 3) {
+                // While a device writes it, users may have filled lines of it since it began: none of them is forgotten.
+                (Gone::All, _) if seen >> TRANSFERS & u32::from(MANY) == 0 => 0,
+                (_, STORES) => LOADS,
+                (_, other) => other,
+            };
+            match self.exchange::<P>(seen, seen & !(3 << MAPPINGS) | left << MAPPINGS) {
                 Ok(_) => return,
                 Err(now) => seen = now,
             }
         }
     }
 
-    /// Takes the step if that needs nothing but to change the word.
+    /// Takes the step if that needs nothing but to change the word: says whether it did, and what it takes in `plan`.
     ///
     /// # Errors
     /// What is refused.
     #[inline]
-    pub(crate) fn attempt<P: Platform>(&self, exact: bool, step: &dyn Step, rules: &Rules) -> Result<Attempt, Refusal> {
+    pub(crate) fn attempt<P: Platform>(&self, step: &dyn Step, rules: &Rules, plan: &mut Plan) -> Result<bool, Refusal> {
         let mut seen = self.state.load(Ordering::Relaxed);
         loop {
-            let before = State::unpack(seen, exact);
-            let plan = step.plan(before, rules)?;
-            if step.revokes(&before, rules).is_some() {
-                return Ok(Attempt::Revoke);
+            planned(seen, step, rules, plan)?;
+            let counts = seen >> TRANSFERS & u32::from(MANY) == u32::from(MANY) && plan.after.transfers != MANY;
+            if plan.revoke.is_some() || !plan.is_free() || counts {
+                return Ok(false);
             }
-            if !plan.is_free() || (step.counts_transfers() && before.transfers == MANY) {
-                return Ok(Attempt::Maintain);
-            }
-            match self.exchange::<P>(seen, plan.after.pack(exact)) {
-                Ok(_) => return Ok(Attempt::Done(plan.after)),
+            match self.exchange::<P>(seen, plan.after.pack(rules.exact())) {
+                Ok(_) => return Ok(true),
                 Err(now) => seen = now,
             }
         }
@@ -250,20 +277,20 @@ impl FrameWord {
     /// [`Refusal::Revoking`] if somebody else is at it; what is refused whatever is revoked.
     pub(crate) fn claim<P: Platform>(
         &self,
-        exact: bool,
         step: &dyn Step,
         rules: &Rules,
+        plan: &mut Plan,
     ) -> Result<Option<Claim<'_, P>>, Refusal> {
         let mut seen = self.state.load(Ordering::Relaxed);
         loop {
-            let before = State::unpack(seen, exact);
-            step.plan(before, rules)?;
-            let Some(what) = step.revokes(&before, rules) else { return Ok(None) };
-            if before.revoking() {
+            planned(seen, step, rules, plan)?;
+            let Some(what) = plan.revoke else { return Ok(None) };
+            if seen & REVOKING != 0 {
                 return Err(Refusal::Revoking);
             }
+            let installing = !matches!(seen >> USERS, 0 | GIVEN_USERS);
             match self.exchange::<P>(seen, seen | REVOKING) {
-                Ok(_) => return Ok(Some(Claim { word: self, platform: PhantomData, what, installing: before.users > 0 })),
+                Ok(_) => return Ok(Some(Claim { word: self, platform: PhantomData, what, installing })),
                 Err(now) => seen = now,
             }
         }
@@ -280,11 +307,32 @@ impl FrameWord {
             congruent.platform().end_busy();
             return Err(Refusal::Busy);
         }
-        let mut before = State::unpack(before, congruent.exact());
-        if before.transfers == MANY {
-            before.transfers += (self.more.load(Ordering::Relaxed) >> MORE_TRANSFERS) as u16;
+        let mut transfers = (before >> TRANSFERS) as u16 & MANY;
+        if transfers == MANY {
+            transfers += (self.more.load(Ordering::Relaxed) >> MORE_TRANSFERS) as u16;
         }
+        let before = Counted { word: before, transfers };
         Ok(Busy { word: self, congruent, before, after: before, revoked: false })
+    }
+
+    /// The frame was busy and changed from one state to another. Uses may have ended meanwhile, and a revocation if it is not ours.
+    fn end_busy<P: Platform>(&self, before: Counted, after: Counted, revoked: bool) {
+        let more = after.more().wrapping_sub(before.more());
+        if more != 0 {
+            self.more.fetch_add(more, Ordering::Relaxed);
+        }
+        let (before, after) = (before.word, after.word);
+        // Counted from what the word says now. They are the top of it, so nothing is carried away.
+        let change = (after >> USERS).wrapping_sub(before >> USERS) << USERS;
+        let kept = if revoked { 0 } else { REVOKING };
+        let others = after & !(u32::MAX << USERS | REVOKING | BUSY);
+        let mut now = self.state.load(Ordering::Relaxed);
+        while let Err(other) = {
+            debug_assert!(now & BUSY != 0);
+            self.exchange::<P>(now, others | now & kept | (now & u32::MAX << USERS).wrapping_add(change))
+        } {
+            now = other;
+        }
     }
 
     /// Ends one use.

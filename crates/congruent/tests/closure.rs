@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use congruent::Policy;
-use model::kernel::{Call, Outcome, Part, Scene, Step, calls, perform};
+use model::kernel::{calls, perform, Call, Outcome, Part, Scene, Step};
 use model::line::{Event, Hazard, Line};
 use model::machine::Shape;
 
@@ -209,9 +209,7 @@ fn unknown_to_the_word(space: &Space, id: u32, m: usize) -> bool {
 /// well, watched at either: `None` where only the others can be watched. And a hold is a hold, be it for reading (docs/adr/0011).
 fn told_apart(space: &Space, id: u32, call: Call) -> Option<Scene> {
     let mut scene = space.scenes[id as usize];
-    if let Some((_, watched)) = &mut scene.touching
-        && call == Call::Stored
-    {
+    if let (Some((_, watched)), Call::Stored) = (&mut scene.touching, call) {
         *watched = true;
         space.ids.get(&scene)?;
     }

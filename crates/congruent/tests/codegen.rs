@@ -43,9 +43,7 @@ fn functions(assembly: &str) -> BTreeMap<String, Vec<String>> {
     let mut labels = Vec::new();
     for line in assembly.lines() {
         let line = line.split(['#', ';']).next().unwrap_or_default().trim_end();
-        if let Some((name, other)) = line.split_once(" = ")
-            && !line.starts_with(char::is_whitespace)
-        {
+        if let (Some((name, other)), false) = (line.split_once(" = "), line.starts_with(char::is_whitespace)) {
             same.push((name.to_owned(), other.to_owned()));
         }
         match line.strip_suffix(':') {
@@ -56,10 +54,7 @@ fn functions(assembly: &str) -> BTreeMap<String, Vec<String>> {
             }
             _ => {
                 let directive = line.trim_start().starts_with('.') && !line.ends_with(':');
-                if let Some((_, body)) = &mut current
-                    && !line.is_empty()
-                    && !directive
-                {
+                if let (Some((_, body)), false) = (&mut current, line.is_empty() || directive) {
                     body.push(renumbered(line, &mut labels));
                 }
             }

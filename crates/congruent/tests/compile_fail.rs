@@ -16,7 +16,7 @@ const CASES: &[(&str, &str, &str)] = &[
     ("colour_from_another_machine", "E0308", "expected `Colour<A>`, found `Colour<B>`"),
     ("colour_without_a_machine", "E0308", "expected `Colour<P>`, found"),
     ("proof_used_twice", "E0382", "use of moved value: `proof`"),
-    ("store_through_a_window_for_reading", "E0599", "`congruent::Read: Stores`"),
+    ("store_through_a_window_for_reading", "E0599", "`ReadOnly: Stores`"),
     ("permanent_address_after_the_hold", "E0382", "borrow of moved value: `page`"),
 ];
 

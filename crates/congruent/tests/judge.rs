@@ -7,7 +7,7 @@ mod model;
 
 use congruent::Policy;
 use model::machine::Shape;
-use model::world::{Act, World, machine};
+use model::world::{machine, Act, World};
 
 /// Marsaglia's xorshift, 64 bits: enough to mix acts, and the same everywhere.
 struct Random(u64);

@@ -2,17 +2,17 @@
 
 mod model;
 
-use congruent::state::{MAX_USERS, State};
-use congruent::{At, Congruent, Error, Frame, Read, Rights, Transfer, Write};
+use congruent::state::{State, MAX_USERS};
+use congruent::{At, Congruent, Error, Frame, ReadOnly, ReadWrite, Rights, Transfer, WindowMapper};
 use congruent_shadow::{Config, Shadow};
 use congruent_trace::{AccessKind, DmaDirection, Event, Site};
 use model::judged;
 use model::line::COLOURS;
-use model::machine::{LINE, Machine, PAGE, Pte, Shape};
+use model::machine::{Machine, Pte, Shape, LINE, PAGE};
 
 /// Of colour 1 at its permanent address.
 const FRAME: Frame = Frame(1);
-const WRITE: Rights = Rights { write: true, execute: false };
+const WRITE: Rights = Rights::WRITE;
 
 fn kernel(shape: Shape) -> Congruent<Machine> {
     Machine::new(shape, &[State::UNCACHED; 2], vec![[Pte::None; COLOURS]; 2])
@@ -100,8 +100,8 @@ fn the_library_touches_nothing_that_the_kernel_has_been_given() {
     assert_eq!(kernel.fill(FRAME, At::Linear, &[0]).err(), refused);
     assert_eq!(kernel.copy(Frame(0), FRAME, At::Home).err(), refused);
     assert_eq!(kernel.copy(FRAME, Frame(0), At::Home).err(), refused);
-    assert_eq!(kernel.settle::<Read>(FRAME, At::Linear).err(), refused);
-    assert_eq!(kernel.window::<Write>(FRAME).err(), refused);
+    assert_eq!(kernel.settle::<ReadOnly>(FRAME, At::Linear).err(), refused);
+    assert_eq!(kernel.window::<ReadWrite>(FRAME).err(), refused);
     assert_eq!(kernel.give_to_kernel(FRAME).err(), refused);
     assert_eq!(kernel.map_user(FRAME, Machine::user_address(2), WRITE, || ()).err(), refused);
     assert!(kernel.platform().log.borrow().is_empty(), "{:?}", kernel.platform().log.borrow());
@@ -119,27 +119,27 @@ fn any_number_of_rings_leaves_room_for_windows_and_faults() {
     let kernel = kernel(Shape::of(4));
     kernel.clear(FRAME, at(&kernel, 2)).unwrap();
     for _ in 0..1000 {
-        kernel.settle::<Write>(FRAME, at(&kernel, 2)).unwrap().hold().leak();
+        kernel.settle::<ReadWrite>(FRAME, at(&kernel, 2)).unwrap().hold().leak();
     }
     kernel.map_user(FRAME, Machine::user_address(2), WRITE, || ()).unwrap();
     kernel.write(FRAME, 0, b"bytes").unwrap();
-    let elsewhere = kernel.settle::<Read>(FRAME, at(&kernel, 3)).err();
+    let elsewhere = kernel.settle::<ReadOnly>(FRAME, at(&kernel, 3)).err();
     assert_eq!(elsewhere, Some(Error::InUse { frame: FRAME, home: 2 }), "the first ring is as good as the last");
     for left in (0..1000).rev() {
         assert_eq!(kernel.state(FRAME).unwrap().users, 1, "{left} rings and this one");
         drop(kernel.resume(FRAME).unwrap());
     }
     assert_eq!(kernel.state(FRAME).unwrap().users, 0);
-    drop(kernel.settle::<Read>(FRAME, at(&kernel, 3)).unwrap());
+    drop(kernel.settle::<ReadOnly>(FRAME, at(&kernel, 3)).unwrap());
 }
 
 #[test]
 fn windows_beyond_what_can_be_counted_wait_for_one_another() {
     let kernel = kernel(Shape::of(4));
-    let settled: Vec<_> = (0..MAX_USERS).map(|_| kernel.settle::<Read>(FRAME, At::Home).unwrap()).collect();
-    assert_eq!(kernel.settle::<Read>(FRAME, At::Home).err(), Some(Error::Full(FRAME)));
+    let settled: Vec<_> = (0..MAX_USERS).map(|_| kernel.settle::<ReadOnly>(FRAME, At::Home).unwrap()).collect();
+    assert_eq!(kernel.settle::<ReadOnly>(FRAME, At::Home).err(), Some(Error::Full(FRAME)));
     drop(settled);
-    drop(kernel.settle::<Read>(FRAME, At::Home).unwrap());
+    drop(kernel.settle::<ReadOnly>(FRAME, At::Home).unwrap());
 }
 
 #[test]
@@ -163,6 +163,36 @@ fn as_many_buffers_as_a_page_has_lines_can_be_written_by_devices_at_a_time() {
 #[should_panic(expected = "nothing holds frame 0x1")]
 fn a_hold_that_was_never_made_cannot_be_resumed_though_windows_are_open() {
     let kernel = kernel(Shape::of(4));
-    let _window = kernel.window::<Read>(FRAME).unwrap();
+    let _window = kernel.window::<ReadOnly>(FRAME).unwrap();
     let _ = kernel.resume(FRAME);
+}
+
+#[test]
+fn many_mappings_are_prepared_or_none_is_bound() {
+    let kernel = Machine::new(Shape::of(4), &[State::UNCACHED; 4], vec![[Pte::None; COLOURS]; 4]);
+    let frames = [0, 1, 2, 3].map(Frame);
+    let linear = |frame| kernel.platform().linear(Frame(frame)).unwrap();
+    let users = || frames.map(|frame| kernel.state(frame).unwrap().users);
+    let mut made = Vec::new();
+    let prepared = kernel.prepare_all(&frames, Machine::user_address(2), WRITE).unwrap();
+    assert_eq!((prepared.frames(), users()), (&frames[..], [1; 4]));
+    prepared.install(|frame, address| {
+        assert_eq!(users(), [1; 4], "a frame may move before its entry is made");
+        made.push((frame, address));
+    });
+    let pages = [0, 1, 2, 3].map(|page| (Frame(page), Machine::user_address(2).add(page * u64::from(PAGE))));
+    assert_eq!((&made[..], users()), (&pages[..], [0; 4]));
+    // One of them is held elsewhere: the two before it are free again.
+    let hold = kernel.settle::<ReadOnly>(frames[2], at(&kernel, 1)).unwrap();
+    let home = hold.colour().index() as u16;
+    let refused = kernel.prepare_all(&frames, Machine::user_address(2), WRITE).err();
+    assert_eq!((refused, users()), (Some(Error::InUse { frame: frames[2], home }), [0, 0, 1, 0]));
+    drop(hold);
+    // One of them is the kernel's, which a later return would turn into any other: refused, though its colour would do.
+    kernel.unmapped(frames[3]).unwrap();
+    kernel.freed(frames[3]).unwrap();
+    kernel.give_to_kernel(frames[3]).unwrap();
+    let refused = kernel.prepare_all(&frames, linear(0), WRITE).err();
+    assert_eq!((refused, users()), (Some(Error::Kernel(frames[3])), [0; 4]));
+    kernel.map_user(frames[3], linear(3), WRITE, || ()).unwrap();
 }

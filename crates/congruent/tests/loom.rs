@@ -6,12 +6,12 @@
 
 use congruent::state::State;
 use congruent::{
-    At, CacheGeometry, CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot, Platform, Read,
-    Remaining, Revoke, Rights, VirtAddr, WindowArea, WindowMapper, WouldBlock, Write,
+    At, CacheGeometry, CacheOps, Config, Congruent, CpuContext, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot, Platform,
+    ReadOnly, ReadWrite, Remaining, Revoke, Rights, VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };
 use loom::cell::UnsafeCell;
-use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::sync::Arc;
 use loom::thread;
 
 const COLOURS: u32 = 2;
@@ -64,8 +64,8 @@ unsafe impl CacheOps for Cpus {
 
 // SAFETY: no memory is touched.
 unsafe impl WindowMapper for Cpus {
-    fn enter(&self) -> Context {
-        Context { cpu: 0, level: 0 }
+    fn enter(&self) -> CpuContext {
+        CpuContext::new(0, 0)
     }
     fn leave(&self) {}
     fn begin_busy(&self) {}
@@ -107,8 +107,10 @@ fn cpus(state: State, kept: u32) -> Arc<Congruent<Cpus>> {
     };
     let geometry = CacheGeometry::new(4096 * COLOURS, 1, 32).unwrap();
     let windows = WindowArea::new(VirtAddr(0), 2, 0);
-    let kept = (kept > 0).then_some(KeptArea { base: VirtAddr(4 * 4096), slots: kept });
-    Arc::new(Congruent::new(platform, Config { speculative: false, kept, ..Config::new(geometry, windows) }).unwrap())
+    let mut config = Config::new(geometry, windows);
+    config.speculative = false;
+    config.kept = (kept > 0).then_some(KeptArea::new(VirtAddr(4 * 4096), kept));
+    Arc::new(Congruent::new(platform, config).unwrap())
 }
 
 fn use_page(kernel: &Congruent<Cpus>, colour: usize) {
@@ -130,12 +132,12 @@ fn a_frame_does_not_move_under_its_users() {
         let mover = {
             let kernel = kernel.clone();
             thread::spawn(move || {
-                if let Ok(settled) = kernel.settle::<Write>(PAGE, at(&kernel, 1)) {
+                if let Ok(settled) = kernel.settle::<ReadWrite>(PAGE, at(&kernel, 1)) {
                     use_page(&kernel, settled.colour().index());
                 }
             })
         };
-        if let Ok(settled) = kernel.settle::<Read>(PAGE, At::Home) {
+        if let Ok(settled) = kernel.settle::<ReadOnly>(PAGE, At::Home) {
             use_page(&kernel, settled.colour().index());
         }
         mover.join().unwrap();
@@ -149,7 +151,7 @@ fn two_faults_at_different_colours_take_turns() {
     loom::model(|| {
         let kernel = cpus(State::DIRTY_AT_0, 0);
         let fault = |kernel: &Congruent<Cpus>, colour: usize| {
-            let rights = Rights { write: true, execute: false };
+            let rights = Rights::WRITE;
             let _ = kernel.map_user(PAGE, VirtAddr(4096 * colour as u64), rights, || use_page(kernel, colour));
         };
         let other = {
@@ -180,7 +182,7 @@ fn a_device_and_a_window_never_share_a_frame() {
                 }
             })
         };
-        if let Ok(settled) = kernel.settle::<Write>(PAGE, At::Home) {
+        if let Ok(settled) = kernel.settle::<ReadWrite>(PAGE, At::Home) {
             use_page(&kernel, settled.colour().index());
         }
         device.join().unwrap();
@@ -195,9 +197,9 @@ fn two_windows_never_get_one_slot() {
         let kernel = cpus(State::UNCACHED, 0);
         let other = {
             let kernel = kernel.clone();
-            thread::spawn(move || drop(kernel.window::<Write>(Frame(1)).unwrap()))
+            thread::spawn(move || drop(kernel.window::<ReadWrite>(Frame(1)).unwrap()))
         };
-        drop(kernel.window::<Write>(PAGE).unwrap());
+        drop(kernel.window::<ReadWrite>(PAGE).unwrap());
         other.join().unwrap();
     });
 }
@@ -208,7 +210,7 @@ fn a_kept_place_in_use_is_never_remapped() {
         // One place of each colour: both frames want the same.
         let kernel = cpus(State::UNCACHED, COLOURS);
         let open = |kernel: &Congruent<Cpus>, frame: Frame| {
-            let window = kernel.window::<Write>(frame).unwrap();
+            let window = kernel.window::<ReadWrite>(frame).unwrap();
             let there = kernel.platform().mapped[Cpus::place(window.address())].load(Ordering::Relaxed);
             assert_eq!(u64::from(there), frame.0 + 1, "another frame is mapped at an open window");
         };

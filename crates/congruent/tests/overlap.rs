@@ -9,8 +9,8 @@ use congruent::state::State;
 use congruent::{At, Error, Frame};
 use congruent_trace::{AccessKind, DmaDirection};
 use model::line::COLOURS;
-use model::machine::{HALF, Machine, PAGE, Pte, Shape, When};
-use model::watched::{FRAME, READ, Watched};
+use model::machine::{Machine, Pte, Shape, When, HALF, PAGE};
+use model::watched::{Watched, FRAME, READ};
 
 /// Readers at colours 0 and 1; the home is 1.
 fn spread(shape: Shape) -> &'static Watched {
@@ -48,7 +48,7 @@ fn a_mapping_that_is_being_installed_is_not_forgotten_when_the_last_of_the_other
         w.user(AccessKind::Load, FRAME, 1);
         assert!(w.kernel.state(FRAME).unwrap().mapped(), "the library has forgotten that there is a user");
         // Who writes at another colour takes the user's rights away, or the user would see the old bytes for ever.
-        let settled = w.kernel.settle::<congruent::Write>(FRAME, w.at(2)).unwrap();
+        let settled = w.kernel.settle::<congruent::ReadWrite>(FRAME, w.at(2)).unwrap();
         settled.open().unwrap().write(0, &[2; HALF as usize]).unwrap();
         assert_eq!(w.kernel.platform().ptes.borrow()[0], [Pte::None; COLOURS], "nobody revoked it");
         w.clean();
@@ -69,8 +69,8 @@ fn old_copy_at_home(w: &Watched) {
 fn what_a_frame_held_is_not_believed_after_an_overwriting_that_found_no_window() {
     let w = Watched::of(Shape { linear: false, speculative: false, ..Shape::of(4) });
     old_copy_at_home(w);
-    let others: Vec<_> = (1..4).map(|frame| w.kernel.window::<congruent::Write>(Frame(frame)).unwrap()).collect();
-    let last = w.kernel.window::<congruent::Write>(Frame(1)).unwrap();
+    let others: Vec<_> = (1..4).map(|frame| w.kernel.window::<congruent::ReadWrite>(Frame(frame)).unwrap()).collect();
+    let last = w.kernel.window::<congruent::ReadWrite>(Frame(1)).unwrap();
     // It may need none of its own; if it does, nothing has changed.
     let cleared = w.kernel.clear(FRAME, At::Home);
     assert!(matches!(cleared, Ok(()) | Err(Error::NoSlot { .. })), "{cleared:?}");
@@ -128,15 +128,15 @@ fn two_thread_slots_are_enough_for_a_copy_onto_a_frame_that_is_dirty_elsewhere()
             Shape { linear: false, ..Shape::of(4) },
             &[State::UNCACHED; 4],
             vec![[Pte::None; COLOURS]; 4],
-            |config| congruent::Config { windows: congruent::WindowArea::new(config.windows.base, 2, 0), ..config },
+            |config| config.windows = congruent::WindowArea::new(config.windows.base, 2, 0),
         );
         let at = |colour| At::Colour(kernel.colour_from_index(colour).unwrap());
         kernel.clear(Frame(1), at(1)).unwrap();
         kernel.clear(FRAME, at(old)).unwrap();
         kernel.copy(Frame(1), FRAME, at(2)).unwrap();
         // Maintenance needs none of them.
-        let windows = [2, 3].map(|frame| kernel.window::<congruent::Read>(Frame(frame)).unwrap());
-        drop(kernel.settle::<congruent::Write>(FRAME, at(3)).unwrap());
+        let windows = [2, 3].map(|frame| kernel.window::<congruent::ReadOnly>(Frame(frame)).unwrap());
+        drop(kernel.settle::<congruent::ReadWrite>(FRAME, at(3)).unwrap());
         drop(windows);
         assert!(kernel.platform().is_idle());
     }
@@ -150,10 +150,10 @@ fn while_rights_are_taken_away_others_use_the_frame_where_it_is_and_announce_not
         w.kernel.read(FRAME, 0, &mut [0; HALF as usize]).unwrap();
         w.kernel.device_reads(FRAME, 0, PAGE).unwrap();
         assert_eq!(w.map(FRAME, 1, READ).err(), Some(Error::MustRevoke(FRAME)), "it would be missed, or revoked in vain");
-        assert_eq!(w.kernel.settle::<congruent::Write>(FRAME, w.at(3)).err(), Some(Error::MustRevoke(FRAME)));
+        assert_eq!(w.kernel.settle::<congruent::ReadWrite>(FRAME, w.at(3)).err(), Some(Error::MustRevoke(FRAME)));
     };
     w.kernel.platform().meanwhile(When::Revoking, other_cpu);
-    let settled = w.kernel.settle::<congruent::Write>(FRAME, w.at(2)).unwrap();
+    let settled = w.kernel.settle::<congruent::ReadWrite>(FRAME, w.at(2)).unwrap();
     settled.open().unwrap().write(0, &[1; HALF as usize]).unwrap();
     w.map(FRAME, 2, READ).unwrap();
     w.user(AccessKind::Load, FRAME, 2);
@@ -166,7 +166,7 @@ fn a_frame_that_a_reader_takes_elsewhere_while_its_users_are_revoked_for_a_write
         let w = spread(Shape::of(4));
         // The writer is going to write at the home, colour 1, and has taken the rights of all others away. Before it goes on, a reader
         // of another CPU settles the frame at colour 2: the users that are left are not at the home any more.
-        let other_cpu = move || drop(w.kernel.settle::<congruent::Read>(FRAME, w.at(2)).unwrap());
+        let other_cpu = move || drop(w.kernel.settle::<congruent::ReadOnly>(FRAME, w.at(2)).unwrap());
         w.kernel.platform().meanwhile(When::Revoking, other_cpu);
         overwrite(w, device);
         let user = w.kernel.platform().ptes.borrow()[0][1];
@@ -185,6 +185,6 @@ fn maintenance_is_done_while_the_cpu_runs_nothing_else() {
     assert!(before);
     let seen = move || assert!(!w.kernel.platform().preemptible(), "who waits for this waits for ever, under fixed priorities");
     w.kernel.platform().meanwhile(When::Maintaining, seen);
-    drop(w.kernel.settle::<congruent::Write>(FRAME, w.at(2)).unwrap());
+    drop(w.kernel.settle::<congruent::ReadWrite>(FRAME, w.at(2)).unwrap());
     assert!(w.kernel.platform().preemptible());
 }

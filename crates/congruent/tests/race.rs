@@ -4,8 +4,8 @@
 //! compiler) or Miri: with the ordinary copies of Rust in the place of those of `congruent::bytes` they object.
 
 use congruent::{
-    CacheGeometry, CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, Platform, Remaining, Revoke, VirtAddr,
-    WindowArea, WindowMapper, WouldBlock, bytes,
+    bytes, CacheGeometry, CacheOps, Config, Congruent, CpuContext, CpuSlots, Frame, FrameWord, Platform, Remaining, Revoke,
+    VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };
 
 const PAGE: usize = 4096;
@@ -28,8 +28,8 @@ unsafe impl CacheOps for Memory {
 
 // SAFETY: two pages of the test, which live as long as it.
 unsafe impl WindowMapper for Memory {
-    fn enter(&self) -> Context {
-        Context { cpu: 0, level: 0 }
+    fn enter(&self) -> CpuContext {
+        CpuContext::new(0, 0)
     }
     fn leave(&self) {}
     fn begin_busy(&self) {}

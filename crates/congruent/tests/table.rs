@@ -6,7 +6,7 @@ mod model;
 use std::fmt::Write as _;
 
 use congruent::state::State;
-use congruent::{At, Congruent, Error, Frame, Read, Rights, VirtAddr, Write};
+use congruent::{At, Congruent, Error, Frame, ReadOnly, ReadWrite, Rights, VirtAddr};
 use model::line::COLOURS;
 use model::machine::{Did, Machine, Pte, Shape};
 
@@ -39,7 +39,7 @@ fn user(kernel: &Kernel) -> At<Machine> {
 }
 
 fn map(kernel: &Kernel, frame: Frame, colour: usize, write: bool) -> Result<(), Error> {
-    map_as(kernel, frame, colour, Rights { write, execute: false })
+    map_as(kernel, frame, colour, Rights::READ.with_write(write))
 }
 
 fn map_as(kernel: &Kernel, frame: Frame, colour: usize, rights: Rights) -> Result<(), Error> {
@@ -167,7 +167,7 @@ fn rows() -> Vec<Row> {
         row("ptrace, poke of data", written_by_user, |k| k.write(PAGE, 0, b"data"), "2", "4 + 2 I"),
         row(
             "ptrace, poke of code",
-            |k| in_page_cache(k).and_then(|()| map_as(k, PAGE, USER, Rights { write: false, execute: true })),
+            |k| in_page_cache(k).and_then(|()| map_as(k, PAGE, USER, Rights::EXECUTE)),
             |k| k.poke(PAGE, 0, b"trap"),
             "3 + I",
             "4 + 2 I",
@@ -182,14 +182,14 @@ fn rows() -> Vec<Row> {
         row(
             "executable page mapped, filled by the processor",
             in_page_cache,
-            |k| map_as(k, PAGE, USER, Rights { write: false, execute: true }),
+            |k| map_as(k, PAGE, USER, Rights::EXECUTE),
             "1 + I",
             "2 + I",
         ),
         row(
             "the same page mapped again",
-            |k| in_page_cache(k).and_then(|()| map_as(k, PAGE, USER, Rights { write: false, execute: true })),
-            |k| map_as(k, PAGE, USER, Rights { write: false, execute: true }),
+            |k| in_page_cache(k).and_then(|()| map_as(k, PAGE, USER, Rights::EXECUTE)),
+            |k| map_as(k, PAGE, USER, Rights::EXECUTE),
             "0",
             "I",
         ),
@@ -225,7 +225,7 @@ fn rows() -> Vec<Row> {
             "a driver that stores through the permanent address",
             written_by_user,
             |k| {
-                drop(k.settle::<Write>(PAGE, At::Linear)?);
+                drop(k.settle::<ReadWrite>(PAGE, At::Linear)?);
                 map(k, PAGE, USER, true)
             },
             "2 + 1",
@@ -234,7 +234,7 @@ fn rows() -> Vec<Row> {
         row(
             "vmap area written, then read by a device",
             |k| {
-                k.settle::<Write>(PAGE, user(k))?.hold().leak();
+                k.settle::<ReadWrite>(PAGE, user(k))?.hold().leak();
                 Ok(())
             },
             |k| device_read(k, PAGE),
@@ -245,11 +245,11 @@ fn rows() -> Vec<Row> {
             "shared ring, kernel's side of a round",
             |k| {
                 k.clear(PAGE, user(k))?;
-                k.settle::<Write>(PAGE, user(k))?.hold().leak();
+                k.settle::<ReadWrite>(PAGE, user(k))?.hold().leak();
                 map(k, PAGE, USER, true)
             },
             |k| {
-                let entry = k.window::<Read>(PAGE)?;
+                let entry = k.window::<ReadOnly>(PAGE)?;
                 entry.read(0, &mut [0; 8])
             },
             "0, and stale",

@@ -6,10 +6,10 @@ mod model;
 
 use congruent::{At, Error, Frame, PhysAddr, Rights};
 use congruent_trace::{AccessKind, DmaDirection};
-use model::machine::{Did, HALF, Maintain, PAGE, Pte, Shape};
-use model::watched::{FRAME, READ, Watched};
+use model::machine::{Did, Maintain, Pte, Shape, HALF, PAGE};
+use model::watched::{Watched, FRAME, READ};
 
-const WRITE: Rights = Rights { write: true, execute: false };
+const WRITE: Rights = Rights::WRITE;
 const PAGES: u64 = PAGE as u64;
 
 fn operations(w: &Watched) -> Vec<(Maintain, u64, usize)> {
@@ -124,7 +124,7 @@ fn many_pages_are_held_or_none_is() {
     assert_eq!(homes, [2, 3, 0]);
     w.kernel.release_all(&frames).unwrap();
     // One of them is in use elsewhere, so none is held.
-    let other = w.kernel.settle::<congruent::Write>(Frame(1), w.at(1)).unwrap();
+    let other = w.kernel.settle::<congruent::ReadWrite>(Frame(1), w.at(1)).unwrap();
     assert!(matches!(w.kernel.hold_all(&frames, first), Err(Error::InUse { frame: Frame(1), .. })));
     drop(other);
     for frame in frames {

@@ -4,17 +4,18 @@ mod model;
 
 use congruent::state::State;
 use congruent::{
-    At, CacheGeometry, CacheOps, Config, ConfigError, Congruent, Context, CpuSlots, Error, Frame, FrameWord, KeptArea, Platform,
-    Policy, Read, Remaining, Revoke, Rights, Tags, VirtAddr, WindowArea, WindowMapper, WouldBlock, Write, Wrote,
+    At, CacheGeometry, CacheOps, Config, ConfigError, Congruent, CpuContext, CpuSlots, Error, Frame, FrameWord, KeptArea,
+    Platform, Policy, ReadOnly, ReadWrite, Remaining, Revoke, Rights, Tags, VirtAddr, WindowArea, WindowMapper, WouldBlock,
+    Wrote,
 };
 use model::line::COLOURS;
-use model::machine::{Did, Machine, Maintain, Pte, Shape, When};
+use model::machine::{Did, Machine, Maintain, Pte, Shape, When, PAGE};
 
 fn machine(frames: usize) -> Congruent<Machine> {
-    configured(frames, |config| config)
+    configured(frames, |_| ())
 }
 
-fn configured(frames: usize, change: impl Fn(Config) -> Config) -> Congruent<Machine> {
+fn configured(frames: usize, change: impl Fn(&mut Config)) -> Congruent<Machine> {
     Machine::configured(Shape::of(4), &vec![State::UNCACHED; frames], vec![[Pte::None; COLOURS]; frames], change)
 }
 
@@ -23,11 +24,11 @@ fn keeping(frames: usize, kept: u32) -> Congruent<Machine> {
 }
 
 fn context(kernel: &Congruent<Machine>, cpu: u32, level: u8) {
-    kernel.platform().context.set(Context { cpu, level });
+    kernel.platform().context.set(CpuContext::new(cpu, level));
 }
 
 /// Frame 1 at colour 2, which is not that of its permanent mapping.
-fn window(kernel: &Congruent<Machine>, frame: u64) -> Result<congruent::Window<'_, Machine, Write>, Error> {
+fn window(kernel: &Congruent<Machine>, frame: u64) -> Result<congruent::Window<'_, Machine, ReadWrite>, Error> {
     let settled = kernel.settle(Frame(frame), At::Colour(kernel.colour_from_index((frame as usize + 1) % 4).unwrap()))?;
     settled.open()
 }
@@ -72,10 +73,10 @@ fn an_interrupt_reaches_a_frame_that_a_thread_has_open_through_the_same_colour()
     let kernel = machine(4);
     let thread = window(&kernel, 1).unwrap();
     context(&kernel, 0, 1);
-    let interrupt = kernel.window::<Write>(Frame(1)).unwrap();
+    let interrupt = kernel.window::<ReadWrite>(Frame(1)).unwrap();
     assert_eq!(thread.colour(), interrupt.colour());
     assert_ne!(thread.address(), interrupt.address());
-    let elsewhere = kernel.settle::<Read>(Frame(1), At::Linear).err();
+    let elsewhere = kernel.settle::<ReadOnly>(Frame(1), At::Linear).err();
     assert_eq!(elsewhere, Some(Error::InUse { frame: Frame(1), home: 2 }));
 }
 
@@ -114,7 +115,7 @@ fn a_transfer_is_resumed_by_the_name_that_it_was_given() {
 #[test]
 fn a_proof_opens_on_the_machine_that_it_is_a_proof_of() {
     let (here, there) = (machine(2), machine(2));
-    let settled = there.settle::<Read>(Frame(1), At::Colour(there.colour_from_index(2).unwrap())).unwrap();
+    let settled = there.settle::<ReadOnly>(Frame(1), At::Colour(there.colour_from_index(2).unwrap())).unwrap();
     let window = settled.open().unwrap();
     assert!(here.platform().is_idle() && !there.platform().is_idle());
     drop(window);
@@ -134,15 +135,19 @@ fn a_colour_of_a_machine_with_more_colours_is_no_place() {
 
 #[test]
 fn no_place_is_found_beyond_the_end_of_the_address_space() {
-    let kernel = configured(1, |config| Config { top: VirtAddr(0xffff_ffff), ..config });
+    let kernel = configured(1, |config| config.top = VirtAddr(0xffff_ffff));
     let colour = |index| kernel.colour_from_index(index).unwrap();
     let last = VirtAddr(0x1_0000_0000 - 1024);
     assert_eq!(kernel.place(last, colour(3)), Some(last));
     assert_eq!(kernel.place(last, colour(0)), None);
     assert_eq!(kernel.place(last.add(1), colour(3)), None);
-    assert_eq!(configured(1, |config| config).place(last, colour(0)), Some(last.add(1024)));
-    let config = Config { top: VirtAddr(0xffff_f000), ..*kernel.config() };
-    assert_eq!(Machine::attempt(Shape::of(4), &[], vec![], |_| config).err(), Some(ConfigError::Top(VirtAddr(0xffff_f000))));
+    assert_eq!(configured(1, |_| ()).place(last, colour(0)), Some(last.add(1024)));
+    let mut config = *kernel.config();
+    config.top = VirtAddr(0xffff_f000);
+    assert_eq!(
+        Machine::attempt(Shape::of(4), &[], vec![], |other| *other = config).err(),
+        Some(ConfigError::Top(VirtAddr(0xffff_f000)))
+    );
 }
 
 #[test]
@@ -161,7 +166,7 @@ fn code_that_stores_to_its_own_page_at_another_colour_goes_on() {
     let kernel = machine(2);
     let (code, data) = (1, 2);
     let map = |colour: usize, write| {
-        kernel.map_user(Frame(1), Machine::user_address(colour), Rights { write, execute: !write }, || {
+        kernel.map_user(Frame(1), Machine::user_address(colour), Rights::READ.with_write(write).with_execute(!write), || {
             kernel.platform().ptes.borrow_mut()[1][colour] = if write { Pte::Write } else { Pte::Read };
         })
     };
@@ -185,27 +190,47 @@ fn code_that_stores_to_its_own_page_at_another_colour_goes_on() {
 }
 
 #[test]
+fn what_is_fetched_through_a_mapping_for_execution_alone_is_what_was_stored() {
+    let kernel = machine(2);
+    kernel.clear(Frame(1), At::Home).unwrap();
+    // Whoever executes it has fetched what was there.
+    kernel.map_execute_only(Frame(1), || ()).unwrap();
+    kernel.write(Frame(1), 0, &[1; 32]).unwrap();
+    kernel.platform().log.borrow_mut().clear();
+    let mut done = Vec::new();
+    kernel.map_execute_only(Frame(1), || done = kernel.platform().log.borrow().clone()).unwrap();
+    let written_back = |did: &Did| matches!(did, Did::Maintain { op: Maintain::WriteBack, frame: 1, offset: 0, len: PAGE, .. });
+    let dropped = |did: &Did| matches!(did, Did::DropInstructions { frame: 1 });
+    let [first, second] = [done.iter().position(written_back), done.iter().position(dropped)];
+    assert!(first.is_some() && first < second, "when the mapping was made, this had been done: {done:?}");
+}
+
+#[test]
 #[should_panic(expected = "colour:3 is not one of")]
 fn a_colour_of_a_machine_with_more_colours_is_refused_before_anything_happens() {
     let of_colours = |colours| Machine::new(Shape::of(colours), &[State::UNCACHED; 2], vec![[Pte::None; COLOURS]; 2]);
     let foreign = of_colours(4).colour_from_index(3).unwrap();
-    let _ = of_colours(2).settle::<Read>(Frame(1), At::Colour(foreign));
+    let _ = of_colours(2).settle::<ReadOnly>(Frame(1), At::Colour(foreign));
 }
 
 #[test]
 fn machines_that_cannot_be_served_are_refused() {
     let config = Config::new(Shape::of(4).geometry(), WindowArea::new(VirtAddr(0x4000), 2, 2));
     let one_colour = CacheGeometry::new(4096, 1, 32).unwrap();
-    let refused = |config: Config| Congruent::new(Direct::<true>, Config { geometry: one_colour, ..config }).err();
-    assert_eq!(refused(config), None);
-    assert_eq!(refused(Config { tags: Tags::Virtual, ..config }), Some(ConfigError::VirtuallyTagged));
-    let windows = WindowArea { base: VirtAddr(0x4100), ..config.windows };
+    let refused = |change: &dyn Fn(&mut Config)| {
+        let mut config = config;
+        config.geometry = one_colour;
+        change(&mut config);
+        Congruent::new(Direct::<true>, config).err()
+    };
+    assert_eq!(refused(&|_| ()), None);
+    assert_eq!(refused(&|config| config.tags = Tags::Virtual), Some(ConfigError::VirtuallyTagged));
     let misplaced = ConfigError::MisplacedWindows { base: VirtAddr(0x4100), align: 0x1000 };
-    assert_eq!(refused(Config { windows, ..config }), Some(misplaced));
-    let windows = WindowArea { thread_slots: 1, ..config.windows };
-    assert_eq!(refused(Config { windows, ..config }), Some(ConfigError::Slots { thread: 1, interrupt: 2, levels: 2 }));
-    let kept = Some(KeptArea { base: VirtAddr(0x8000), slots: 4 });
-    assert_eq!(refused(Config { kept, ..config }), Some(ConfigError::KeptWindowsOnSpeculatingCore));
+    assert_eq!(refused(&|config| config.windows.base = VirtAddr(0x4100)), Some(misplaced));
+    let slots = ConfigError::Slots { thread: 1, interrupt: 2, levels: 2 };
+    assert_eq!(refused(&|config| config.windows.thread_slots = 1), Some(slots));
+    let kept = Some(KeptArea::new(VirtAddr(0x8000), 4));
+    assert_eq!(refused(&|config| config.kept = kept), Some(ConfigError::KeptWindowsOnSpeculatingCore));
     assert_eq!(Congruent::new(Direct::<true>, config).err(), Some(ConfigError::Aliases { colours: 4 }));
 }
 
@@ -254,7 +279,7 @@ fn reverse_lookup_asks_and_needs_the_same_maintenance() {
         let user = At::Colour(kernel.colour_from_index(3).unwrap());
         kernel.clear(page, user).unwrap();
         kernel
-            .map_user(page, Machine::user_address(3), Rights { write: true, execute: false }, || {
+            .map_user(page, Machine::user_address(3), Rights::WRITE, || {
                 kernel.platform().ptes.borrow_mut()[0][3] = Pte::Write;
             })
             .unwrap();
@@ -292,7 +317,7 @@ fn unaligned_transfers_are_maintained_in_whole_lines_and_stop_stores_to_their_ne
     let kernel = machine(1);
     let user = At::Colour(kernel.colour_from_index(1).unwrap());
     kernel.clear(Frame(0), user).unwrap();
-    let rights = Rights { write: true, execute: false };
+    let rights = Rights::WRITE;
     kernel
         .map_user(Frame(0), Machine::user_address(1), rights, || kernel.platform().ptes.borrow_mut()[0][1] = Pte::Write)
         .unwrap();
@@ -322,7 +347,7 @@ unsafe impl<const COHERENT: bool> CacheOps for Direct<COHERENT> {
 
 // SAFETY: frame numbers are those of real pages of the test, which live as long as it.
 unsafe impl<const COHERENT: bool> WindowMapper for Direct<COHERENT> {
-    fn enter(&self) -> Context {
+    fn enter(&self) -> CpuContext {
         unreachable!("no window is ever needed")
     }
     fn leave(&self) {}
@@ -367,7 +392,7 @@ fn where_nothing_aliases_a_copy_is_a_copy() {
     assert_eq!(bytes, *b"\x07x");
     kernel.clear(source, At::Home).unwrap();
     kernel.device_writes(source, 1, 2).unwrap().complete().unwrap();
-    kernel.map_user(source, VirtAddr(0x1000), Rights { write: true, execute: false }, || ()).unwrap();
+    kernel.map_user(source, VirtAddr(0x1000), Rights::WRITE, || ()).unwrap();
     assert!(from.0.iter().all(|&byte| byte == 0));
     assert_eq!(to.0[..4095], [7; 4095]);
 }
@@ -387,8 +412,8 @@ fn where_nothing_aliases_frames_that_are_not_plain_bytes_are_refused_all_the_sam
     assert_eq!(kernel.clear(own, At::Home).err(), refused);
     assert_eq!(kernel.fill(own, At::Home, &[0]).err(), refused);
     assert_eq!(kernel.copy(Frame(1), own, At::Home).err(), refused);
-    assert_eq!(kernel.window::<Write>(own).err(), refused);
-    assert_eq!(kernel.map_user(own, VirtAddr(0x1000), Rights { write: true, execute: false }, || ()).err(), refused);
+    assert_eq!(kernel.window::<ReadWrite>(own).err(), refused);
+    assert_eq!(kernel.map_user(own, VirtAddr(0x1000), Rights::WRITE, || ()).err(), refused);
     assert_eq!(kernel.device_reads(own, 0, 32).err(), refused);
     assert_eq!(kernel.device_writes(own, 0, 32).err(), refused);
     assert_eq!(kernel.unmapped(own).err(), refused);

@@ -256,11 +256,15 @@ impl CacheGeometry {
     /// The colour with this number, `None` if the geometry has no such colour.
     #[must_use]
     pub const fn colour_from_index(&self, index: usize) -> Option<Colour> {
-        if index <= self.colour_mask as usize { Some(Colour(index as u16)) } else { None }
+        if index <= self.colour_mask as usize {
+            Some(Colour(index as u16))
+        } else {
+            None
+        }
     }
 
     /// All colours, in order.
-    pub fn all_colours(&self) -> impl ExactSizeIterator<Item = Colour> + DoubleEndedIterator + Clone + use<> {
+    pub fn all_colours(&self) -> impl ExactSizeIterator<Item = Colour> + DoubleEndedIterator + Clone {
         (0..self.colours() as u16).map(Colour)
     }
 

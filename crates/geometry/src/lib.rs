@@ -24,4 +24,4 @@ pub use behaviour::Behaviour;
 pub use cache::{CacheGeometry, Colour, GeometryError};
 pub use mask::ByteMask;
 pub use parse::ParseGeometryError;
-pub use preset::{PRESETS, Preset, preset};
+pub use preset::{preset, Preset, PRESETS};

@@ -19,7 +19,11 @@ impl ByteMask {
     #[inline]
     pub const fn range(offset: u32, len: u32) -> Self {
         debug_assert!(offset + len <= 128);
-        if len == 0 { Self::EMPTY } else { Self((u128::MAX >> (128 - len)) << offset) }
+        if len == 0 {
+            Self::EMPTY
+        } else {
+            Self((u128::MAX >> (128 - len)) << offset)
+        }
     }
 
     /// Whether no byte is in the set.
@@ -47,7 +51,11 @@ impl ByteMask {
     #[must_use]
     #[inline]
     pub const fn first(self) -> Option<u32> {
-        if self.0 == 0 { None } else { Some(self.0.trailing_zeros()) }
+        if self.0 == 0 {
+            None
+        } else {
+            Some(self.0.trailing_zeros())
+        }
     }
 
     /// The set grown to whole units of `unit` bytes (a power of two, at most 128): every unit of which a byte is in the set.

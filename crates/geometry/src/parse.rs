@@ -3,7 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::{CacheGeometry, GeometryError, PRESETS, preset};
+use crate::{preset, CacheGeometry, GeometryError, PRESETS};
 
 /// Why a text does not describe a cache.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,7 +5,7 @@
 use alloc::rc::Rc;
 
 use congruent::{
-    CacheOps, Context, CpuSlots, Frame, FrameWord, KeptSlot, Platform, Remaining, Revoke, VirtAddr, WindowMapper, WouldBlock,
+    CacheOps, CpuContext, CpuSlots, Frame, FrameWord, KeptSlot, Platform, Remaining, Revoke, VirtAddr, WindowMapper, WouldBlock,
 };
 use congruent_trace::Maintenance;
 
@@ -60,8 +60,8 @@ unsafe impl CacheOps for LibraryPlatform {
 // on on its own CPU, as every task has one.
 #[allow(unsafe_code)]
 unsafe impl WindowMapper for LibraryPlatform {
-    fn enter(&self) -> Context {
-        Context { cpu: self.board.hw().cpu as u32, level: 0 }
+    fn enter(&self) -> CpuContext {
+        CpuContext::new(self.board.hw().cpu as u32, 0)
     }
 
     fn leave(&self) {}

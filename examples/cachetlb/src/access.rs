@@ -3,7 +3,7 @@
 //! The kernel goes where the newest bytes are, through a window of the page's own colour. Users see what it stores and it sees what
 //! they store, whoever they are, so there is nothing to flush before or after.
 
-use congruent::{At, Error, Finished, Frame, Pinned, VirtAddr, Window, Write};
+use congruent::{At, Error, Finished, Frame, Pinned, ReadWrite, VirtAddr, Window};
 use skeleton::{Kernel, Machine};
 
 use crate::{Folio, Vma};
@@ -29,7 +29,7 @@ pub fn flush_anon_page(_vma: &Vma, _frame: Frame, _address: VirtAddr) {}
 ///
 /// # Errors
 /// [`Error`].
-pub fn kmap_local_page(kernel: &Kernel, frame: Frame) -> Result<Window<'_, Machine, Write>, Error> {
+pub fn kmap_local_page(kernel: &Kernel, frame: Frame) -> Result<Window<'_, Machine, ReadWrite>, Error> {
     kernel.window(frame)
 }
 
@@ -40,7 +40,7 @@ pub fn kmap_local_page(kernel: &Kernel, frame: Frame) -> Result<Window<'_, Machi
 ///
 /// # Errors
 /// [`Error`].
-pub fn kmap_coherent(kernel: &Kernel, frame: Frame, address: VirtAddr) -> Result<Window<'_, Machine, Write>, Error> {
+pub fn kmap_coherent(kernel: &Kernel, frame: Frame, address: VirtAddr) -> Result<Window<'_, Machine, ReadWrite>, Error> {
     kernel.settle(frame, At::Colour(kernel.colour(address)))?.open()
 }
 

@@ -14,7 +14,7 @@ use crate::{Folio, Vma};
 /// [`Error`]: the pages before the one that it names are mapped. After [`Error::Busy`] and [`Error::Device`] the access faults
 /// again and finds the rest missing.
 pub fn set_ptes(kernel: &Kernel, vma: &Vma, address: VirtAddr, folio: Folio) -> Result<(), Error> {
-    let rights = Rights { write: vma.write, execute: vma.execute };
+    let rights = Rights::READ.with_write(vma.write).with_execute(vma.execute);
     for (page, frame) in folio.frames().enumerate() {
         let address = address.add(page as u64 * PAGE);
         let entry = Entry::new(frame, vma.write, vma.execute);

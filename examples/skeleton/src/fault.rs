@@ -36,7 +36,7 @@ fn frame_for(kernel: &Kernel, address: VirtAddr) -> Result<Frame, Fault> {
 pub fn zero_fill(kernel: &Kernel, space: usize, address: VirtAddr) -> Result<(), Fault> {
     let frame = frame_for(kernel, address)?;
     kernel.clear(frame, At::Colour(kernel.colour(address)))?;
-    let rights = Rights { write: true, execute: false };
+    let rights = Rights::WRITE;
     kernel.map_user(frame, address, rights, || {
         kernel.platform().spaces[space].set(address, Some(Entry::new(frame, true, false)));
     })?;
@@ -58,7 +58,7 @@ pub fn fault(kernel: &Kernel, space: usize, address: VirtAddr, store: bool) -> R
     }
     // The library had the page revoked, because it was needed at another colour.
     let now = Entry { present: true, write: store && entry.may_write, ..entry };
-    let rights = Rights { write: now.write, execute: now.execute };
+    let rights = Rights::READ.with_write(now.write).with_execute(now.execute);
     kernel.map_user(now.frame, address, rights, || table.set(address, Some(now)))?;
     Ok(())
 }
@@ -95,7 +95,7 @@ pub fn break_cow(kernel: &Kernel, space: usize, address: VirtAddr) -> Result<(),
     // The source is read where it is newest, the copy is made where it will be used.
     kernel.copy(old.frame, frame, At::Colour(kernel.colour(address)))?;
     let own = Entry { frame, present: true, write: true, copy: false, ..old };
-    let rights = Rights { write: true, execute: own.execute };
+    let rights = Rights::WRITE.with_execute(own.execute);
     kernel.map_user(frame, address, rights, || table.set(address, Some(own)))?;
     kernel.platform().flush_user_tlb();
     Ok(())

@@ -32,7 +32,7 @@ pub fn fill(kernel: &Kernel, file: &File<'_>, bytes: &[u8]) -> Result<(), Error>
 pub fn map(kernel: &Kernel, space: usize, address: VirtAddr, file: &File<'_>, index: usize, write: bool) -> Result<(), Fault> {
     let frame = *file.frames.get(index).ok_or(Fault::Segmentation(address))?;
     let entry = Entry { shared: true, ..Entry::new(frame, write, false) };
-    let rights = Rights { write, execute: false };
+    let rights = Rights::READ.with_write(write);
     kernel.map_user(frame, address, rights, || kernel.platform().spaces[space].set(address, Some(entry)))?;
     Ok(())
 }

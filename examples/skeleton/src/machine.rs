@@ -3,7 +3,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use congruent::{
-    Context, CpuSlots, Frame, FrameWord, Platform, Remaining, Revoke, VirtAddr, WindowArea, WindowMapper, WouldBlock,
+    CpuContext, CpuSlots, Frame, FrameWord, Platform, Remaining, Revoke, VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };
 
 use crate::PAGE;
@@ -92,9 +92,9 @@ impl Machine {
 // SAFETY: `map` and `unmap` are the architecture's (arch/), whose mappings stay until removed; the permanent mapping covers all
 // frames and never changes; words and slots are fields, one each; frames from `FIRST` on hold no object of the kernel's.
 unsafe impl WindowMapper for Machine {
-    fn enter(&self) -> Context {
+    fn enter(&self) -> CpuContext {
         self.pinned.fetch_add(1, Ordering::Relaxed);
-        Context { cpu: 0, level: u8::from(self.interrupt.load(Ordering::Relaxed)) }
+        CpuContext::new(0, u8::from(self.interrupt.load(Ordering::Relaxed)))
     }
 
     fn leave(&self) {

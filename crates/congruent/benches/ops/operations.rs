@@ -4,7 +4,7 @@
 //! `tests/counted`; whoever includes it has the library as `crate::library`.
 
 use crate::library::{
-    At, CacheGeometry, CacheOps, Config, Congruent, Context, CpuSlots, Error, Frame, FrameWord, Platform, Read, Remaining,
+    At, CacheGeometry, CacheOps, Config, Congruent, CpuContext, CpuSlots, Error, Frame, FrameWord, Platform, ReadOnly, Remaining,
     Revoke, Rights, VirtAddr, WindowArea, WindowMapper, WouldBlock, Wrote,
 };
 
@@ -32,8 +32,8 @@ unsafe impl<const ALIASES: bool> CacheOps for Idle<ALIASES> {
 
 // SAFETY: no memory is touched.
 unsafe impl<const ALIASES: bool> WindowMapper for Idle<ALIASES> {
-    fn enter(&self) -> Context {
-        Context { cpu: 0, level: 0 }
+    fn enter(&self) -> CpuContext {
+        CpuContext::new(0, 0)
     }
     fn leave(&self) {}
     fn begin_busy(&self) {}
@@ -70,7 +70,8 @@ pub fn kernel<const ALIASES: bool>(colours: u32) -> Congruent<Idle<ALIASES>> {
     let geometry = CacheGeometry::new(colours * PAGE * 4, 4, 32).expect("four ways of as many pages");
     let windows = WindowArea::new(VirtAddr(0xc000_0000), 4, 2);
     let platform = Idle { words: [const { FrameWord::new() }; 4], slots: CpuSlots::new() };
-    let config = Config { speculative: false, ..Config::new(geometry, windows) };
+    let mut config = Config::new(geometry, windows);
+    config.speculative = false;
     Congruent::new(platform, config).expect("a machine that can be served")
 }
 
@@ -107,12 +108,12 @@ fn used<P: Platform>(kernel: &Congruent<P>, _: bool) -> Result<(), Error> {
 
 /// All of them.
 pub fn operations<P: Platform>() -> Vec<Operation<P>> {
-    const WRITE: Rights = Rights { write: true, execute: false };
-    const EXECUTE: Rights = Rights { write: false, execute: true };
+    const WRITE: Rights = Rights::WRITE;
+    const EXECUTE: Rights = Rights::EXECUTE;
     let row = |name, call: Call<P>| Operation { name, before: used, call };
     vec![
         row("nothing: the loop around the calls", |_, _| Ok(())),
-        row("window at home, opened and closed", |k, _| k.window::<Read>(FRAME).map(drop)),
+        row("window at home, opened and closed", |k, _| k.window::<ReadOnly>(FRAME).map(drop)),
         row("read", |k, _| k.read(FRAME, 8, &mut [0; 8])),
         row("write", |k, _| k.write(FRAME, 8, &[0; 8])),
         row("clear, frame chosen by its hint", |k, _| k.clear(FRAME, user(k))),
@@ -128,7 +129,7 @@ pub fn operations<P: Platform>() -> Vec<Operation<P>> {
         row("unmapped, freed", |k, _| k.unmapped(FRAME).and_then(|()| k.freed(FRAME))),
         row("settle at the permanent address, and back", |k, odd| {
             let at = if odd { At::Linear } else { user(k) };
-            k.settle::<Read>(FRAME, at).map(drop)
+            k.settle::<ReadOnly>(FRAME, at).map(drop)
         }),
         row("device_reads, nothing written since", |k, _| k.device_reads(FRAME, 0, PAGE)),
         row("write, device_reads", |k, _| k.write(FRAME, 0, &[1]).and_then(|()| k.device_reads(FRAME, 0, PAGE))),

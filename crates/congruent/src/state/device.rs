@@ -2,7 +2,7 @@
 //!
 //! Guaranteed as for all transitions (`state.rs`). Not here: which bytes the operations cover (`crate::device`).
 
-use super::{MAX_TRANSFERS, Maintenance, MustRevoke, Plan, Refusal, Rules, State};
+use super::{Maintenance, MustRevoke, Plan, Refusal, Rules, State, MAX_TRANSFERS};
 
 impl State {
     /// Whether the home is clean once all of it has been written back: nobody can store meanwhile. `readers` of the users are known
@@ -12,19 +12,11 @@ impl State {
     }
 
     /// A device is about to read the frame, or (`whole` false) part of it: the newest bytes must be in memory.
-    ///
-    /// # Errors
-    /// [`Refusal::Busy`]; nothing has changed then.
-    pub fn device_reads(self, whole: bool) -> Result<Plan, Refusal> {
-        if self.busy() {
-            return Err(Refusal::Busy);
-        }
-        let mut plan = Plan::none(self);
+    pub fn device_reads(self, whole: bool, plan: &mut Plan) {
         if self.dirty() {
             plan.push(Maintenance::WriteBack, self.home);
             plan.after.set_dirty(!(whole && self.cleanable(0)));
         }
-        Ok(plan)
     }
 
     /// Which user rights must be revoked before [`device_writes`](Self::device_writes) is possible, if any. One answer is enough.
@@ -54,17 +46,14 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
-    pub fn device_writes(self, whole: bool, aligned: bool, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy() {
-            return Err(Refusal::Busy);
-        }
+    pub fn device_writes(self, whole: bool, aligned: bool, rules: &Rules, plan: &mut Plan) -> Result<(), Refusal> {
         if (self.users > 0 || self.given()) && !aligned {
             return Err(Refusal::InUse);
         }
         if self.transfers >= MAX_TRANSFERS {
             return Err(Refusal::Full);
         }
-        let mut plan = Plan::none(self);
+        plan.revoke = self.before_device_writes(aligned);
         let state = &mut plan.after;
         state.transfers += 1;
         state.set_fetchable(false);
@@ -79,27 +68,18 @@ impl State {
                 plan.push(Maintenance::WriteBackInvalidate, self.home);
             }
         }
-        Ok(plan)
+        Ok(())
     }
 
     /// The device has written the frame, or (`whole` false) part of it: every copy of the bytes it wrote is old.
     ///
     /// Copies that nobody can reach without asking are dropped when somebody asks; those that a user or a guard can load at once
     /// are dropped now.
-    ///
-    /// # Errors
-    /// [`Refusal::Busy`]; nothing has changed then.
-    pub fn device_wrote(self, whole: bool, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy() {
-            return Err(Refusal::Busy);
-        }
+    pub fn device_wrote(self, whole: bool, rules: &Rules, plan: &mut Plan) {
         let home = self.bit(self.home, rules);
-        let mut plan = Plan::none(self);
         let state = &mut plan.after;
         state.transfers = state.transfers.saturating_sub(1);
-        if let Some(linear) = rules.linear
-            && rules.speculative
-        {
+        if let (Some(linear), true) = (rules.linear, rules.speculative) {
             state.held |= state.bit(linear, rules);
         }
         state.stale |= state.held & !home;
@@ -116,25 +96,15 @@ impl State {
                 state.held &= !home;
             }
         }
-        Ok(plan)
     }
 
     /// As [`device_wrote`](Self::device_wrote), whatever has happened since the device began, and whether it began at all: mappings and
     /// windows of any colour may have filled lines, and users of several may be reading now.
-    ///
-    /// # Errors
-    /// [`Refusal::Busy`]; nothing has changed then.
-    pub fn taken(self, whole: bool, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy() {
-            return Err(Refusal::Busy);
-        }
+    pub fn taken(self, whole: bool, rules: &Rules, plan: &mut Plan) {
         let home = self.bit(self.home, rules);
-        let mut plan = Plan::none(self);
         let state = &mut plan.after;
         state.set_fetchable(false);
-        if let Some(linear) = rules.linear
-            && rules.speculative
-        {
+        if let (Some(linear), true) = (rules.linear, rules.speculative) {
             state.held |= state.bit(linear, rules);
         }
         let others = state.held & !home & !self.stale;
@@ -154,19 +124,11 @@ impl State {
                 state.stale |= home;
             }
         }
-        Ok(plan)
     }
 
     /// A device has written the frame through the data caches: only instruction fetches are behind.
-    ///
-    /// # Errors
-    /// [`Refusal::Busy`]; nothing has changed then.
-    pub const fn device_wrote_caches(mut self) -> Result<Plan, Refusal> {
-        if self.busy() {
-            return Err(Refusal::Busy);
-        }
-        self.set_fetchable(false);
-        Ok(Plan::none(self))
+    pub fn device_wrote_caches(self, plan: &mut Plan) {
+        plan.after.set_fetchable(false);
     }
 
     /// Instruction fetches are about to be allowed: the newest bytes must be where fetches find them. `readers` of the users are
@@ -174,16 +136,12 @@ impl State {
     ///
     /// # Errors
     /// [`Refusal::Busy`] or [`Refusal::Device`]; nothing has changed then.
-    pub fn fetch(self, readers: u16, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy() {
-            return Err(Refusal::Busy);
-        }
+    pub fn fetch(self, readers: u16, rules: &Rules, plan: &mut Plan) -> Result<(), Refusal> {
         if self.transfers > 0 {
             return Err(Refusal::Device);
         }
-        let mut plan = Plan::none(self);
         if self.fetchable() {
-            return Ok(plan);
+            return Ok(());
         }
         if self.dirty() && !rules.fetches_see_data {
             plan.push(Maintenance::WriteBack, self.home);
@@ -197,6 +155,6 @@ impl State {
         }
         plan.after.set_fetched(true);
         plan.after.set_fetchable(self.cleanable(readers));
-        Ok(plan)
+        Ok(())
     }
 }

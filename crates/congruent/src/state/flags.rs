@@ -11,12 +11,14 @@ macro_rules! flags {
                 $(#[$doc])*
                 #[must_use]
                 #[inline]
+                #[allow(dead_code, reason = "as below")]
                 pub const fn $get(&self) -> bool {
                     self.flags & $bit != 0
                 }
 
                 #[inline]
-                pub(crate) const fn $set(&mut self, on: bool) {
+                #[allow(dead_code, reason = "of one flag only the word is changed")]
+                pub(crate) fn $set(&mut self, on: bool) {
                     if on {
                         self.flags |= $bit;
                     } else {
@@ -26,7 +28,7 @@ macro_rules! flags {
             )*
 
             #[cfg(any(test, feature = "model"))]
-            pub(super) fn flags(&self) -> impl Iterator<Item = &'static str> {
+            pub(super) fn flags(&self) -> impl Iterator<Item = &'static str> + '_ {
                 [$((stringify!($get), $bit)),*].into_iter().filter(|(_, bit)| self.flags & bit != 0).map(|(name, _)| name)
             }
         }

@@ -4,18 +4,11 @@
 //! Guaranteed as for all transitions (`state.rs`), if nobody else stores to the same lines between the two notices. Nobody is refused and
 //! no rights are taken away; so what users of other colours load in between may be old, and only the second notice ends that.
 
-use super::{Maintenance, Plan, Refusal, Rules, State};
+use super::{Maintenance, Plan, Rules, State};
 
 impl State {
     /// Kernel code is about to load and store through `colour`.
-    ///
-    /// # Errors
-    /// [`Refusal::Busy`]; nothing has changed then.
-    pub fn touched(self, colour: u16, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy() {
-            return Err(Refusal::Busy);
-        }
-        let mut plan = Plan::none(self);
+    pub fn touched(self, colour: u16, rules: &Rules, plan: &mut Plan) {
         let own = self.bit(colour, rules);
         if colour == self.home {
             if self.stale & own != 0 {
@@ -23,7 +16,7 @@ impl State {
                 plan.after.stale &= !own;
             }
             plan.after.held |= own;
-            return Ok(plan);
+            return;
         }
         if self.dirty() {
             plan.push(Maintenance::WriteBack, self.home);
@@ -39,26 +32,18 @@ impl State {
             // Whoever stores at the home says nothing.
             plan.after.stale |= own;
         }
-        Ok(plan)
     }
 
     /// Kernel code has stored through `colour`, since it said that it would.
-    ///
-    /// # Errors
-    /// [`Refusal::Busy`]; nothing has changed then.
-    pub fn stored(self, colour: u16, rules: &Rules) -> Result<Plan, Refusal> {
-        if self.busy() {
-            return Err(Refusal::Busy);
-        }
-        let mut plan = Plan::none(self);
+    pub fn stored(self, colour: u16, rules: &Rules, plan: &mut Plan) {
         let after = &mut plan.after;
         after.set_fetchable(false);
         let stays = self.mapped() || self.users > 0 || self.given() || self.transfers > 0 || self.dirty();
         let own = self.bit(colour, rules);
         let old = self.stale & own != 0;
         if colour != self.home && (stays || old) {
-            self.stored_elsewhere(colour, rules, &mut plan);
-            return Ok(plan);
+            self.stored_elsewhere(colour, rules, plan);
+            return;
         }
         // Nobody relies on another home.
         after.home = colour;
@@ -82,7 +67,6 @@ impl State {
                 plan.push(Maintenance::WriteBack, colour);
             }
         }
-        Ok(plan)
     }
 
     /// Somebody relies on the home, or has stored there meanwhile: it stays where it is, and gives up what it has.
@@ -114,7 +98,11 @@ impl State {
 
     /// Whether somebody may be storing at the home: then it is dirty, if anything ever is.
     const fn stored_to(&self, rules: &Rules) -> bool {
-        if rules.write_back { self.dirty() } else { !(self.spread() || self.cleanable(0)) }
+        if rules.write_back {
+            self.dirty()
+        } else {
+            !(self.spread() || self.cleanable(0))
+        }
     }
 
     /// After a store at the home: whatever a core that speculates holds or fetches from now on through the permanent mapping, of

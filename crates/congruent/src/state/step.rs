@@ -3,7 +3,7 @@
 //! A trait and not an enum: the engine is compiled once, whatever is asked, and a kernel that never asks for something does not have the
 //! code for it.
 
-use super::{AccessKind, MustRevoke, Plan, Refusal, Rules, State};
+use super::{AccessKind, Plan, Refusal, Rules, State};
 
 /// Through which colour, as far as is known before the state is looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,19 +27,8 @@ impl Place {
 
 /// One thing that is asked of a frame.
 pub(crate) trait Step {
-    /// Which user rights must go before it is possible, if any.
-    fn revokes(&self, state: &State, rules: &Rules) -> Option<MustRevoke> {
-        let _ = (state, rules);
-        None
-    }
-
-    /// What it takes, when they have gone.
-    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal>;
-
-    /// Whether it changes how many transfers are counted.
-    fn counts_transfers(&self) -> bool {
-        false
-    }
+    /// What it takes: `plan` comes with the state before, of a frame that is not busy, and nothing to do.
+    fn plan(&self, plan: &mut Plan, rules: &Rules) -> Result<(), Refusal>;
 }
 
 /// A guard.
@@ -49,11 +38,9 @@ pub(crate) struct Access {
 }
 
 impl Step for Access {
-    fn revokes(&self, state: &State, rules: &Rules) -> Option<MustRevoke> {
-        state.before_access(self.place.pick(state), self.kind, rules)
-    }
-    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal> {
-        state.access(self.place.pick(&state), self.kind, rules)
+    fn plan(&self, plan: &mut Plan, rules: &Rules) -> Result<(), Refusal> {
+        let state = plan.after;
+        state.access(self.place.pick(&state), self.kind, rules, plan)
     }
 }
 
@@ -63,29 +50,20 @@ pub(crate) struct Map {
     pub(crate) write: bool,
 }
 
-impl Map {
-    const fn kind(&self) -> AccessKind {
-        if self.write { AccessKind::Write } else { AccessKind::Read }
-    }
-}
-
 impl Step for Map {
-    fn revokes(&self, state: &State, rules: &Rules) -> Option<MustRevoke> {
-        state.before_access(self.colour, self.kind(), rules)
-    }
-    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal> {
-        if state.busy() {
-            return Err(Refusal::Busy);
-        }
+    fn plan(&self, plan: &mut Plan, rules: &Rules) -> Result<(), Refusal> {
+        let state = plan.after;
         if state.revoking() {
             return Err(Refusal::Revoking);
         }
         if state.given() {
-            return state.shared(self.colour, self.write).map(Plan::none);
+            state.shared(self.colour)?;
+        } else {
+            let kind = if self.write { AccessKind::Write } else { AccessKind::Read };
+            state.access(self.colour, kind, rules, plan)?;
         }
-        let mut plan = state.access(self.colour, self.kind(), rules)?;
         plan.after = plan.after.with_mapping(self.write);
-        Ok(plan)
+        Ok(())
     }
 }
 
@@ -96,14 +74,8 @@ pub(crate) struct DeviceWrites {
 }
 
 impl Step for DeviceWrites {
-    fn revokes(&self, state: &State, _: &Rules) -> Option<MustRevoke> {
-        state.before_device_writes(self.aligned)
-    }
-    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal> {
-        state.device_writes(self.whole, self.aligned, rules)
-    }
-    fn counts_transfers(&self) -> bool {
-        true
+    fn plan(&self, plan: &mut Plan, rules: &Rules) -> Result<(), Refusal> {
+        plan.after.device_writes(self.whole, self.aligned, rules, plan)
     }
 }
 
@@ -113,11 +85,9 @@ pub(crate) struct DeviceWrote {
 }
 
 impl Step for DeviceWrote {
-    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal> {
-        state.device_wrote(self.whole, rules)
-    }
-    fn counts_transfers(&self) -> bool {
-        true
+    fn plan(&self, plan: &mut Plan, rules: &Rules) -> Result<(), Refusal> {
+        plan.after.device_wrote(self.whole, rules, plan);
+        Ok(())
     }
 }
 
@@ -127,17 +97,14 @@ pub(crate) struct Give {
 }
 
 impl Step for Give {
-    fn revokes(&self, state: &State, rules: &Rules) -> Option<MustRevoke> {
-        state.before_access(self.linear, AccessKind::Overwrite, rules)
-    }
-    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal> {
-        state.give(self.linear, rules)
+    fn plan(&self, plan: &mut Plan, rules: &Rules) -> Result<(), Refusal> {
+        plan.after.give(self.linear, rules, plan)
     }
 }
 
-/// Whatever needs no rights to go: a transition is a step.
-impl<F: Fn(State, &Rules) -> Result<Plan, Refusal>> Step for F {
-    fn plan(&self, state: State, rules: &Rules) -> Result<Plan, Refusal> {
-        self(state, rules)
+/// A transition is a step.
+impl<F: Fn(State, &Rules, &mut Plan) -> Result<(), Refusal>> Step for F {
+    fn plan(&self, plan: &mut Plan, rules: &Rules) -> Result<(), Refusal> {
+        self(plan.after, rules, plan)
     }
 }

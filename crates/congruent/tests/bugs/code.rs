@@ -11,7 +11,7 @@ fn b05_a_thread_that_executes_a_page_the_moment_it_is_mapped_fetches_what_was_lo
     let stale = [(DmaReadStale, "another thread executes"), (ReadStaleCopy, "the thread that faulted executes")];
     told(&stale, |s| {
         s.kernel("the program is loaded", |then| then.store(PAGE, LINEAR, ALL), |library| library.fill(PAGE, At::Home, b"code"));
-        let rights = Rights { write: false, execute: true };
+        let rights = Rights::EXECUTE;
         s.kernel(
             "the page is mapped",
             |then| {

@@ -1,9 +1,9 @@
 //! Devices, and drivers that are their own device.
 
-use congruent::{At, Transfer, Write, Wrote};
+use congruent::{At, ReadWrite, Transfer, Wrote};
 use congruent_shadow::HazardClass::*;
 
-use crate::model::machine::{Machine, PAGE as PAGE_SIZE, Shape};
+use crate::model::machine::{Machine, Shape, PAGE as PAGE_SIZE};
 use crate::story::*;
 
 /// Announces that a device is going to write the page: what the kernel did then, or the library's transfer.
@@ -51,7 +51,7 @@ fn b12_a_device_reads_what_was_stored_in_a_vmap_area() {
         let area = s.kernel(
             "the area is mapped",
             |_| None,
-            |library| library.settle::<Write>(PAGE, at(library, AREA))?.open().map(Some),
+            |library| library.settle::<ReadWrite>(PAGE, at(library, AREA))?.open().map(Some),
         );
         s.kernel("metadata is stored", |then| then.store(PAGE, AREA, word(0)), |_| area.as_ref().unwrap().write(0, &[1; 4]));
         s.kernel("the disk is told", |then| then.flush(PAGE, LINEAR), |library| library.device_reads(PAGE, 0, PAGE_SIZE));
@@ -66,7 +66,7 @@ fn b12_a_vmap_area_shows_what_a_device_wrote() {
         let area = s.kernel(
             "the area is mapped",
             |_| None,
-            |library| library.settle::<Write>(PAGE, at(library, AREA))?.open().map(Some),
+            |library| library.settle::<ReadWrite>(PAGE, at(library, AREA))?.open().map(Some),
         );
         s.kernel("metadata is loaded", |then| then.load(PAGE, AREA, ALL), |_| area.as_ref().unwrap().read(0, &mut [0; 64]));
         let transfer = device_will_write(s, "the disk is told", |then| then.flush(PAGE, LINEAR));

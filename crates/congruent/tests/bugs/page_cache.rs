@@ -1,6 +1,6 @@
 //! Pages of files: written and read by calls while they are mapped, and filled before they are.
 
-use congruent::{At, Write};
+use congruent::{At, ReadWrite};
 use congruent_shadow::HazardClass::*;
 
 use crate::story::*;
@@ -67,7 +67,7 @@ fn b10_a_page_that_a_driver_filled_by_hand_is_seen_by_who_maps_it() {
             |then| then.store(PAGE, LINEAR, ALL),
             |library| {
                 // It knows nothing of windows.
-                let settled = library.settle::<Write>(PAGE, At::Linear)?;
+                let settled = library.settle::<ReadWrite>(PAGE, At::Linear)?;
                 store_through(library, settled.linear_address().unwrap());
                 Ok(())
             },
@@ -88,7 +88,7 @@ fn b16_persistent_memory_reads_the_same_through_the_file_system_and_through_a_ma
                 then.flush(PAGE, LINEAR);
             },
             |library| {
-                let settled = library.settle::<Write>(PAGE, At::Linear)?;
+                let settled = library.settle::<ReadWrite>(PAGE, At::Linear)?;
                 store_through(library, settled.linear_address().unwrap());
                 Ok(())
             },

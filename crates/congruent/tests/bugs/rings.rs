@@ -1,19 +1,19 @@
 //! Memory that kernel and user both have for long: rings, counters, the pages of the VDSO.
 
-use congruent::{Error, Settled, Write};
+use congruent::{Error, ReadWrite, Settled};
 use congruent_shadow::HazardClass::*;
 
 use crate::model::machine::Machine;
 use crate::story::*;
 
 /// Sets a ring up: the user's colour as it was then, and with the library the one at which the kernel holds it.
-fn ring<'k>(s: &Story<'k>, kernel: usize, user_then: usize) -> (Option<Settled<'k, Machine, Write>>, usize) {
+fn ring<'k>(s: &Story<'k>, kernel: usize, user_then: usize) -> (Option<Settled<'k, Machine, ReadWrite>>, usize) {
     s.zeroed(PAGE);
     s.kernel(
         "the ring is set up",
         |_| (None, user_then),
         |library| {
-            let hold = library.settle::<Write>(PAGE, at(library, kernel))?;
+            let hold = library.settle::<ReadWrite>(PAGE, at(library, kernel))?;
             let user = library.place(Machine::user_address(user_then), hold.colour()).unwrap();
             let user = library.colour(user).index();
             Ok((Some(hold), user))
@@ -74,7 +74,7 @@ fn b25_a_program_sees_the_events_that_the_kernel_put_into_its_aio_ring_page_by_p
             s.kernel(
                 "an event is stored",
                 |then| then.store(PAGE, LINEAR, word(1)),
-                |library| library.window::<Write>(PAGE)?.write(4, &[1; 4]),
+                |library| library.window::<ReadWrite>(PAGE)?.write(4, &[1; 4]),
             );
             s.user_load(PAGE, USER, word(1), "the program loads the tail");
         }
@@ -104,8 +104,8 @@ fn b26_a_mapping_at_another_colour_than_the_ring_is_refused_by_name() {
     for shape in every_machine() {
         let library = machine(shape);
         library.clear(PAGE, at(&library, USER)).unwrap();
-        let _hold = library.settle::<Write>(PAGE, at(&library, USER)).unwrap();
-        let rights = congruent::Rights { write: false, execute: false };
+        let _hold = library.settle::<ReadWrite>(PAGE, at(&library, USER)).unwrap();
+        let rights = congruent::Rights::READ;
         let mapped = library.map_user(PAGE, Machine::user_address(LINEAR), rights, || panic!("installed on {shape:?}"));
         assert_eq!(mapped, Err(Error::InUse { frame: PAGE, home: USER as u16 }));
     }

@@ -16,7 +16,7 @@ use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Site};
 use crate::instructions::Instructions;
 use crate::model::judged;
 use crate::model::line::COLOURS;
-use crate::model::machine::{Did, Machine, PAGE as PAGE_SIZE, Pte, Shape};
+use crate::model::machine::{Did, Machine, Pte, Shape, PAGE as PAGE_SIZE};
 
 pub type Library = Congruent<Machine>;
 
@@ -206,7 +206,7 @@ impl<'k> Story<'k> {
     fn rights(&self, frame: usize, colour: usize) -> Rights {
         let pte = self.library.map_or(Pte::None, |library| library.platform().ptes.borrow()[frame][colour]);
         let execute = pte != Pte::None && self.executable.borrow().contains(&(frame, colour));
-        Rights { write: pte == Pte::Write, execute }
+        Rights::READ.with_write(pte == Pte::Write).with_execute(execute)
     }
 
     /// A user needs these rights, and faults if he has them not.
@@ -218,7 +218,7 @@ impl<'k> Story<'k> {
         if mapped && has.write >= needs.write && has.execute >= needs.execute {
             return;
         }
-        let rights = Rights { write: has.write || needs.write, execute: has.execute || needs.execute };
+        let rights = Rights::READ.with_write(has.write || needs.write).with_execute(has.execute || needs.execute);
         let mapped = library.map_user(frame, Machine::user_address(colour), rights, || self.install(frame, colour, rights));
         assert_eq!(mapped, Ok(()), "a user at colour {colour} of {frame:?} cannot go on");
     }
@@ -242,12 +242,12 @@ impl<'k> Story<'k> {
     }
 
     pub fn user_store(&self, frame: Frame, colour: usize, bytes: Bytes, what: &'static str) {
-        self.may(frame, colour, Rights { write: true, execute: false });
+        self.may(frame, colour, Rights::WRITE);
         self.step(what, |_| self.access(AccessKind::Store, frame, colour, bytes));
     }
 
     pub fn user_fetch(&self, frame: Frame, colour: usize, what: &'static str) {
-        self.may(frame, colour, Rights { write: false, execute: true });
+        self.may(frame, colour, Rights::EXECUTE);
         self.fetch(frame, colour, what);
     }
 

@@ -1,17 +1,17 @@
 //! Windows taken twice, or sized for another machine: what cannot be expressed, or is an error.
 
-use congruent::{Config, ConfigError, Context, Error, Frame, VirtAddr, Window, WindowArea, WindowMapper, Write};
+use congruent::{ConfigError, CpuContext, Error, Frame, ReadWrite, VirtAddr, Window, WindowArea, WindowMapper};
 use congruent_shadow::HazardClass::*;
 
 use crate::model::machine::{Did, Machine, Shape};
 use crate::story::*;
 
-fn window(library: &Library, frame: Frame) -> Result<Window<'_, Machine, Write>, Error> {
+fn window(library: &Library, frame: Frame) -> Result<Window<'_, Machine, ReadWrite>, Error> {
     library.settle(frame, at(library, USER))?.open()
 }
 
 fn interrupt(library: &Library, is: bool) {
-    library.platform().context.set(Context { cpu: 0, level: u8::from(is) });
+    library.platform().context.set(CpuContext::new(0, u8::from(is)));
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn b27_a_window_area_is_as_large_as_the_machine_wants_it_and_its_alignment_is_ch
     let area = WindowArea::new(VirtAddr(0xff00_0800), 2, 1);
     let bytes = [1, 2, 4, 16].map(|colours| area.bytes(1, &Shape::of(colours).geometry()));
     assert_eq!(bytes, [5 << 10, 10 << 10, 20 << 10, 80 << 10]);
-    let refused = |colours| Machine::attempt(Shape::of(colours), &[], vec![], |config| Config { windows: area, ..config }).err();
+    let refused = |colours| Machine::attempt(Shape::of(colours), &[], vec![], |config| config.windows = area).err();
     assert_eq!(refused(2), None);
     assert_eq!(refused(4), Some(ConfigError::MisplacedWindows { base: area.base, align: 4096 }));
 }

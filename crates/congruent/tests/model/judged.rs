@@ -4,7 +4,7 @@ use congruent::{Congruent, Frame};
 use congruent_geometry::PhysAddr;
 use congruent_trace::{AccessKind, Event, Maintenance, Scope, Site};
 
-use super::machine::{Did, LINE, Machine, Maintain, PAGE, Pte};
+use super::machine::{Did, Machine, Maintain, Pte, LINE, PAGE};
 
 /// The physical address of a byte of a frame.
 pub fn paddr(frame: usize, offset: u32) -> PhysAddr {

@@ -1,10 +1,10 @@
 //! A kernel that does with one frame whatever a kernel may do, and users who do whatever their mappings allow.
 
 use congruent::state::State;
-use congruent::{At, Congruent, Error, Frame, FrameWord, PhysAddr, Read, Rights, TransferId, Write};
+use congruent::{At, Congruent, Error, Frame, FrameWord, PhysAddr, ReadOnly, ReadWrite, Rights, TransferId};
 
-use super::line::{BOTH, COLOURS, Event, Halves};
-use super::machine::{Did, HALF, LINE, Machine, Maintain, PAGE, Pte, Shape};
+use super::line::{Event, Halves, BOTH, COLOURS};
+use super::machine::{Did, Machine, Maintain, Pte, Shape, HALF, LINE, PAGE};
 
 /// The frame under test, and one to copy to and from.
 pub const FRAME: Frame = Frame(0);
@@ -151,9 +151,7 @@ impl Scene {
                 happens(Event::Fill { colour });
             }
         }
-        if let Some(colour) = linear
-            && shape.speculative
-        {
+        if let (Some(colour), true) = (linear, shape.speculative) {
             happens(Event::Fill { colour });
         }
         if shape.executes && (self.executable || shape.speculative) {
@@ -239,7 +237,7 @@ pub fn calls(scene: &Scene, shape: &Shape, used: usize) -> Vec<Call> {
         let parts = [Part::Whole, Part::Line, Part::Others];
         // Nor does kernel code touch what a device has.
         let beside =
-            |part: Part| scene.touching.is_none_or(|(_, watched)| part == if watched { Part::Others } else { Part::Line });
+            |part: Part| scene.touching.map_or(true, |(_, watched)| part == if watched { Part::Others } else { Part::Line });
         let apart = |part: Part| beside(part) && (!given || scene.handed[part as usize]);
         calls.extend(parts.into_iter().filter(|&part| apart(part)).map(Call::Hand));
         calls.retain(|call| match call {
@@ -423,10 +421,7 @@ pub fn perform(scene: &Scene, call: Call, shape: Shape) -> Outcome {
             // Its new owner stores every byte before anything else.
             events.push(Step { event: Event::Store { colour: usize::from(after.state.home), halves: BOTH }, maintenance: false });
         }
-        if let Call::Look(place) | Call::Touch(place, _) = call
-            && !scene.dead
-            && scene.taken() == 0
-        {
+        if let (Call::Look(place) | Call::Touch(place, _), false, 0) = (call, scene.dead, scene.taken()) {
             let colour = if let Place::Colour(colour) = place { colour } else { FRAME.0 as usize };
             events.push(Step { event: Event::Load { colour, halves: BOTH }, maintenance: false });
         }
@@ -451,11 +446,11 @@ fn make(congruent: &Congruent<Machine>, call: Call, after: &mut Scene) -> Result
     let offset = |halves: Halves| if halves == 1 { 0 } else { HALF };
     match call {
         Call::Map { colour, write } => {
-            let rights = Rights { write, execute: false };
+            let rights = Rights::READ.with_write(write);
             congruent.map_user(FRAME, Machine::user_address(colour), rights, || ())?;
         }
         Call::Execute { colour: Some(colour) } => {
-            let rights = Rights { write: false, execute: true };
+            let rights = Rights::EXECUTE;
             congruent.map_user(FRAME, Machine::user_address(colour), rights, || ())?;
             after.executable = true;
         }
@@ -494,11 +489,11 @@ fn make(congruent: &Congruent<Machine>, call: Call, after: &mut Scene) -> Result
         Call::Write(halves) => congruent.write(FRAME, offset(halves), &bytes)?,
         Call::Poke => congruent.poke(FRAME, 0, &bytes)?,
         Call::Hold { place, write: true } => {
-            congruent.settle::<Write>(FRAME, at(place))?.hold().leak();
+            congruent.settle::<ReadWrite>(FRAME, at(place))?.hold().leak();
             after.writer = true;
         }
         Call::Hold { place, write: false } => {
-            congruent.settle::<Read>(FRAME, at(place))?.hold().leak();
+            congruent.settle::<ReadOnly>(FRAME, at(place))?.hold().leak();
             after.reader = true;
         }
         Call::Release { write } => {

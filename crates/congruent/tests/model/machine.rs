@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use congruent::state::State;
 use congruent::{
-    CacheGeometry, CacheOps, Config, ConfigError, Congruent, Context, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot, Platform,
-    Policy, Remaining, Revoke, VirtAddr, WindowArea, WindowMapper, WouldBlock,
+    CacheGeometry, CacheOps, Config, ConfigError, Congruent, CpuContext, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot,
+    Platform, Policy, Remaining, Revoke, VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };
 
 pub const PAGE: u32 = 1024;
@@ -130,7 +130,7 @@ pub struct Machine {
     pub ptes: RefCell<Vec<[Pte; super::line::COLOURS]>>,
     pub log: RefCell<Vec<Did>>,
     slots: [CpuSlots; 2],
-    pub context: Cell<Context>,
+    pub context: Cell<CpuContext>,
     entered: Cell<u32>,
     unpreempted: Cell<u32>,
     mapped: RefCell<BTreeMap<u64, u64>>,
@@ -144,19 +144,19 @@ pub struct Machine {
 
 impl Machine {
     pub fn new(shape: Shape, frames: &[State], ptes: Vec<[Pte; super::line::COLOURS]>) -> Congruent<Self> {
-        Self::configured(shape, frames, ptes, |config| config)
+        Self::configured(shape, frames, ptes, |_| ())
     }
 
     /// Of words that tests have made.
     pub fn with_words(shape: Shape, words: Vec<FrameWord>, ptes: Vec<[Pte; super::line::COLOURS]>) -> Congruent<Self> {
-        Self::made(shape, words, ptes, |config| config).unwrap()
+        Self::made(shape, words, ptes, |_| ()).unwrap()
     }
 
     pub fn configured(
         shape: Shape,
         frames: &[State],
         ptes: Vec<[Pte; super::line::COLOURS]>,
-        change: impl Fn(Config) -> Config,
+        change: impl Fn(&mut Config),
     ) -> Congruent<Self> {
         Self::attempt(shape, frames, ptes, change).unwrap()
     }
@@ -165,7 +165,7 @@ impl Machine {
         shape: Shape,
         frames: &[State],
         ptes: Vec<[Pte; super::line::COLOURS]>,
-        change: impl Fn(Config) -> Config,
+        change: impl Fn(&mut Config),
     ) -> Result<Congruent<Self>, ConfigError> {
         let words = frames.iter().map(|&state| FrameWord::with_state(state, shape.colours)).collect();
         Self::made(shape, words, ptes, change)
@@ -175,18 +175,16 @@ impl Machine {
         shape: Shape,
         words: Vec<FrameWord>,
         ptes: Vec<[Pte; super::line::COLOURS]>,
-        change: impl Fn(Config) -> Config,
+        change: impl Fn(&mut Config),
     ) -> Result<Congruent<Self>, ConfigError> {
         let windows = WindowArea::new(VirtAddr(WINDOWS), 4, 2);
-        let kept = (shape.kept > 0).then_some(KeptArea { base: VirtAddr(KEPT), slots: shape.kept });
-        let config = change(Config {
-            write_back: shape.write_back,
-            speculative: shape.speculative,
-            kept,
-            policy: shape.policy,
-            fetches_see_data: shape.fetches_see_data,
-            ..Config::new(shape.geometry(), windows)
-        });
+        let mut config = Config::new(shape.geometry(), windows);
+        config.write_back = shape.write_back;
+        config.speculative = shape.speculative;
+        config.kept = (shape.kept > 0).then_some(KeptArea::new(VirtAddr(KEPT), shape.kept));
+        config.policy = shape.policy;
+        config.fetches_see_data = shape.fetches_see_data;
+        change(&mut config);
         let kept = config.kept.map_or(0, |area| area.slots);
         let places = || (0..kept).map(|_| KeptSlot::new()).collect();
         let machine = Self {
@@ -195,7 +193,7 @@ impl Machine {
             ptes: RefCell::new(ptes),
             log: RefCell::default(),
             slots: [CpuSlots::new(), CpuSlots::new()],
-            context: Cell::new(Context { cpu: 0, level: 0 }),
+            context: Cell::new(CpuContext::new(0, 0)),
             entered: Cell::new(0),
             unpreempted: Cell::new(0),
             mapped: RefCell::default(),
@@ -262,7 +260,7 @@ impl Machine {
     }
 
     fn maintain(&self, op: Maintain, start: VirtAddr, len: u32) {
-        assert!(start.0.is_multiple_of(u64::from(LINE)) && len.is_multiple_of(LINE));
+        assert!(start.0 % u64::from(LINE) == 0 && len % LINE == 0);
         self.now(When::Maintaining);
         let (frame, colour, offset) = self.place(start);
         self.log.borrow_mut().push(Did::Maintain { op, frame, colour, offset, len });
@@ -300,7 +298,7 @@ unsafe impl CacheOps for Machine {
 
 // SAFETY: every access is checked against what is mapped, and touches no memory.
 unsafe impl WindowMapper for Machine {
-    fn enter(&self) -> Context {
+    fn enter(&self) -> CpuContext {
         self.entered.set(self.entered.get() + 1);
         self.context.get()
     }

@@ -9,13 +9,13 @@ use congruent_trace::{AccessKind, DmaDirection, Event, Site};
 
 use super::judged;
 use super::line::COLOURS;
-use super::machine::{HALF, Machine, PAGE, Pte, Shape};
+use super::machine::{Machine, Pte, Shape, HALF, PAGE};
 
 pub type Kernel = &'static Congruent<Machine>;
 
 /// The frame of most stories.
 pub const FRAME: Frame = Frame(0);
-pub const READ: Rights = Rights { write: false, execute: false };
+pub const READ: Rights = Rights::READ;
 
 /// A kernel, and the judge who watches. Frame n has colour n in the permanent mapping.
 pub struct Watched {

@@ -1,22 +1,22 @@
 //! Several frames at once, living windows, and the judge looking on.
 
 use congruent::state::State;
-use congruent::{At, Congruent, Error, Frame, Read, Rights, Settled, Transfer, Window, Write};
+use congruent::{At, Congruent, Error, Frame, ReadOnly, ReadWrite, Rights, Settled, Transfer, Window};
 use congruent_shadow::Shadow;
 use congruent_trace::{AccessKind, DmaDirection, Event, Site};
 
 use super::judged;
-use super::kernel::{PARTS, Part};
+use super::kernel::{Part, PARTS};
 use super::line::COLOURS;
-use super::machine::{Did, HALF, Machine, Pte, Shape};
+use super::machine::{Did, Machine, Pte, Shape, HALF};
 
 /// One frame, and what is going on with it.
 #[derive(Default)]
 struct Page<'c> {
     dead: bool,
-    holds: Vec<Settled<'c, Machine, Write>>,
-    windows: Vec<Window<'c, Machine, Write>>,
-    readers: Vec<Window<'c, Machine, Read>>,
+    holds: Vec<Settled<'c, Machine, ReadWrite>>,
+    windows: Vec<Window<'c, Machine, ReadWrite>>,
+    readers: Vec<Window<'c, Machine, ReadOnly>>,
     flights: Vec<(Transfer<'c, Machine>, Part)>,
 }
 
@@ -178,7 +178,7 @@ impl<'c> World<'c> {
                 if self.pages[index].dead {
                     return Ok(());
                 }
-                let rights = Rights { write, execute: false };
+                let rights = Rights::READ.with_write(write);
                 c.map_user(frame, Machine::user_address(colour), rights, || {
                     let pte = &mut machine.ptes.borrow_mut()[index][colour];
                     *pte = (*pte).max(if write { Pte::Write } else { Pte::Read });
@@ -317,11 +317,11 @@ impl<'c> World<'c> {
             }
             Act::Interrupt { on } => {
                 let context = machine.context.get();
-                machine.context.set(congruent::Context { level: u8::from(on), ..context });
+                machine.context.set(congruent::CpuContext::new(context.cpu, u8::from(on)));
             }
             Act::Cpu { cpu } => {
                 let context = machine.context.get();
-                machine.context.set(congruent::Context { cpu: u32::from(cpu % 2), ..context });
+                machine.context.set(congruent::CpuContext::new(u32::from(cpu % 2), context.level));
             }
         }
         Ok(())

@@ -4,7 +4,8 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use congruent::{
-    At as Colour, Config, ConfigError, Congruent, Error, KeptArea, Policy as Finding, Read, Rights, TransferId, WindowArea, Write,
+    At as Colour, Config, ConfigError, Congruent, Error, KeptArea, Policy as Finding, ReadOnly, ReadWrite, Rights, TransferId,
+    WindowArea,
 };
 use congruent_geometry::{Frame, VirtAddr};
 
@@ -39,12 +40,10 @@ fn refused(error: Error) -> Errno {
 impl Library {
     pub fn new(board: Rc<Board>, kind: PolicyKind, kept: u32) -> Result<Self, ConfigError> {
         let windows = WindowArea::new(VirtAddr(WINDOWS), 4, 2);
-        let config = Config {
-            speculative: false,
-            policy: if kind == PolicyKind::ReverseLookup { Finding::ReverseLookup } else { Finding::Remember },
-            kept: (kept > 0).then_some(KeptArea { base: VirtAddr(KEPT), slots: kept.next_power_of_two() }),
-            ..Config::new(board.geometry, windows)
-        };
+        let mut config = Config::new(board.geometry, windows);
+        config.speculative = false;
+        config.policy = if kind == PolicyKind::ReverseLookup { Finding::ReverseLookup } else { Finding::Remember };
+        config.kept = (kept > 0).then_some(KeptArea::new(VirtAddr(KEPT), kept.next_power_of_two()));
         board.hw().at(At::Boot);
         let platform = LibraryPlatform::new(board, kind != PolicyKind::KeptWindows);
         Ok(Self { congruent: Congruent::new(platform, config)?, kind, flights: Vec::new() })
@@ -104,7 +103,7 @@ impl Policy for Library {
 
     fn map(&mut self, b: &Board, page: Page, at: User, allowed: Allowed, install: &mut dyn FnMut()) -> Done {
         b.hw().at(At::SetPte);
-        let rights = Rights { write: allowed.write, execute: allowed.execute };
+        let rights = Rights::READ.with_write(allowed.write).with_execute(allowed.execute);
         self.congruent.map_user(page.frame, at.va, rights, install).map_err(refused)
     }
 
@@ -124,20 +123,20 @@ impl Policy for Library {
     fn copy(&mut self, b: &Board, from: Page, to: Page, at: User) -> Done {
         b.hw().at(At::CopyPage);
         if matches!(from.owner, Owner::File { .. }) {
-            drop(self.congruent.settle::<Read>(from.frame, self.best(from)).map_err(refused)?);
+            drop(self.congruent.settle::<ReadOnly>(from.frame, self.best(from)).map_err(refused)?);
         }
         self.congruent.copy(from.frame, to.frame, self.of(at.va)).map_err(refused)
     }
 
     fn read(&mut self, b: &Board, page: Page, offset: u32, to: &mut [u8]) -> Done {
         b.hw().at(At::FileRead);
-        let settled = self.congruent.settle::<Read>(page.frame, self.best(page)).map_err(refused)?;
+        let settled = self.congruent.settle::<ReadOnly>(page.frame, self.best(page)).map_err(refused)?;
         settled.open().and_then(|window| window.read(offset, to)).map_err(refused)
     }
 
     fn write(&mut self, b: &Board, page: Page, offset: u32, from: &[u8]) -> Done {
         b.hw().at(At::FileWrite);
-        let settled = self.congruent.settle::<Write>(page.frame, self.best(page)).map_err(refused)?;
+        let settled = self.congruent.settle::<ReadWrite>(page.frame, self.best(page)).map_err(refused)?;
         settled.open().and_then(|window| window.write(offset, from)).map_err(refused)
     }
 
@@ -220,7 +219,7 @@ impl Policy for Library {
         b.hw().at(At::Vmap);
         let mut step = 0;
         for (number, page) in pages.iter().enumerate() {
-            match self.congruent.settle::<Write>(page.frame, self.of(va.add(step))) {
+            match self.congruent.settle::<ReadWrite>(page.frame, self.of(va.add(step))) {
                 Ok(settled) => settled.hold().leak(),
                 Err(error) => {
                     for held in &pages[..number] {
@@ -244,7 +243,7 @@ impl Policy for Library {
     fn ring(&mut self, b: &Board, frame: Frame, own: VirtAddr) -> Result<VirtAddr, Errno> {
         b.hw().at(At::RingSetup);
         self.congruent.clear(frame, self.of(own)).map_err(refused)?;
-        self.congruent.settle::<Write>(frame, self.of(own)).map_err(refused)?.hold().leak();
+        self.congruent.settle::<ReadWrite>(frame, self.of(own)).map_err(refused)?.hold().leak();
         b.hw().map_kernel(own, frame);
         Ok(own)
     }

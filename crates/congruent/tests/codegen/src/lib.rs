@@ -18,8 +18,8 @@ const fn linear(frame: Frame) -> u64 {
 #[cfg(not(feature = "plain"))]
 mod through_the_library {
     use congruent::{
-        At, CacheGeometry, CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, Platform, Read, Remaining, Revoke,
-        Rights, VirtAddr, WindowArea, WindowMapper, WouldBlock,
+        At, CacheGeometry, CacheOps, Config, Congruent, CpuContext, CpuSlots, Frame, FrameWord, Platform, ReadOnly, Remaining,
+        Revoke, Rights, VirtAddr, WindowArea, WindowMapper, WouldBlock,
     };
 
     use super::{PAGE, linear};
@@ -42,8 +42,8 @@ mod through_the_library {
 
     // SAFETY: never run.
     unsafe impl<const ALIASES: bool> WindowMapper for Machine<ALIASES> {
-        fn enter(&self) -> Context {
-            Context { cpu: 0, level: 0 }
+        fn enter(&self) -> CpuContext {
+            CpuContext::new(0, 0)
         }
         fn leave(&self) {}
         fn begin_busy(&self) {}
@@ -127,7 +127,7 @@ mod through_the_library {
     #[unsafe(no_mangle)]
     pub fn first_byte(frame: Frame) -> u8 {
         let mut byte = [0];
-        match kernel().window::<Read>(frame) {
+        match kernel().window::<ReadOnly>(frame) {
             Ok(window) if window.read(0, &mut byte).is_ok() => byte[0],
             _ => 0,
         }
@@ -136,7 +136,7 @@ mod through_the_library {
     /// A page-table entry.
     #[unsafe(no_mangle)]
     pub fn map(frame: Frame, address: VirtAddr, entry: &mut u64) -> bool {
-        kernel().map_user(frame, address, Rights { write: true, execute: false }, || *entry = frame.0).is_ok()
+        kernel().map_user(frame, address, Rights::WRITE, || *entry = frame.0).is_ok()
     }
 
     /// The end of a mapping and of a frame.

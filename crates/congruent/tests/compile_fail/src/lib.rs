@@ -3,12 +3,12 @@
 //! So each case differs from a program that compiles in one line, and what stops it is that line. Checked by
 //! `crates/congruent/tests/compile_fail.rs`.
 
-use congruent::{At, Congruent, Error, Finished, Frame, Pinned, Platform, Read, VirtAddr, Write, Wrote};
+use congruent::{At, Congruent, Error, Finished, Frame, Pinned, Platform, ReadOnly, ReadWrite, VirtAddr, Wrote};
 
 /// A window can be had from a proof that the frame's debts are paid, not from a frame.
 pub fn window_on_a_frame_in_debt<P: Platform>(congruent: &Congruent<P>, frame: Frame) -> Result<(), Error> {
     #[cfg(not(feature = "window_on_a_frame_in_debt"))]
-    let paid = congruent.settle::<Read>(frame, At::Home)?;
+    let paid = congruent.settle::<ReadOnly>(frame, At::Home)?;
     #[cfg(feature = "window_on_a_frame_in_debt")]
     let paid = frame;
     paid.open()?.read(0, &mut [0])
@@ -37,10 +37,10 @@ pub fn pinned_page_finished_for_another<'a, 'b, P: Platform>(one: Pinned<'a, P>,
 pub fn window_sent_to_another_cpu<P: Platform + Sync>(congruent: &Congruent<P>, frame: Frame) -> Result<(), Error> {
     std::thread::scope(|scope| {
         #[cfg(not(feature = "window_sent_to_another_cpu"))]
-        return scope.spawn(move || congruent.window::<Read>(frame)?.read(0, &mut [0])).join();
+        return scope.spawn(move || congruent.window::<ReadOnly>(frame)?.read(0, &mut [0])).join();
         #[cfg(feature = "window_sent_to_another_cpu")]
         {
-            let window = congruent.window::<Read>(frame);
+            let window = congruent.window::<ReadOnly>(frame);
             return scope.spawn(move || window?.read(0, &mut [0])).join();
         }
     })
@@ -72,10 +72,10 @@ pub fn colour_without_a_machine<P: Platform>(congruent: &Congruent<P>, frame: Fr
 
 /// A proof is good for one window: the second needs its own, and the frame's word counts both.
 pub fn proof_used_twice<P: Platform>(congruent: &Congruent<P>, frame: Frame) -> Result<(), Error> {
-    let proof = congruent.settle::<Write>(frame, At::Home)?;
+    let proof = congruent.settle::<ReadWrite>(frame, At::Home)?;
     let first = proof.open()?;
     #[cfg(not(feature = "proof_used_twice"))]
-    let proof = congruent.settle::<Write>(frame, At::Home)?;
+    let proof = congruent.settle::<ReadWrite>(frame, At::Home)?;
     let second = proof.open()?;
     first.write(0, b"1")?;
     second.write(1, b"2")
@@ -84,9 +84,9 @@ pub fn proof_used_twice<P: Platform>(congruent: &Congruent<P>, frame: Frame) -> 
 /// A window for reading has not announced any store.
 pub fn store_through_a_window_for_reading<P: Platform>(congruent: &Congruent<P>, frame: Frame) -> Result<(), Error> {
     #[cfg(not(feature = "store_through_a_window_for_reading"))]
-    let window = congruent.window::<Write>(frame)?;
+    let window = congruent.window::<ReadWrite>(frame)?;
     #[cfg(feature = "store_through_a_window_for_reading")]
-    let window = congruent.window::<Read>(frame)?;
+    let window = congruent.window::<ReadOnly>(frame)?;
     window.write(0, b"x")
 }
 

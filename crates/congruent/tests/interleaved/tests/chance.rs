@@ -28,6 +28,7 @@ fn call(random: &mut Random, shape: &Shape, frames: usize) -> Call {
     // Where so many colours are tracked as one, the core must be said to speculate.
     let notices = shape.colours <= 8 || shape.speculative;
     match random.below(24) {
+        19 if frames > 1 && colour + 1 < colours => Call::MapAll { colour, write: random.one_in(2) },
         20 | 21 => Call::Range { frame, part },
         22 if notices => Call::Notice { frame, colour },
         23 if notices => Call::Flushed { frame, place },
@@ -58,6 +59,7 @@ fn shape(random: &mut Random) -> Shape {
         knows_remaining: !random.one_in(4),
         waits: random.one_in(2),
         users_store: true,
+        moves: if random.one_in(3) { 3 } else { 0 },
     }
 }
 

@@ -46,6 +46,7 @@ fn calls() -> Vec<Call> {
         calls.push(Call::Hold { frame, place: Place::Colour(colour), write: true });
         calls.push(Call::Unmap { frame, colour });
         calls.push(Call::Notice { frame, colour });
+        calls.push(Call::MapAll { colour, write: colour == 1 });
     }
     calls.extend([
         Call::Map { frame, colour: 1, write: false, execute: true },
@@ -126,7 +127,16 @@ fn one(shape: Shape, history: &[Call], calls: [(Call, u32, u8); 2], schedule: &m
 }
 
 fn shape() -> Shape {
-    Shape { colours: 2, speculative: false, linear: true, kept: 0, knows_remaining: true, waits: true, users_store: true }
+    Shape {
+        colours: 2,
+        speculative: false,
+        linear: true,
+        kept: 0,
+        knows_remaining: true,
+        waits: true,
+        users_store: true,
+        moves: 0,
+    }
 }
 
 fn order(first: Call, second: Call) -> bool {
@@ -161,6 +171,18 @@ fn no_call_that_an_interrupt_makes_in_the_middle_of_one_lets_anybody_see_old_byt
 #[test]
 fn no_call_of_another_thread_of_the_cpu_lets_anybody_see_old_bytes() {
     println!("{} runs", every(Shape { linear: false, ..shape() }, preemptions(2), &PLACES[2..], order));
+}
+
+#[test]
+fn no_task_that_goes_on_on_another_cpu_in_the_middle_of_a_call_lets_anybody_see_old_bytes() {
+    let mut runs = 0;
+    for (kept, most) in [(0, 2), (4, 1)] {
+        let shape = Shape { moves: 2, kept, linear: false, ..shape() };
+        runs += every(shape, preemptions(most), &[PLACES[0], PLACES[2]], order);
+        // Interrupts stay on their CPU.
+        runs += every(shape, preemptions(1), &PLACES[1..2], |_, _| true);
+    }
+    println!("{runs} runs");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 #![cfg_attr(target_os = "none", no_std)]
 
 use congruent::{
-    At, CacheOps, Config, Congruent, Context, CpuSlots, Error, Frame, FrameWord, Platform, Remaining, Revoke, Rights, TransferId,
-    VirtAddr, WindowMapper, WouldBlock, Wrote,
+    At, CacheOps, Config, Congruent, CpuContext, CpuSlots, Error, Frame, FrameWord, Platform, Remaining, Revoke, Rights,
+    TransferId, VirtAddr, WindowMapper, WouldBlock, Wrote,
 };
 
 /// What is not the library's: the kernel and its hardware.
@@ -53,9 +53,9 @@ unsafe impl CacheOps for Mips {
 // SAFETY: never run.
 unsafe impl WindowMapper for Mips {
     #[inline]
-    fn enter(&self) -> Context {
+    fn enter(&self) -> CpuContext {
         let context = kernel::enter();
-        Context { cpu: context >> 8, level: context as u8 }
+        CpuContext::new(context >> 8, context as u8)
     }
     fn leave(&self) {
         kernel::leave();

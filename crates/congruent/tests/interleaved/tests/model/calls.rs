@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use congruent_interleaved::{At, Error, Frame, PhysAddr, Read, Rights, Write};
+use congruent_interleaved::{At, Error, Frame, PhysAddr, ReadOnly, ReadWrite, Rights};
 
 use super::line::{BOTH, Event};
 use super::platform::{Library, fetched, user_address};
@@ -59,6 +59,11 @@ pub enum Call {
         colour: usize,
         write: bool,
         execute: bool,
+    },
+    /// A fault that maps two frames at two pages, the first at this colour.
+    MapAll {
+        colour: usize,
+        write: bool,
     },
     /// A mapping goes; the library is told if it was the last.
     Unmap {
@@ -178,6 +183,9 @@ impl Kernel {
             Call::Map { frame, colour, write, execute } => {
                 self.with_bytes(frame, COLOUR, || self.map(frame, colour, write, execute))?;
             }
+            Call::MapAll { colour, write } => {
+                self.with_bytes(0, COLOUR, || self.with_bytes(1, COLOUR, || self.map_all(colour, write)))?;
+            }
             Call::Unmap { frame, colour } => {
                 world.lock(frame);
                 switch();
@@ -217,8 +225,8 @@ impl Kernel {
             }
             Call::Hold { frame, place, write } => self.with_bytes(frame, 7 | COLOUR, || {
                 let hold = match write {
-                    true => library.settle::<Write>(of(frame), self.at(place))?.hold(),
-                    false => library.settle::<Read>(of(frame), self.at(place))?.hold(),
+                    true => library.settle::<ReadWrite>(of(frame), self.at(place))?.hold(),
+                    false => library.settle::<ReadOnly>(of(frame), self.at(place))?.hold(),
                 };
                 let entry = (frame, hold.colour().index(), write);
                 world.holds.borrow_mut().push(entry);
@@ -229,7 +237,7 @@ impl Kernel {
                 Ok(())
             })?,
             Call::Keep { frame, colour } => {
-                let settled = library.settle::<Write>(of(frame), self.at(Place::Colour(colour)))?;
+                let settled = library.settle::<ReadWrite>(of(frame), self.at(Place::Colour(colour)))?;
                 world.holds.borrow_mut().push((frame, colour, true));
                 settled.hold().leak();
             }
@@ -303,16 +311,35 @@ impl Kernel {
     fn map(&self, frame: usize, colour: usize, write: bool, execute: bool) -> Result<(), Error> {
         let world = &*self.world;
         let seen = world.seen(frame);
-        self.library.map_user(Frame(frame as u64), user_address(colour), Rights { write, execute }, || {
+        self.library.map_user(
+            Frame(frame as u64),
+            user_address(colour),
+            Rights::READ.with_write(write).with_execute(execute),
+            || {
+                world.lock(frame);
+                switch();
+                let pte = &mut world.ptes.borrow_mut()[frame][colour];
+                *pte = (*pte).max(if write { Pte::Write } else { Pte::Read });
+                if execute {
+                    fetched(world, frame, world.unchanged(frame, seen));
+                }
+                world.unlock(frame);
+            },
+        )
+    }
+
+    fn map_all(&self, first: usize, write: bool) -> Result<(), Error> {
+        let world = &*self.world;
+        let (frames, rights) = ([Frame(0), Frame(1)], Rights::READ.with_write(write));
+        self.library.prepare_all(&frames, user_address(first), rights)?.install(|frame, address| {
+            let (frame, colour) = (frame.0 as usize, world.shape.geometry().colour(address).index());
             world.lock(frame);
             switch();
             let pte = &mut world.ptes.borrow_mut()[frame][colour];
             *pte = (*pte).max(if write { Pte::Write } else { Pte::Read });
-            if execute {
-                fetched(world, frame, world.unchanged(frame, seen));
-            }
             world.unlock(frame);
-        })
+        });
+        Ok(())
     }
 
     fn let_device_write(&self, frame: usize, part: Part) -> Result<(), Error> {

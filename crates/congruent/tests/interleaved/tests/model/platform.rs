@@ -4,8 +4,8 @@
 use std::rc::Rc;
 
 use congruent_interleaved::{
-    CacheOps, Config, Congruent, Context, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot, Platform, Remaining, Revoke, VirtAddr,
-    WindowArea, WindowMapper, WouldBlock,
+    CacheOps, Config, Congruent, CpuContext, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot, Platform, Remaining, Revoke,
+    VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };
 
 use super::line::{BOTH, Event, Halves};
@@ -19,13 +19,19 @@ const WINDOWS: u64 = 0xf000_0000;
 /// How many CPUs the machine has.
 const CPUS: usize = 3;
 
+/// With two levels of interrupts.
+const SLOTS: WindowArea = WindowArea::new(VirtAddr(WINDOWS), 4, 4).with_levels(3);
+
+/// Who can have windows: each CPU, or where tasks take theirs along, each task.
+const OWNERS: usize = CPUS + 9;
+
 pub type Library = Congruent<Machine>;
 
 pub struct Machine {
     pub world: Rc<World>,
     words: Vec<FrameWord>,
-    slots: [CpuSlots; CPUS],
-    kept: [Vec<KeptSlot>; CPUS],
+    slots: [CpuSlots; OWNERS],
+    kept: [Vec<KeptSlot>; OWNERS],
 }
 
 pub fn library(world: &Rc<World>) -> Rc<Library> {
@@ -37,13 +43,9 @@ pub fn library(world: &Rc<World>) -> Rc<Library> {
         slots: std::array::from_fn(|_| CpuSlots::new()),
         kept: std::array::from_fn(|_| places()),
     };
-    // Two levels of interrupts.
-    let windows = WindowArea { levels: 3, ..WindowArea::new(VirtAddr(WINDOWS), 4, 4) };
-    let config = Config {
-        speculative,
-        kept: (kept > 0).then_some(KeptArea { base: VirtAddr(KEPT), slots: kept }),
-        ..Config::new(world.shape.geometry(), windows)
-    };
+    let mut config = Config::new(world.shape.geometry(), SLOTS);
+    config.speculative = speculative;
+    config.kept = (kept > 0).then_some(KeptArea::new(VirtAddr(KEPT), kept));
     Rc::new(Congruent::new(machine, config).unwrap())
 }
 
@@ -52,13 +54,31 @@ pub fn user_address(colour: usize) -> VirtAddr {
 }
 
 impl Machine {
+    /// Whose windows the code that runs now has: those of its CPU; its own, if it is a task and takes them along.
+    fn owner(&self) -> u32 {
+        let (agent, cpu, level) = current();
+        if self.world.shape.moves > 0 && level == 0 { (CPUS + agent.min(8)) as u32 } else { cpu }
+    }
+
+    /// That a window is used by whose it is, wherever that may be now.
+    fn assert_own(&self, base: u64) {
+        let whose = match base {
+            WINDOWS.. => (base - WINDOWS) / u64::from(self.world.shape.colours * PAGE) / u64::from(SLOTS.slots()),
+            _ => (base - KEPT) / u64::from(self.world.shape.kept * PAGE),
+        };
+        assert_eq!(whose, u64::from(self.owner()), "the window at {base:#x} is somebody else's");
+    }
+
     /// Frame, colour and offset of an address.
     fn place(&self, address: VirtAddr) -> (usize, usize, u32) {
         let page = u64::from(PAGE);
         let offset = (address.0 % page) as u32;
         let base = address.0 - u64::from(offset);
         let frame = match self.world.mapped.borrow().get(&base) {
-            Some((frame, _)) => *frame,
+            Some((frame, _)) => {
+                self.assert_own(base);
+                *frame
+            }
             None => {
                 assert!(self.world.shape.linear && (LINEAR..KEPT).contains(&base), "{address} is not mapped");
                 (base - LINEAR) / page
@@ -108,10 +128,9 @@ unsafe impl CacheOps for Machine {
 
 // SAFETY: every access is checked against what is mapped, and touches no memory.
 unsafe impl WindowMapper for Machine {
-    fn enter(&self) -> Context {
+    fn enter(&self) -> CpuContext {
         self.world.entered.set(self.world.entered.get() + 1);
-        let (_, cpu, level) = current();
-        Context { cpu, level }
+        CpuContext::new(self.owner(), current().2)
     }
     fn leave(&self) {
         self.world.entered.set(self.world.entered.get() - 1);
@@ -138,9 +157,11 @@ unsafe impl WindowMapper for Machine {
         let colour = self.world.shape.geometry().colour(slot).index() as u32;
         let before = self.world.mapped.borrow_mut().insert(slot.0, (frame.0, colour));
         assert_eq!(before, None, "two windows at {slot}");
+        self.assert_own(slot.0);
     }
     unsafe fn unmap(&self, slot: VirtAddr) {
         switch();
+        self.assert_own(slot.0);
         assert!(self.world.mapped.borrow_mut().remove(&slot.0).is_some(), "{slot} was not mapped");
     }
     fn linear(&self, frame: Frame) -> Option<VirtAddr> {

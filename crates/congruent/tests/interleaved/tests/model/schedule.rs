@@ -2,7 +2,7 @@
 //!
 //! An agent is a thread or an interrupt handler on a CPU. One of a lower level does not go on while one of a higher is at work on its
 //! CPU; another thread of a CPU does not while the one at work there must not be preempted. Apart from that, anybody can go on at any
-//! place. A run is the sequence of choices, so it can be repeated.
+//! place; where tasks move, it is on another CPU that one goes on after somebody else. A run is the sequence of choices, so it can be repeated.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -91,20 +91,31 @@ pub trait Chooser {
 pub fn run(world: &Rc<World>, mut agents: Vec<Agent>, chooser: &mut dyn Chooser, mut after_each: impl FnMut(&World)) -> u64 {
     let mut last = None;
     let mut options = Vec::new();
+    let moves = world.shape.moves;
     let mut steps = 0;
     loop {
         options.clear();
-        for (at, agent) in agents.iter().enumerate() {
-            let blocked = |(number, other): (usize, &Agent)| {
+        // Whether somebody else is in this one's way on that CPU.
+        let blocked = |agents: &[Agent], at: usize, cpu: u32| {
+            let agent = &agents[at];
+            agents.iter().enumerate().any(|(number, other)| {
                 number != at
                     && other.started
                     && other.coroutine.is_some()
-                    && other.cpu == agent.cpu
+                    && other.cpu == cpu
                     && (other.level > agent.level
                         || (other.level == agent.level && (agent.level > 0 || world.is_unpreempted(number))))
-            };
-            let others = agents.iter().enumerate().any(blocked);
-            if agent.coroutine.is_some() && !others && agent.waits.is_none_or(|what| world.is_over(what)) {
+            })
+        };
+        let goes_on = |agents: &[Agent], at: usize| {
+            let Agent { cpu, level, started, .. } = agents[at];
+            let moved = moves > 0 && level == 0 && started && last != Some(at) && !world.is_unpreempted(at);
+            let elsewhere = (1..moves).map(|further| (cpu + further) % moves).filter(|_| moved);
+            elsewhere.chain([cpu]).find(|&cpu| !blocked(agents, at, cpu))
+        };
+        for (at, agent) in agents.iter().enumerate() {
+            let free = agent.coroutine.is_some() && agent.waits.is_none_or(|what| world.is_over(what));
+            if free && goes_on(&agents, at).is_some() {
                 options.push(at);
             }
         }
@@ -117,8 +128,10 @@ pub fn run(world: &Rc<World>, mut agents: Vec<Agent>, chooser: &mut dyn Chooser,
             break;
         }
         let chosen = if options.len() == 1 { options[0] } else { chooser.choose(&options, last) };
+        let cpu = goes_on(&agents, chosen).expect("an option");
         last = Some(chosen);
         let agent = &mut agents[chosen];
+        agent.cpu = cpu;
         agent.started = true;
         CURRENT.set((chosen, agent.cpu, agent.level));
         WAIT.set(None);

@@ -39,6 +39,8 @@ pub struct Shape {
     pub waits: bool,
     /// Whether users store, too.
     pub users_store: bool,
+    /// Among how many CPUs a task moves whenever it goes on after somebody else, with its windows; 0 if it stays where it is.
+    pub moves: u32,
 }
 
 impl Shape {
