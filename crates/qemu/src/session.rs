@@ -10,6 +10,7 @@ mod memory;
 mod reach;
 mod tell;
 mod turns;
+mod unseen;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,7 @@ use memory::MemoryCopy;
 use reach::{Reach, Reached};
 use tell::Telling;
 use turns::Turns;
+use unseen::Unseen;
 
 /// What an access is at first sight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,6 +90,7 @@ pub struct Session {
     turns: Turns,
     mute: Mute,
     devices: Devices,
+    unseen: Unseen,
 }
 
 impl Session {
@@ -161,6 +164,7 @@ impl Session {
             turns,
             mute: Mute::new(config.mute),
             devices: Devices::of(arch),
+            unseen: Unseen::default(),
         })
     }
 
@@ -370,9 +374,13 @@ impl Session {
             let piece = size.min(GRANULE - vaddr % GRANULE);
             match self.reach(access, vaddr) {
                 Reached::Cached(page, offset) => {
+                    self.look_for_unseen(self.judge.paddr(page, offset), piece, access);
                     self.judge.access(kind, page, self.reach.cache_address(vaddr), offset, piece, site);
                 }
-                Reached::Uncached(paddr) => self.judge.bypass(&Event::Uncached { kind, paddr, size: piece, site }),
+                Reached::Uncached(paddr) => {
+                    self.look_for_unseen(paddr, piece, access);
+                    self.judge.bypass(&Event::Uncached { kind, paddr, size: piece, site });
+                }
                 Reached::Harmless => self.reach.harmless += 1,
                 Reached::Device(paddr) => self.device_access(access, kind, vaddr, paddr),
                 Reached::Nothing => {}

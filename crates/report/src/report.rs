@@ -94,9 +94,13 @@ pub struct Report {
     pub muted: Vec<String>,
     /// Whether symbols were given.
     pub symbols: bool,
-    /// What the emulated core says of itself that is less than the modelled cache: findings may follow from that alone. Absent if nothing.
+    /// What the emulated core says of itself, and what the guest's sweeps show, that is less than the modelled cache: findings may follow from
+    /// that alone. Absent if nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub core: Option<String>,
+    /// What is not known because devices that are not followed wrote to memory; absent if none was noticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
     /// How often the machine started, each time with empty caches; absent if once.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub lives: u32,
@@ -210,10 +214,13 @@ impl Entry {
 /// What is no finding because of others: whoever mends those mends this.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ConsequenceEntry {
-    /// What it would be; its count is 1, however often it came about.
+    /// What it would be; its count is 1, however often it came about. Of all that have the same [`Identity`](crate::Identity), the first.
     #[serde(flatten)]
     pub finding: Entry,
-    /// The findings that it follows from, by their places in the report, counted from 0.
+    /// How many there are of this identity; absent if one.
+    #[serde(default = "one_pair", skip_serializing_if = "is_one_pair")]
+    pub pairs: usize,
+    /// The findings that they follow from, by their places in the report, counted from 0; of those of one identity, the first.
     pub follows: Vec<usize>,
 }
 
@@ -303,6 +310,15 @@ fn one() -> u32 {
     1
 }
 
+fn one_pair() -> usize {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes references.
+fn is_one_pair(pairs: &usize) -> bool {
+    *pairs == 1
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes references.
 fn is_one(lives: &u32) -> bool {
     *lives == 1
@@ -330,6 +346,7 @@ impl Report {
         let names = Names { arch: run.target, virtual_tags: run.behaviour.virtual_tags, chains: run.chains, symbols };
         let consequence = |it: &Consequence| ConsequenceEntry {
             finding: names.entry(&it.finding),
+            pairs: 1,
             follows: it.follows.iter().map(|place| *place as usize).collect(),
         };
         let mut report = Self {
@@ -341,7 +358,8 @@ impl Report {
             geometry: GeometryEntry::of(run.geometry, run.behaviour),
             muted: run.muted.clone(),
             symbols: !symbols.is_empty(),
-            core: run.core.clone(),
+            core: core(run),
+            unknown: unknown(run.stats.unseen_writes),
             lives: run.lives,
             stats: run.stats.into(),
             findings: run.findings.iter().map(|finding| names.entry(finding)).collect(),
@@ -352,6 +370,7 @@ impl Report {
             notes: Vec::new(),
         };
         report.sort();
+        report.fold_consequences();
         report.clean();
         report
     }
@@ -383,6 +402,35 @@ fn nothing_cached(run: &Run<'_>) -> String {
         format!("{accesses} of {} accesses to memory were cached, so next to nothing could be judged", accesses + uncached)
     };
     format!("{what}: the guest ran with its data cache off{remedy}")
+}
+
+/// What the guest's core says of itself and its sweeps show that is less than the modelled cache, if either is.
+fn core(run: &Run<'_>) -> Option<String> {
+    let Stats { step, sweep, .. } = run.stats;
+    let (size, line) = (run.geometry.size(), run.geometry.line());
+    let shown = [
+        (sweep != 0 && sweep < size).then(|| format!("its sweeps by index reach {sweep} of {size} bytes")),
+        (step > line).then(|| format!("it goes through its cache by {step} bytes over lines of {line}")),
+    ];
+    let shown = shown.into_iter().flatten().collect::<Vec<_>>().join(", and ");
+    let shown = (!shown.is_empty()).then(|| {
+        let follows = if run.core.is_none() { "; whatever is found may follow from that alone" } else { "" };
+        format!("the guest maintains a smaller cache than the modelled one, or one with longer lines: {shown}{follows}")
+    });
+    let said: Vec<String> = run.core.iter().cloned().chain(shown).collect();
+    (!said.is_empty()).then(|| said.join(". Indeed "))
+}
+
+/// What is not known because of so many writes that were noticed by their outcome alone.
+fn unknown(unseen_writes: u64) -> Option<String> {
+    let (times, this) = match unseen_writes {
+        0 => return None,
+        1 => ("Once".to_owned(), "that page"),
+        times => (format!("{times} times"), "those pages"),
+    };
+    Some(format!(
+        "{times} a page of memory was not what it was when the guest threw away what its cache held of it: a device that is not followed has written          there. Whether the guest then read old bytes in {this} is not known, and not reported; nor is what such devices read"
+    ))
 }
 
 /// What the judge leaves out by itself, whatever the source saw.

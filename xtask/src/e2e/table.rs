@@ -300,7 +300,7 @@ pub const RUNS: &[Run] = &[
     bare("bare-mipsel", Bare::Mipsel, 62, "p5600"),
     Run { cpu_caches: Some("broadcast"), ..bare("bare-mipsel-smp", Bare::MipselSmp, 14, "p5600") },
     bare("bare-mips", Bare::Mips, 62, "p5600"),
-    bare("bare-armv6", Bare::Armv6, 68, "arm1176-qemu"),
+    bare("bare-armv6", Bare::Armv6, 70, "arm1176-qemu"),
     bare("bare-armv5", Bare::Armv5, 52, "64K,4,32"),
     behaving("bare-virtual-tags", Bare::Armv5VirtualTags, 22, "arm926", &[]),
     behaving("bare-write-through", Bare::Armv5WriteThrough, 8, "64K,4,32", &["--write-through"]),

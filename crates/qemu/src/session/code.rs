@@ -139,6 +139,7 @@ impl Session {
             }
             (self.remember_code(vaddr, paddr), self.reach.geometry.page_offset(paddr.0))
         };
+        self.look_for_unseen(self.judge.paddr(page, offset), size, now);
         self.judge.fetch(page, self.reach.cache_address(vaddr), offset, size, site);
     }
 

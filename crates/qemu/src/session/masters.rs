@@ -20,6 +20,10 @@ impl Session {
         for access in bus::drain() {
             let Some(master) = masters.get(access.master).filter(|_| !self.stopped) else { continue };
             self.devices.note_master(access.master);
+            if !master.is_coherent && access.direction == DmaDirection::Read && !self.unseen.is_empty() {
+                // What it reads, another may have written.
+                self.unseen.look(&mut self.judge, &self.reach.geometry, access.paddr, access.len, bus::read);
+            }
             if !master.is_coherent || !self.reach.virtual_tags {
                 transfer(&mut self.judge, &self.reach.geometry, master, access);
             }
