@@ -51,8 +51,6 @@ pub(crate) struct Plan {
     pub(crate) mute: Vec<MuteRange>,
     /// Whether the guest's calls are followed.
     pub(crate) backtraces: bool,
-    /// Whether the guest's memory is wanted, to look for symbols in it.
-    pub(crate) wants_memory: bool,
     /// What is to be recorded, if anything.
     pub(crate) record: Option<Record>,
     /// Whether the ledger is asked for.
@@ -106,7 +104,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
             cpus: plan.cpus,
             mute: plan.mute,
             backtraces: plan.backtraces,
-            memory: plan.wants_memory.then_some(memory),
+            memory: Some(memory),
             record: plan.record,
             ledger: plan.ledger,
         },

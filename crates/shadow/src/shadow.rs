@@ -292,7 +292,9 @@ impl Shadow {
                     self.origins.note_all(page, self.geometry.page_offset(paddr.0), size, site);
                 }
             }
-            Event::Dma { direction: DmaDirection::Write, paddr, len, site: devices::UNSEEN } => self.take_unseen_write(paddr, len),
+            Event::Dma { direction: DmaDirection::Write, paddr, len, site: devices::UNSEEN } => {
+                self.take_unseen_write(paddr, len)
+            }
             Event::Dma { direction, paddr, len, site } => {
                 let kind = match direction {
                     DmaDirection::Read => AccessKind::Load,

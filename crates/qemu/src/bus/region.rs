@@ -62,9 +62,8 @@ pub fn read(paddr: u64, to: &mut [u8]) -> bool {
     let Some(watched) = WATCHED.get() else { return false };
     let functions = &watched.functions;
     // SAFETY: it may be called from any thread as long as the machine is there; the buffer has the length that is passed.
-    let result = unsafe {
-        (functions.address_space_rw)(functions.memory(), paddr, 0, to.as_mut_ptr().cast(), to.len() as u64, false)
-    };
+    let result =
+        unsafe { (functions.address_space_rw)(functions.memory(), paddr, 0, to.as_mut_ptr().cast(), to.len() as u64, false) };
     result == 0
 }
 

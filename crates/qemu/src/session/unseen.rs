@@ -80,7 +80,8 @@ impl Unseen {
                     return;
                 }
             }
-            let page = self.pages.entry(number).or_insert_with(|| Page { bytes: Box::new([0; PAGE]), lines: HashSet::new(), site });
+            let page =
+                self.pages.entry(number).or_insert_with(|| Page { bytes: Box::new([0; PAGE]), lines: HashSet::new(), site });
             let offset = at % PAGE as u64;
             if read(at, &mut page.bytes[offset as usize..][..line as usize]) {
                 page.lines.insert(offset);

@@ -268,9 +268,8 @@ fn what_followed_from_the_findings_of_the_baseline_is_known() {
 
 #[test]
 fn what_follows_is_told_once_for_each_identity_and_revealed_by_any_finding_that_it_follows_from() {
-    let load = |class, site| {
-        found(class, 1, party(PartyKind::Load, site, Some(1)), Some(party(PartyKind::Store, 0x8010_0104, Some(0))))
-    };
+    let load =
+        |class, site| found(class, 1, party(PartyKind::Load, site, Some(1)), Some(party(PartyKind::Store, 0x8010_0104, Some(0))));
     // Two findings in one function, one in another, and what five places of a third see because of them.
     let findings = [0x8010_0510, 0x8010_0514, 0x8010_0310].map(|site| load(HazardClass::ReadDirtyElsewhere, site));
     let behind = |at: u32| Consequence { finding: load(HazardClass::ReadStaleCopy, 0x8010_0710 + 4 * at), follows: vec![at % 3] };
