@@ -66,7 +66,7 @@ pub(crate) struct Plan {
 /// Something that a run waits for.
 pub(crate) enum Event {
     /// The plugin says something.
-    Judge(Message),
+    Judge(Box<Message>),
     /// The plugin says something that is no message.
     JudgeUnclear(String),
     /// The plugin has said its last.
@@ -342,7 +342,7 @@ impl Session {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Judge(message) => self.hear(message),
+            Event::Judge(message) => self.hear(*message),
             Event::JudgeUnclear(problem) => {
                 let kind = if self.judge_connected { FailureKind::Internal } else { FailureKind::Environment };
                 let reason =

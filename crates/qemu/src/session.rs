@@ -399,8 +399,12 @@ impl Session {
         let value = if size < 4 { value & ((1 << (8 * size)) - 1) } else { value };
         let reported = self.reach.cpu.reported(vaddr);
         let (judge, mut memory) = (&mut self.judge, |address| access.physical_word(address));
+        let (unseen, geometry) = (&mut self.unseen, &self.reach.geometry);
         let name = || access.device_name(reported);
-        self.devices.access(kind, paddr, size, value, name, &mut memory, &mut |event| judge.bypass(&event));
+        self.devices.access(kind, paddr, size, value, name, &mut memory, &mut |event| {
+            unseen.before(judge, geometry, &event, |at, to| access.physical_bytes(at, to));
+            judge.bypass(&event);
+        });
     }
 
     /// The counters of the judge, and what did not have to be shown to it.

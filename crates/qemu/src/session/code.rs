@@ -135,6 +135,7 @@ impl Session {
                 return;
             };
             if !self.reach.is_code_cached(vaddr, paddr, now) {
+                self.look_for_unseen(paddr, size, now);
                 return self.fetch_past_cache(vaddr, paddr, size, site);
             }
             (self.remember_code(vaddr, paddr), self.reach.geometry.page_offset(paddr.0))

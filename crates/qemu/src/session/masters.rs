@@ -8,6 +8,7 @@ use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_trace::{DmaDirection, Event, Maintenance, On, Operation, Target};
 
 use super::Session;
+use super::unseen::Unseen;
 use crate::bus::{self, Access, Master};
 use crate::judge::Judge;
 use crate::translation::GRANULE;
@@ -20,26 +21,24 @@ impl Session {
         for access in bus::drain() {
             let Some(master) = masters.get(access.master).filter(|_| !self.stopped) else { continue };
             self.devices.note_master(access.master);
-            if !master.is_coherent && access.direction == DmaDirection::Read && !self.unseen.is_empty() {
-                // What it reads, another may have written.
-                self.unseen.look(&mut self.judge, &self.reach.geometry, access.paddr, access.len, bus::read);
-            }
             if !master.is_coherent || !self.reach.virtual_tags {
-                transfer(&mut self.judge, &self.reach.geometry, master, access);
+                transfer(&mut self.judge, &mut self.unseen, &self.reach.geometry, master, access);
             }
         }
     }
 }
 
 /// One access of a bus master.
-fn transfer(judge: &mut Judge, geometry: &CacheGeometry, master: &Master, access: Access) {
+fn transfer(judge: &mut Judge, unseen: &mut Unseen, geometry: &CacheGeometry, master: &Master, access: Access) {
     let Access { direction, paddr, len, .. } = access;
     match (master.is_coherent, direction) {
         (true, DmaDirection::Read) => return,
         (true, DmaDirection::Write) => snoop(judge, geometry, master, access),
         (false, _) => {}
     }
-    judge.bypass(&Event::Dma { direction, paddr: PhysAddr(paddr), len, site: master.site });
+    let event = Event::Dma { direction, paddr: PhysAddr(paddr), len, site: master.site };
+    unseen.before(judge, geometry, &event, bus::read);
+    judge.bypass(&event);
 }
 
 /// What the caches hold of these lines goes back to memory and is dropped.
@@ -84,7 +83,7 @@ mod tests {
         all(&mut judge, AccessKind::Store, 1, 0, 0x2000);
         for direction in [DmaDirection::Write, DmaDirection::Read] {
             let access = Access { master: 0, direction, paddr: start + 0x804, len: 0x1000 };
-            transfer(&mut judge, &geometry, &master, access);
+            transfer(&mut judge, &mut Unseen::default(), &geometry, &master, access);
         }
         for colour in 0..4 {
             all(&mut judge, AccessKind::Load, colour, 0x808, 0x1800);

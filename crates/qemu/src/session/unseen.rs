@@ -146,6 +146,13 @@ impl Unseen {
         }
     }
 
+    /// As [`look`](Self::look), before this event of a device, if it reads: another may have written that.
+    pub fn before(&mut self, judge: &mut Judge, geometry: &CacheGeometry, event: &Event, read: impl Fn(u64, &mut [u8]) -> bool) {
+        if let Event::Dma { direction: DmaDirection::Read, paddr, len, .. } = *event {
+            self.look(judge, geometry, paddr.0, len, read);
+        }
+    }
+
     /// Whether nothing is kept.
     #[inline]
     pub fn is_empty(&self) -> bool {
@@ -336,6 +343,28 @@ mod tests {
         machine.write(BUFFER + 0x123, b"x");
         assert_eq!(machine.hazards_of_load(BUFFER, 4096), 0);
         assert_eq!(machine.judge.stats().unseen_writes, 1);
+    }
+
+    #[test]
+    fn what_a_device_that_is_seen_reads_may_have_been_written_by_one_that_is_not() {
+        for written in [true, false] {
+            let mut machine = Machine::new();
+            machine.fill(BUFFER, 4096, 0);
+            machine.give(BUFFER, 4096);
+            if written {
+                machine.write(BUFFER + 0x123, b"x");
+            }
+            let (paddr, site) = (PhysAddr(BUFFER), Site(3));
+            let event = Event::Dma { direction: DmaDirection::Read, paddr, len: 4096, site };
+            let memory = &machine.memory;
+            let read = |at: u64, to: &mut [u8]| {
+                to.copy_from_slice(&memory[at as usize..][..to.len()]);
+                true
+            };
+            machine.unseen.before(&mut machine.judge, &machine.geometry, &event, read);
+            machine.judge.bypass(&event);
+            assert_eq!(machine.judge.stats().hazards == 0, written);
+        }
     }
 
     #[test]
