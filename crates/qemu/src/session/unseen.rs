@@ -5,8 +5,8 @@
 //! CPUs have put there; when code comes back to a line of which something was discarded, memory is compared with it. Has it changed, somebody
 //! else wrote, and the judge is told so ([`UNSEEN`](devices::UNSEEN)): what was read there is then not known to be old.
 //!
-//! It is decided by page, because a device may have written what was there before. Where a page has not changed at all, the write may still have been:
-//! zeroes over zeroes. That is taken for one if what was discarded is one byte again and again, and the code that threw it away has done so
+//! It is decided by page, because a device may have written what was there before. Where a page has not changed at all, the write may still have
+//! been: zeroes over zeroes. That is taken for one if what was discarded is one byte again and again, and the code that threw it away has done so
 //! for such a device before.
 //!
 //! Guarantees: a machine that throws nothing away keeps nothing and pays a look at an empty map, on the slow path alone. Not seen: what such devices
