@@ -26,6 +26,7 @@ use congruent_wire::{Config, FailureKind};
 
 use crate::access::{AccessInfo, AccessShape};
 use crate::api::Api;
+use crate::bus;
 use crate::callbacks::{Callbacks, Fetched, Instruction};
 use crate::channel::Channel;
 use crate::cpu::{self, ControlStore};
@@ -402,7 +403,7 @@ impl Session {
         let (unseen, geometry) = (&mut self.unseen, &self.reach.geometry);
         let name = || access.device_name(reported);
         self.devices.access(kind, paddr, size, value, name, &mut memory, &mut |event| {
-            unseen.before(judge, geometry, &event, |at, to| access.physical_bytes(at, to));
+            unseen.before(judge, geometry, &event, |at, to| access.physical_bytes(at, to), bus::is_pending);
             judge.bypass(&event);
         });
     }

@@ -18,6 +18,7 @@ use congruent_geometry::{CacheGeometry, PhysAddr};
 use congruent_trace::{DmaDirection, Event, Maintenance, On, Site, devices};
 
 use super::Session;
+use crate::bus;
 use crate::judge::Judge;
 use crate::moment::Running;
 use crate::translation::GRANULE;
@@ -92,7 +93,8 @@ impl Unseen {
         }
     }
 
-    /// Whether somebody who was not seen has written to the page of these bytes, which are about to be accessed.
+    /// Whether somebody has written to the page of these bytes, which are about to be accessed. Who is seen has told of his write before he made it,
+    /// so as long as something is `pending` that may be it: `None`.
     fn was_written(
         &mut self,
         judge: &Judge,
@@ -100,31 +102,36 @@ impl Unseen {
         paddr: u64,
         len: u64,
         read: impl Fn(u64, &mut [u8]) -> bool,
-    ) -> bool {
+        pending: impl Fn() -> bool,
+    ) -> Option<bool> {
         let number = paddr / PAGE as u64;
-        let Some(page) = self.pages.get_mut(&number) else { return false };
+        let Some(page) = self.pages.get_mut(&number) else { return Some(false) };
         let line = u64::from(geometry.line()).clamp(SHORTEST_LINE, PAGE as u64);
         let touched = (paddr & !(line - 1)..paddr.saturating_add(len)).step_by(line as usize);
         let mut compared = None;
         for at in touched.filter(|at| at / PAGE as u64 == number) {
             compared = compared.max(page.compare(judge, number, at % PAGE as u64, line, &read));
         }
-        let Some(here) = compared else { return false };
+        let Some(here) = compared else { return Some(false) };
         let changed = here == Compared::Changed || {
             let lines: Vec<u64> = page.lines.iter().copied().collect();
             lines.into_iter().any(|offset| page.compare(judge, number, offset, line, &read) == Some(Compared::Changed))
         };
-        if changed {
-            self.proven.insert(page.site);
-        }
         let written = changed || here == Compared::Uniform && self.proven.contains(&page.site);
         if written {
+            if pending() {
+                return None;
+            }
+            if changed {
+                self.proven.insert(page.site);
+            }
             self.pages.remove(&number);
         }
-        written
+        Some(written)
     }
 
-    /// Tells the judge of what was written unseen to the pages of these bytes, which are about to be accessed.
+    /// Tells the judge of what was written unseen to the pages of these bytes, which are about to be accessed. False if that cannot be said before
+    /// what is `pending` of devices that are seen has been told to the judge.
     pub fn look(
         &mut self,
         judge: &mut Judge,
@@ -132,24 +139,35 @@ impl Unseen {
         paddr: u64,
         len: u64,
         read: impl Fn(u64, &mut [u8]) -> bool,
-    ) {
+        pending: impl Fn() -> bool,
+    ) -> bool {
         let end = paddr.saturating_add(len);
         let mut at = paddr;
         while at < end && !self.pages.is_empty() {
             let next = (at / PAGE as u64 + 1) * PAGE as u64;
-            if self.was_written(judge, geometry, at, next.min(end) - at, &read) {
+            let Some(written) = self.was_written(judge, geometry, at, next.min(end) - at, &read, &pending) else { return false };
+            if written {
                 let start = PhysAddr(at & !(PAGE as u64 - 1));
                 let write = Event::Dma { direction: DmaDirection::Write, paddr: start, len: PAGE as u64, site: devices::UNSEEN };
                 judge.bypass(&write);
             }
             at = next;
         }
+        true
     }
 
-    /// As [`look`](Self::look), before this event of a device, if it reads: another may have written that.
-    pub fn before(&mut self, judge: &mut Judge, geometry: &CacheGeometry, event: &Event, read: impl Fn(u64, &mut [u8]) -> bool) {
+    /// As [`look`](Self::look), before this event of a device, if it reads: another may have written that. Nothing is said while something is
+    /// `pending`.
+    pub fn before(
+        &mut self,
+        judge: &mut Judge,
+        geometry: &CacheGeometry,
+        event: &Event,
+        read: impl Fn(u64, &mut [u8]) -> bool,
+        pending: impl Fn() -> bool,
+    ) {
         if let Event::Dma { direction: DmaDirection::Read, paddr, len, .. } = *event {
-            self.look(judge, geometry, paddr.0, len, read);
+            self.look(judge, geometry, paddr.0, len, read, pending);
         }
     }
 
@@ -254,7 +272,9 @@ impl Session {
     #[cold]
     fn look_for_unseen_now(&mut self, paddr: PhysAddr, len: u32, now: &Running) {
         let read = |at, to: &mut [u8]| now.physical_bytes(at, to);
-        self.unseen.look(&mut self.judge, &self.reach.geometry, paddr.0, len.into(), read);
+        while !self.unseen.look(&mut self.judge, &self.reach.geometry, paddr.0, len.into(), read, bus::is_pending) {
+            self.take_transfers();
+        }
     }
 
     /// Nothing was thrown away yet.
@@ -294,7 +314,7 @@ mod tests {
                 to.copy_from_slice(&memory[at as usize..][..to.len()]);
                 true
             };
-            self.unseen.look(&mut self.judge, &self.geometry, paddr, 4, read);
+            self.unseen.look(&mut self.judge, &self.geometry, paddr, 4, read, || false);
             let page = self.judge.page(self.geometry.frame(PhysAddr(paddr)));
             self.judge.access(kind, page, VirtAddr(paddr), self.geometry.page_offset(paddr), 4, Site(1));
         }
@@ -361,10 +381,37 @@ mod tests {
                 to.copy_from_slice(&memory[at as usize..][..to.len()]);
                 true
             };
-            machine.unseen.before(&mut machine.judge, &machine.geometry, &event, read);
+            machine.unseen.before(&mut machine.judge, &machine.geometry, &event, read, || false);
             machine.judge.bypass(&event);
             assert_eq!(machine.judge.stats().hazards == 0, written);
         }
+    }
+
+    #[test]
+    fn nothing_is_concluded_before_what_devices_that_are_seen_have_told_of_is_judged() {
+        let mut machine = Machine::new();
+        machine.fill(BUFFER, 4096, 0);
+        machine.give(BUFFER, 4096);
+        machine.write(BUFFER + 0x123, b"x");
+        let memory = &machine.memory;
+        let read = |at: u64, to: &mut [u8]| {
+            to.copy_from_slice(&memory[at as usize..][..to.len()]);
+            true
+        };
+        for pending in [true, true, false] {
+            let said = machine.unseen.look(&mut machine.judge, &machine.geometry, BUFFER, 4, read, || pending);
+            assert_eq!((said, machine.judge.stats().unseen_writes), (!pending, u64::from(!pending)));
+        }
+        // Of what a device was seen to write, nothing is concluded at all.
+        let mut machine = Machine::new();
+        machine.fill(BUFFER, 4096, 0);
+        machine.give(BUFFER, 4096);
+        machine.write(BUFFER + 0x120, b"x");
+        let (direction, paddr, site) = (DmaDirection::Write, PhysAddr(BUFFER + 0x120), Site(3));
+        machine.judge.bypass(&Event::Dma { direction, paddr, len: 8, site });
+        assert_eq!(machine.hazards_of_load(BUFFER + 0x120, 8), 0);
+        assert!(machine.hazards_of_load(BUFFER, 32) > 0);
+        assert_eq!(machine.judge.stats().unseen_writes, 0);
     }
 
     #[test]

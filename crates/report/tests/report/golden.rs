@@ -87,6 +87,7 @@ fn counted(stats: Stats, core: Option<&str>) -> Report {
         limits: vec![],
         muted: vec![],
         core: core.map(str::to_owned),
+        kernel: None,
         lives: 1,
         outcome: Outcome::Finished,
     };
