@@ -375,11 +375,11 @@ impl Session {
             let piece = size.min(GRANULE - vaddr % GRANULE);
             match self.reach(access, vaddr) {
                 Reached::Cached(page, offset) => {
-                    self.look_for_unseen(self.judge.paddr(page, offset), piece, access);
+                    self.look_for_unseen(kind, self.judge.paddr(page, offset), piece, access);
                     self.judge.access(kind, page, self.reach.cache_address(vaddr), offset, piece, site);
                 }
                 Reached::Uncached(paddr) => {
-                    self.look_for_unseen(paddr, piece, access);
+                    self.look_for_unseen(kind, paddr, piece, access);
                     self.judge.bypass(&Event::Uncached { kind, paddr, size: piece, site });
                 }
                 Reached::Harmless => self.reach.harmless += 1,

@@ -31,7 +31,8 @@ pub(crate) fn unknown(unseen_writes: u64) -> Option<String> {
         times => (format!("{times} times"), "those pages"),
     };
     Some(format!(
-        "{times} a page of memory was not what it was when the guest threw away what its cache held of it: a device that is not followed has written          there. Whether the guest then read old bytes in {this} is not known, and not reported; nor is what such devices read"
+        "{times} a page of memory was not what it was when the guest threw away what its cache held of it: a device that is not followed has written \
+         there. Whether the guest then read old bytes in {this} is not known, and not reported; nor is what such devices read"
     ))
 }
 

@@ -15,7 +15,7 @@
 use std::collections::{HashMap, HashSet};
 
 use congruent_geometry::{CacheGeometry, PhysAddr};
-use congruent_trace::{DmaDirection, Event, Maintenance, On, Site, devices};
+use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, On, Site, devices};
 
 use super::Session;
 use crate::bus;
@@ -156,6 +156,14 @@ impl Unseen {
         true
     }
 
+    /// Code has stored these bytes: QEMU tells of a store when memory has it, so there is no more to be learnt from them.
+    pub fn stored(&mut self, paddr: u64, len: u64, read: impl Fn(u64, &mut [u8]) -> bool) {
+        let Some(page) = self.pages.get_mut(&(paddr / PAGE as u64)) else { return };
+        let from = (paddr % PAGE as u64) as usize;
+        let to = (from + len as usize).min(PAGE);
+        read(paddr, &mut page.bytes[from..to]);
+    }
+
     /// As [`look`](Self::look), before this event of a device, if it reads: another may have written that. Nothing is said while something is
     /// `pending`.
     pub fn before(
@@ -263,15 +271,18 @@ impl Session {
 
     /// Code is about to access these bytes of memory in a way that changes something.
     #[inline]
-    pub(super) fn look_for_unseen(&mut self, paddr: PhysAddr, len: u32, now: &Running) {
+    pub(super) fn look_for_unseen(&mut self, kind: AccessKind, paddr: PhysAddr, len: u32, now: &Running) {
         if !self.unseen.is_empty() {
-            self.look_for_unseen_now(paddr, len, now);
+            self.look_for_unseen_now(kind, paddr, len, now);
         }
     }
 
     #[cold]
-    fn look_for_unseen_now(&mut self, paddr: PhysAddr, len: u32, now: &Running) {
+    fn look_for_unseen_now(&mut self, kind: AccessKind, paddr: PhysAddr, len: u32, now: &Running) {
         let read = |at, to: &mut [u8]| now.physical_bytes(at, to);
+        if kind == AccessKind::Store {
+            self.unseen.stored(paddr.0, len.into(), read);
+        }
         while !self.unseen.look(&mut self.judge, &self.reach.geometry, paddr.0, len.into(), read, bus::is_pending) {
             self.take_transfers();
         }
@@ -287,7 +298,7 @@ impl Session {
 mod tests {
     use congruent_geometry::VirtAddr;
     use congruent_shadow::Config;
-    use congruent_trace::{AccessKind, IndexForm, Operation, Target};
+    use congruent_trace::{IndexForm, Operation, Target};
 
     use super::*;
 
@@ -412,6 +423,22 @@ mod tests {
         assert_eq!(machine.hazards_of_load(BUFFER + 0x120, 8), 0);
         assert!(machine.hazards_of_load(BUFFER, 32) > 0);
         assert_eq!(machine.judge.stats().unseen_writes, 0);
+    }
+
+    #[test]
+    fn a_store_of_the_guests_own_is_nobody_elses_though_memory_has_it_before_it_is_told_of() {
+        let mut machine = Machine::new();
+        machine.fill(BUFFER, 64, 0);
+        machine.give(BUFFER, 64);
+        machine.write(BUFFER + 4, &[1; 4]);
+        let memory = machine.memory.clone();
+        machine.unseen.stored(BUFFER + 4, 4, |at, to| {
+            to.copy_from_slice(&memory[at as usize..][..to.len()]);
+            true
+        });
+        machine.access(AccessKind::Store, BUFFER + 4);
+        assert_eq!(machine.judge.stats().unseen_writes, 0);
+        assert!(machine.hazards_of_load(BUFFER + 32, 32) > 0);
     }
 
     #[test]
