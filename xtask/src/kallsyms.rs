@@ -34,7 +34,7 @@ pub fn perform() -> Result<usize> {
         let mut memory: Vec<u8> = (0..MEMORY - image.len()).map(|n| (n.wrapping_mul(0x9e37_79b9) >> 13) as u8).collect();
         memory.extend(image);
         let started = Instant::now();
-        let found = find(&Image(memory)).with_context(|| format!("no symbols in the kernel of {}", machine.directory))?;
+        let found = find(&Image(memory)).pop().with_context(|| format!("no symbols in the kernel of {}", machine.directory))?;
         let took = started.elapsed();
         let found: Vec<String> =
             found.iter().map(|symbol| format!("{:08x} {} {}", symbol.address, symbol.kind, symbol.name)).collect();

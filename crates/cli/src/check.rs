@@ -57,7 +57,6 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         record,
         ledger: options.reports.ledger,
         backtraces: !options.no_backtraces,
-        wants_memory: symbols.is_empty(),
         until,
         timeout: options.timeout,
         report_on_stdout,
@@ -68,7 +67,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         kept.finish(&judged)?;
     }
     if let (Some(arch), Some(memory)) = (judged.target, &judged.memory) {
-        guest_symbols::add(&mut symbols, arch, memory);
+        guest_symbols::add(&mut symbols, arch, &judged.findings, memory);
     }
     let costs = operation_costs(judged.target, options.caches.dcache.as_deref());
     let booked = Booked {

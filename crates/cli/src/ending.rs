@@ -21,7 +21,7 @@ pub(crate) struct Ended {
     pub(crate) streamed: Vec<Finding>,
     /// The call chains that findings name, as they came in.
     pub(crate) chains: Chains,
-    /// The guest's memory where its kernel lies, as it was at the first finding; `None` if it was not wanted or nothing was found.
+    /// The guest's memory where its kernel lies, as it was at the first finding; `None` if nothing was found.
     pub(crate) memory: Option<Vec<u8>>,
     /// Counters as they came in.
     pub(crate) stats: Stats,

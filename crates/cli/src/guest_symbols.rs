@@ -1,12 +1,13 @@
 //! Symbols that nobody gave: those of the running kernel, from its own memory.
 //!
-//! A run without `--symbols` that finds something has the plugin copy the memory where the kernel lies. What cannot be found there
-//! leaves code without names, as it was.
+//! A run that finds something has the plugin copy the memory where the kernel lies. It is looked into if kernel code of the findings has no name:
+//! none was given, or the kernel does not run where it was linked. What cannot be found there leaves code without names, as it was.
 
 use std::ops::Range;
 
 use congruent_arch::Arch;
-use congruent_report::{Symbols, kallsyms};
+use congruent_report::{Mode, Symbols, kallsyms};
+use congruent_shadow::{Finding, Party, PartyKind};
 
 /// The guest's memory from where its kernel's linear mapping begins.
 struct Copied<'a> {
@@ -26,10 +27,16 @@ impl kallsyms::Memory for Copied<'_> {
     }
 }
 
-/// Adds what is found in the copied memory of a guest of this architecture.
-pub(crate) fn add(symbols: &mut Symbols, arch: Arch, memory: &[u8]) {
+/// Adds what is found in the copied memory of a guest of this architecture, unless the kernel code of these findings has names already.
+pub(crate) fn add(symbols: &mut Symbols, arch: Arch, findings: &[Finding], memory: &[u8]) {
+    let of_kernel = |party: &Party| party.kind != PartyKind::Dma && Mode::of(arch, party.site) == Mode::Kernel;
+    let unnamed = |party: &Party| of_kernel(party) && symbols.resolve(arch.facts().split.address(party.site).into()).is_none();
+    let parties = findings.iter().flat_map(|finding| std::iter::once(&finding.consumer).chain(&finding.producer));
+    if !symbols.is_empty() && !parties.into_iter().any(unnamed) {
+        return;
+    }
     let kernel = arch.facts().kernel_memory;
-    if let Some(found) = kallsyms::find(&Copied { linear: kernel.linear, bytes: memory }) {
+    for found in kallsyms::find(&Copied { linear: kernel.linear, bytes: memory }) {
         // A kernel without code symbols names nothing, which the report says.
         let _ = symbols.add_found(&found);
     }
@@ -56,7 +63,7 @@ mod tests {
     fn memory_without_a_kernel_adds_nothing() {
         let mut symbols = Symbols::default();
         for arch in Arch::ALL {
-            add(&mut symbols, arch, &[0; 4096]);
+            add(&mut symbols, arch, &[], &[0; 4096]);
         }
         assert!(symbols.is_empty());
     }

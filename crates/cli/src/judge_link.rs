@@ -80,7 +80,7 @@ fn listen(listener: &UnixListener, events: &Sender<Event>) {
         let mut count = 0;
         loop {
             let event = match Message::read(&mut stream) {
-                Ok(Some(message)) => Event::Judge(message),
+                Ok(Some(message)) => Event::Judge(Box::new(message)),
                 Ok(None) => break,
                 Err(error) => Event::JudgeUnclear(error.to_string()),
             };

@@ -13,7 +13,7 @@ use congruent_geometry::{PhysAddr, VirtAddr};
 use congruent_report::{Chains, Identity, Outcome, Report, Run, Symbols};
 use congruent_shadow::{Config, Finding, Stats};
 use congruent_trace::file::{CallChains, ChainId, Layout, Recorded, Visitor, chains, play};
-use congruent_trace::{AccessKind, Event, On, Site};
+use congruent_trace::{AccessKind, Event, On, Site, devices};
 use indicatif::{ParallelProgressIterator as _, ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 
@@ -155,6 +155,10 @@ impl Visitor for Counted<'_> {
 
     fn operation(&mut self, Recorded { operation, chain, .. }: &Recorded) {
         if operation.on == On::Code && !self.code {
+            return;
+        }
+        // What a device that sees caches does to them is no maintenance that code issues and could leave out.
+        if operation.site == devices::VIRTIO {
             return;
         }
         let callers = self.calls.callers(*chain).take(self.callers);

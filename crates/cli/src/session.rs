@@ -51,8 +51,6 @@ pub(crate) struct Plan {
     pub(crate) mute: Vec<MuteRange>,
     /// Whether the guest's calls are followed.
     pub(crate) backtraces: bool,
-    /// Whether the guest's memory is wanted, to look for symbols in it.
-    pub(crate) wants_memory: bool,
     /// What is to be recorded, if anything.
     pub(crate) record: Option<Record>,
     /// Whether the ledger is asked for.
@@ -68,7 +66,7 @@ pub(crate) struct Plan {
 /// Something that a run waits for.
 pub(crate) enum Event {
     /// The plugin says something.
-    Judge(Message),
+    Judge(Box<Message>),
     /// The plugin says something that is no message.
     JudgeUnclear(String),
     /// The plugin has said its last.
@@ -106,7 +104,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
             cpus: plan.cpus,
             mute: plan.mute,
             backtraces: plan.backtraces,
-            memory: plan.wants_memory.then_some(memory),
+            memory: Some(memory),
             record: plan.record,
             ledger: plan.ledger,
         },
@@ -344,7 +342,7 @@ impl Session {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Judge(message) => self.hear(message),
+            Event::Judge(message) => self.hear(*message),
             Event::JudgeUnclear(problem) => {
                 let kind = if self.judge_connected { FailureKind::Internal } else { FailureKind::Environment };
                 let reason =

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 
-use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
+use congruent_geometry::{ByteMask, CacheGeometry, PhysAddr, VirtAddr};
 use congruent_shadow::{Alias, Config, Consequence, Finding, LedgerLine, PageId, Place, Shadow, Stats};
 use congruent_trace::file::{Access, Filter, Footer, Header, Keep, Moment};
 use congruent_trace::{AccessKind, Context, Event, IndexForm, Operation, Site};
@@ -204,6 +204,16 @@ impl Judge {
         self.shadow.knows(frame)
     }
 
+    /// See [`Shadow::may_discard`].
+    pub fn may_discard(&self, paddr: PhysAddr) -> bool {
+        self.shadow.may_discard(paddr)
+    }
+
+    /// See [`Shadow::discarded`].
+    pub fn discarded(&self, paddr: PhysAddr) -> ByteMask {
+        self.shadow.discarded(paddr)
+    }
+
     /// See [`Shadow::alias`].
     pub fn alias(&mut self, page: PageId, vaddr: VirtAddr) -> Alias {
         self.shadow.alias(page, vaddr)
@@ -256,7 +266,8 @@ impl Judge {
         self.paddr(page, offset)
     }
 
-    fn paddr(&self, page: PageId, offset: u32) -> PhysAddr {
+    /// The physical address of this place of a page.
+    pub fn paddr(&self, page: PageId, offset: u32) -> PhysAddr {
         PhysAddr(self.geometry.frame_base(self.shadow.frame(page)).0 + u64::from(offset))
     }
 

@@ -10,6 +10,7 @@ mod memory;
 mod reach;
 mod tell;
 mod turns;
+mod unseen;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ use congruent_wire::{Config, FailureKind};
 
 use crate::access::{AccessInfo, AccessShape};
 use crate::api::Api;
+use crate::bus;
 use crate::callbacks::{Callbacks, Fetched, Instruction};
 use crate::channel::Channel;
 use crate::cpu::{self, ControlStore};
@@ -40,6 +42,7 @@ use memory::MemoryCopy;
 use reach::{Reach, Reached};
 use tell::Telling;
 use turns::Turns;
+use unseen::Unseen;
 
 /// What an access is at first sight.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,6 +91,7 @@ pub struct Session {
     turns: Turns,
     mute: Mute,
     devices: Devices,
+    unseen: Unseen,
 }
 
 impl Session {
@@ -161,6 +165,7 @@ impl Session {
             turns,
             mute: Mute::new(config.mute),
             devices: Devices::of(arch),
+            unseen: Unseen::default(),
         })
     }
 
@@ -370,9 +375,13 @@ impl Session {
             let piece = size.min(GRANULE - vaddr % GRANULE);
             match self.reach(access, vaddr) {
                 Reached::Cached(page, offset) => {
+                    self.look_for_unseen(kind, self.judge.paddr(page, offset), piece, access);
                     self.judge.access(kind, page, self.reach.cache_address(vaddr), offset, piece, site);
                 }
-                Reached::Uncached(paddr) => self.judge.bypass(&Event::Uncached { kind, paddr, size: piece, site }),
+                Reached::Uncached(paddr) => {
+                    self.look_for_unseen(kind, paddr, piece, access);
+                    self.judge.bypass(&Event::Uncached { kind, paddr, size: piece, site });
+                }
                 Reached::Harmless => self.reach.harmless += 1,
                 Reached::Device(paddr) => self.device_access(access, kind, vaddr, paddr),
                 Reached::Nothing => {}
@@ -391,8 +400,12 @@ impl Session {
         let value = if size < 4 { value & ((1 << (8 * size)) - 1) } else { value };
         let reported = self.reach.cpu.reported(vaddr);
         let (judge, mut memory) = (&mut self.judge, |address| access.physical_word(address));
+        let (unseen, geometry) = (&mut self.unseen, &self.reach.geometry);
         let name = || access.device_name(reported);
-        self.devices.access(kind, paddr, size, value, name, &mut memory, &mut |event| judge.bypass(&event));
+        self.devices.access(kind, paddr, size, value, name, &mut memory, &mut |event| {
+            unseen.before(judge, geometry, &event, |at, to| access.physical_bytes(at, to), bus::is_pending);
+            judge.bypass(&event);
+        });
     }
 
     /// The counters of the judge, and what did not have to be shown to it.

@@ -8,6 +8,7 @@
 
 mod address;
 mod baseline;
+mod caveats;
 mod chain;
 mod classes;
 mod date;

@@ -41,8 +41,8 @@ impl Report {
         for text in self.muted.iter_mut().chain(&mut self.limits).chain(&mut self.notes) {
             clean(text);
         }
-        let Self { schema, target, kernel, incomplete_because, core, baseline, ledger, .. } = self;
-        for text in [schema, target].into_iter().chain(incomplete_because).chain(kernel).chain(core) {
+        let Self { schema, target, kernel, incomplete_because, core, unknown, baseline, ledger, .. } = self;
+        for text in [schema, target].into_iter().chain(incomplete_because).chain(kernel).chain(core).chain(unknown) {
             clean(text);
         }
         for Identity { consumer, producer, .. } in baseline.iter_mut().flat_map(|baseline| &mut baseline.gone) {

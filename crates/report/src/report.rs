@@ -9,6 +9,7 @@ use congruent_trace::{Context, Maintenance, Site};
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::{BaselineEntry, Known};
+use crate::caveats::{core, limits_of_the_judge, unknown};
 use crate::chain::{CallerEntry, Chains, callers_of};
 use crate::ledger::{Booked, Ledger};
 use crate::{Address, Mode, Symbols};
@@ -94,9 +95,13 @@ pub struct Report {
     pub muted: Vec<String>,
     /// Whether symbols were given.
     pub symbols: bool,
-    /// What the emulated core says of itself that is less than the modelled cache: findings may follow from that alone. Absent if nothing.
+    /// What the emulated core says of itself, and what the guest's sweeps show, that is less than the modelled cache: findings may follow from
+    /// that alone. Absent if nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub core: Option<String>,
+    /// What is not known because devices that are not followed wrote to memory; absent if none was noticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unknown: Option<String>,
     /// How often the machine started, each time with empty caches; absent if once.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub lives: u32,
@@ -210,10 +215,13 @@ impl Entry {
 /// What is no finding because of others: whoever mends those mends this.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct ConsequenceEntry {
-    /// What it would be; its count is 1, however often it came about.
+    /// What it would be; its count is 1, however often it came about. Of all that have the same [`Identity`](crate::Identity), the first.
     #[serde(flatten)]
     pub finding: Entry,
-    /// The findings that it follows from, by their places in the report, counted from 0.
+    /// How many there are of this identity; absent if one.
+    #[serde(default = "one_pair", skip_serializing_if = "is_one_pair")]
+    pub pairs: usize,
+    /// The findings that they follow from, by their places in the report, counted from 0; of those of one identity, the first.
     pub follows: Vec<usize>,
 }
 
@@ -303,6 +311,15 @@ fn one() -> u32 {
     1
 }
 
+fn one_pair() -> usize {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes references.
+fn is_one_pair(pairs: &usize) -> bool {
+    *pairs == 1
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes references.
 fn is_one(lives: &u32) -> bool {
     *lives == 1
@@ -330,6 +347,7 @@ impl Report {
         let names = Names { arch: run.target, virtual_tags: run.behaviour.virtual_tags, chains: run.chains, symbols };
         let consequence = |it: &Consequence| ConsequenceEntry {
             finding: names.entry(&it.finding),
+            pairs: 1,
             follows: it.follows.iter().map(|place| *place as usize).collect(),
         };
         let mut report = Self {
@@ -341,7 +359,8 @@ impl Report {
             geometry: GeometryEntry::of(run.geometry, run.behaviour),
             muted: run.muted.clone(),
             symbols: !symbols.is_empty(),
-            core: run.core.clone(),
+            core: core(run),
+            unknown: unknown(run.stats.unseen_writes),
             lives: run.lives,
             stats: run.stats.into(),
             findings: run.findings.iter().map(|finding| names.entry(finding)).collect(),
@@ -352,6 +371,7 @@ impl Report {
             notes: Vec::new(),
         };
         report.sort();
+        report.fold_consequences();
         report.clean();
         report
     }
@@ -383,24 +403,6 @@ fn nothing_cached(run: &Run<'_>) -> String {
         format!("{accesses} of {} accesses to memory were cached, so next to nothing could be judged", accesses + uncached)
     };
     format!("{what}: the guest ran with its data cache off{remedy}")
-}
-
-/// What the judge leaves out by itself, whatever the source saw.
-fn limits_of_the_judge(run: &Run<'_>) -> impl Iterator<Item = String> {
-    let stored = |finding: &Finding| finding.producer.is_some_and(|producer| producer.kind == PartyKind::Store);
-    let last_store = "Of a producer that stored through the cache it is known that it was the last to store to the line: the bytes that were read \
-                      may have been stored by another access before.";
-    let speculation = "Fills that no access asked for are not judged: on a core that fills lines speculatively, what is invalidated only before \
-                       a device writes to it may be old again afterwards. For caches of one colour, --speculative judges them.";
-    let dropped = (run.stats.taken_as_dropped > 0).then(|| {
-        format!(
-            "Times that a frame had something in the cache under more virtual addresses than are told apart: {}. What was held under one of \
-             them was taken as written back and dropped, and hazards with it were not seen.",
-            run.stats.taken_as_dropped
-        )
-    });
-    let said = [run.findings.iter().any(stored).then_some(last_store), (!run.behaviour.speculative).then_some(speculation)];
-    said.into_iter().flatten().map(str::to_owned).chain(dropped)
 }
 
 struct Names<'a> {

@@ -3,9 +3,11 @@
 //! Guarantees: after [`Report::reveal`] nothing follows from let-pass findings alone or among others without being one itself. A
 //! revealed finding may be let pass as any other. Not here: what follows from what (`congruent-shadow`).
 
-use crate::Report;
+use std::collections::{BTreeSet, HashMap, hash_map};
+
 use crate::group::importance;
-use crate::report::Entry;
+use crate::report::{ConsequenceEntry, Entry};
+use crate::{Identity, Report};
 
 impl Report {
     /// Makes findings of what follows from one that is suppressed or known. To be called when all that can be is marked.
@@ -25,6 +27,36 @@ impl Report {
                  that will not be mended; each counts as one occurrence"
             ));
         }
+    }
+
+    /// Makes one of all consequences of one identity, with a count: suppressions and baselines cannot tell them apart, and broken kernels
+    /// have thousands of each. So it is with the findings that they follow from: of one identity, all are let pass or none.
+    pub(crate) fn fold_consequences(&mut self) {
+        let mut first: HashMap<Identity, usize> = HashMap::new();
+        let of_findings: Vec<usize> =
+            self.findings.iter().enumerate().map(|(place, it)| *first.entry(Identity::of(it)).or_insert(place)).collect();
+        let mut folded: Vec<(ConsequenceEntry, BTreeSet<usize>)> = Vec::new();
+        let mut places: HashMap<Identity, usize> = HashMap::new();
+        for consequence in std::mem::take(&mut self.consequences) {
+            let follows: BTreeSet<usize> =
+                consequence.follows.iter().map(|place| of_findings.get(*place).copied().unwrap_or(*place)).collect();
+            match places.entry(Identity::of(&consequence.finding)) {
+                hash_map::Entry::Vacant(vacant) => {
+                    vacant.insert(folded.len());
+                    folded.push((consequence, follows));
+                }
+                hash_map::Entry::Occupied(known) => {
+                    let (first, known) = &mut folded[*known.get()];
+                    first.pairs += consequence.pairs;
+                    known.extend(follows);
+                }
+            }
+        }
+        let whole = |(first, follows): (ConsequenceEntry, BTreeSet<usize>)| ConsequenceEntry {
+            follows: follows.into_iter().collect(),
+            ..first
+        };
+        self.consequences = folded.into_iter().map(whole).collect();
     }
 
     /// Puts the most important finding first, and keeps what follows from what.

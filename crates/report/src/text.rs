@@ -113,6 +113,9 @@ impl Report {
         if let Some(core) = &self.core {
             page.field("core", core);
         }
+        if let Some(unknown) = &self.unknown {
+            page.field("unknown", unknown);
+        }
         if let resets @ 1.. = self.lives.saturating_sub(1) {
             let resets = amount(resets.into(), "time", "times");
             page.field("lives", &format!("{}: the machine was reset {resets}, and judged anew with empty caches", self.lives));

@@ -227,7 +227,7 @@ fn tables_of_every_shape_are_found_and_read_whole() {
             let mut random = Random(seed * 0x9e37_79b9 + count as u64);
             let symbols = symbols(shape, count, &mut random);
             let image = image(shape, &symbols, &mut random);
-            let found = find(&image).unwrap_or_else(|| panic!("nothing found: {shape:?}, {count} symbols, seed {seed}"));
+            let found = find(&image).pop().unwrap_or_else(|| panic!("nothing found: {shape:?}, {count} symbols, seed {seed}"));
             assert_eq!(found.len(), symbols.len(), "{shape:?}, {count}, seed {seed}");
             for (found, made) in found.iter().zip(&symbols) {
                 assert_eq!(found, made, "{shape:?}, {count}, seed {seed}");
@@ -240,13 +240,13 @@ fn tables_of_every_shape_are_found_and_read_whole() {
 fn memory_without_tables_gives_nothing() {
     let mut random = Random(7);
     let noise: Vec<u8> = (0..3 << 20).map(|_| random.next() as u8).collect();
-    assert_eq!(find(&Image { start: 0, bytes: noise.clone() }), None);
-    assert_eq!(find(&Image { start: 0, bytes: vec![0; 3 << 20] }), None);
-    assert_eq!(find(&Image { start: 0, bytes: Vec::new() }), None);
+    assert_eq!(find(&Image { start: 0, bytes: noise.clone() }), Vec::<Vec<Symbol>>::new());
+    assert_eq!(find(&Image { start: 0, bytes: vec![0; 3 << 20] }), Vec::<Vec<Symbol>>::new());
+    assert_eq!(find(&Image { start: 0, bytes: Vec::new() }), Vec::<Vec<Symbol>>::new());
     // The digits alone are no tables.
     let mut bytes = noise;
     bytes[1 << 20..(1 << 20) + 20].copy_from_slice(b"0\x001\x002\x003\x004\x005\x006\x007\x008\x009\x00");
-    assert_eq!(find(&Image { start: 0, bytes }), None);
+    assert_eq!(find(&Image { start: 0, bytes }), Vec::<Vec<Symbol>>::new());
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn damaged_tables_are_passed_over_for_whole_ones_and_never_misread() {
         // A byte of names, markers, tokens or addresses that is wrong may change what a name says, but nothing else.
         let at = random.below(image.bytes.len() as u64) as usize;
         image.bytes[at] ^= 1 << random.below(8);
-        if let Some(found) = find(&image) {
+        if let Some(found) = find(&image).pop() {
             assert_eq!(found.len(), symbols.len(), "seed {seed}");
             assert!(found.is_sorted_by_key(|symbol| symbol.address), "seed {seed}");
         }
@@ -272,7 +272,7 @@ fn damaged_tables_are_passed_over_for_whole_ones_and_never_misread() {
     let mut bytes = whole.bytes[digits - 100..digits + 40].to_vec();
     bytes.resize(4096, 0xaa);
     bytes.extend(&whole.bytes);
-    assert_eq!(find(&Image { start: whole.start - 4096, bytes }), Some(symbols));
+    assert_eq!(find(&Image { start: whole.start - 4096, bytes }), [symbols]);
 }
 
 #[test]
@@ -281,11 +281,53 @@ fn found_symbols_name_code() {
     let mut random = Random(3);
     let made = symbols(shape, 600, &mut random);
     let mut symbols = Symbols::default();
-    symbols.add_found(&find(&image(shape, &made, &mut random)).unwrap()).unwrap();
+    symbols.add_found(&find(&image(shape, &made, &mut random))[0]).unwrap();
     let code = made.windows(2).find(|pair| pair[0].kind == 'T' && pair[1].address > pair[0].address + 4).unwrap();
     let place = symbols.resolve(code[0].address + 4).unwrap();
     assert_eq!(place.offset, 4);
     assert!(made.iter().any(|symbol| symbol.name == place.function && symbol.address == code[0].address));
     let data: Vec<_> = made.into_iter().filter(|symbol| symbol.kind == 'd').collect();
     assert!(Symbols::default().add_found(&data).is_err());
+}
+
+#[test]
+fn a_kernel_that_has_moved_and_what_it_has_left_behind_are_both_found_and_a_file_of_it_names_what_has_moved() {
+    let shape = Shape { layout: Layout::AddressesFirst, form: Form::Relative, pointer: 4, little: true };
+    for seed in 1..8 {
+        let mut random = Random(seed);
+        let left = symbols(shape, 600, &mut random);
+        let distance = 1 << 24;
+        let moved: Vec<Symbol> =
+            left.iter().map(|symbol| Symbol { address: symbol.address + distance, ..symbol.clone() }).collect();
+        let mut both = image(shape, &left, &mut random);
+        both.bytes.resize(both.bytes.len().next_multiple_of(4096), 0);
+        both.bytes.extend(image(shape, &moved, &mut random).bytes);
+        let found = find(&both);
+        assert_eq!(found, [left.clone(), moved.clone()], "seed {seed}");
+
+        let mut file = String::new();
+        for Symbol { address, kind, name } in &left {
+            file += &format!("{address:08x} {kind} of_file_{name}\n");
+        }
+        // Names of its own, so that it shows who names what.
+        let mut names = Symbols::default();
+        names.add(file.as_bytes()).unwrap();
+        let code = moved.windows(2).find(|pair| pair[0].kind == 'T' && pair[1].address > pair[0].address + 4).unwrap();
+        assert_eq!(names.resolve(code[0].address + 4), None, "seed {seed}");
+        names.add_found(&found[1]).unwrap();
+        // They have no name in common, so the file is of another kernel.
+        assert!(!names.resolve(code[0].address + 4).unwrap().function.starts_with("of_file_"), "seed {seed}");
+
+        let mut names = Symbols::default();
+        names.add(file.replace("of_file_", "").as_bytes()).unwrap();
+        for kernel in &found {
+            names.add_found(kernel).unwrap();
+        }
+        for (address, offset) in [(code[0].address - distance, 0), (code[0].address, 0), (code[0].address + 4, 4)] {
+            let place = names.resolve(address).unwrap();
+            let here = left.iter().filter(|symbol| symbol.address == code[0].address - distance);
+            assert!(here.clone().any(|symbol| symbol.name == place.function), "seed {seed}: {place}");
+            assert_eq!(place.offset, offset, "seed {seed}");
+        }
+    }
 }

@@ -270,3 +270,22 @@ fn of_several_names_for_one_address_the_interface_is_told_and_not_how_it_is_impl
     let told = [0x8010_0100, 0x8010_0200, 0x8010_0300, 0x8010_0400, 0x8010_0500].map(|address| name(&names, address + 4));
     assert_eq!(told, ["memcpy+0x4", "memset+0x4", "sys_ni_syscall+0x4", "long_public_name+0x4", "__only+0x4"]);
 }
+
+#[test]
+fn lines_of_a_file_are_those_of_the_code_that_has_moved() {
+    use congruent_report::kallsyms;
+
+    let functions: Vec<(String, u64)> = (0..40).map(|n| (format!("function_{n}"), 0x100 + 0x40 * n)).collect();
+    let of_elf: Vec<_> =
+        functions.iter().map(|(name, at)| (name.as_str(), *at, 0x40, SymbolKind::Text, SymbolScope::Linkage)).collect();
+    let mut symbols = symbols(&[&elf(Architecture::Mips, Endianness::Little, &of_elf)]);
+    let moved = 0x0145_0000;
+    let line = |address| symbols.resolve(address).and_then(|place| place.line);
+    let (before, nowhere) = (line(0x108), line(0x108 + moved));
+    assert!(before.is_some() && nowhere.is_none());
+    let found: Vec<_> =
+        functions.iter().map(|(name, at)| kallsyms::Symbol { address: at + moved, kind: 'T', name: name.clone() }).collect();
+    symbols.add_found(&found).unwrap();
+    let place = symbols.resolve(0x108 + moved).unwrap();
+    assert_eq!((place.function.as_str(), place.offset, place.line), ("function_0", 8, before));
+}

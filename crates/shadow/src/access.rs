@@ -136,16 +136,19 @@ impl Shadow {
 
     /// An access that goes past the cache: to every touched line of a physical range.
     pub(crate) fn bypass(&mut self, path: Path, kind: AccessKind, paddr: PhysAddr, len: u64, site: Site) {
+        // Frames that were never touched have no copies: their memory is all there is.
+        self.each_known_line(paddr, len, |shadow, id, bytes| shadow.bypass_line(path, kind, id, bytes, site));
+    }
+
+    /// Goes through the lines of a physical range, where frames were touched.
+    pub(crate) fn each_known_line(&mut self, paddr: PhysAddr, len: u64, mut each: impl FnMut(&mut Self, LineId, ByteMask)) {
         let Some(last) = len.checked_sub(1).map(|more| PhysAddr(paddr.0.saturating_add(more))) else { return };
         let (mut from, end_frame) = (self.geometry.frame(paddr), self.geometry.frame(last));
-        // Frames that were never touched have no copies: their memory is all there is.
         while let Some((frame, page)) = self.frames.next(from, end_frame) {
             let base = self.geometry.frame_base(frame).0;
             let first = paddr.0.max(base) - base;
             let end = (last.0 - base).min(u64::from(self.geometry.page()) - 1);
-            self.pieces(page, first as u32, (end - first) as u32 + 1, |shadow, id, bytes| {
-                shadow.bypass_line(path, kind, id, bytes, site);
-            });
+            self.pieces(page, first as u32, (end - first) as u32 + 1, &mut each);
             let Some(next) = frame.0.checked_add(1) else { break };
             from = Frame(next);
         }

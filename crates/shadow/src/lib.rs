@@ -160,6 +160,7 @@ mod finding;
 mod findings;
 mod forms;
 mod frames;
+mod habits;
 mod heads;
 mod history;
 mod homonym;
@@ -175,6 +176,7 @@ mod terms;
 #[cfg(test)]
 mod tests;
 mod unhealed;
+mod unseen;
 mod view;
 
 #[cfg(doc)]
@@ -213,4 +215,10 @@ pub struct Stats {
     /// How often a page with virtual tags had more virtual addresses with something held under them than are told apart, so that
     /// what was held under one of them was taken as written back and dropped: hazards with that were not seen.
     pub taken_as_dropped: u64,
+    /// How often memory was found changed by a device that was not seen ([`UNSEEN`](congruent_trace::devices::UNSEEN)).
+    pub unseen_writes: u64,
+    /// The shortest step in bytes in which the guest went through its data cache, line by line; 0 where it did not.
+    pub step: u32,
+    /// How far the guest's longest sweeps of its data cache by index reached, in bytes; 0 where that was not seen.
+    pub sweep: u32,
 }

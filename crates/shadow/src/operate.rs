@@ -12,6 +12,7 @@ impl Shadow {
     /// Takes an operation, line by line as these caches have them. `form` says how its source codes sets and ways; if `muted`, it is as
     /// [`apply_muted`](Self::apply_muted) has it. On the instruction side, ignored without an instruction cache.
     pub fn operate(&mut self, operation: &Operation, form: IndexForm, muted: bool) {
+        self.habits.note(operation, form, self.geometry.page());
         let geometry = match operation.on {
             On::Data(_) => self.geometry,
             On::Code if self.code.is_judged() => *self.code.geometry(),

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use congruent_geometry::{CacheGeometry, Frame, PhysAddr, VirtAddr};
-use congruent_trace::{AccessKind, Context, DmaDirection, Event, Site};
+use congruent_trace::{AccessKind, Context, DmaDirection, Event, Site, devices};
 
 use crate::aliases::{Alias, Aliases};
 use crate::code::Code;
@@ -15,6 +15,7 @@ use crate::cpus::Places;
 use crate::finding::{Consequence, Finding};
 use crate::findings::Findings;
 use crate::frames::Frames;
+use crate::habits::Habits;
 use crate::heads::{Heads, LAST_EPOCH, WATCHED, single_key};
 use crate::history::History;
 use crate::ledger::{Ledger, SweepLog};
@@ -78,6 +79,9 @@ pub struct Shadow {
     pub(crate) muted: u64,
     /// See [`Stats::taken_as_dropped`].
     pub(crate) taken_as_dropped: u64,
+    /// See [`Stats::unseen_writes`].
+    pub(crate) unseen_writes: u64,
+    pub(crate) habits: Habits,
     /// Kept for their memory.
     pub(crate) spare: Vec<Line>,
     pub(crate) hazards: Vec<Hazard>,
@@ -135,6 +139,8 @@ impl Shadow {
             maintenance: 0,
             muted: 0,
             taken_as_dropped: 0,
+            unseen_writes: 0,
+            habits: Habits::default(),
             spare: Vec::new(),
             hazards: Vec::new(),
         }
@@ -286,6 +292,9 @@ impl Shadow {
                     self.origins.note_all(page, self.geometry.page_offset(paddr.0), size, site);
                 }
             }
+            Event::Dma { direction: DmaDirection::Write, paddr, len, site: devices::UNSEEN } => {
+                self.take_unseen_write(paddr, len)
+            }
             Event::Dma { direction, paddr, len, site } => {
                 let kind = match direction {
                     DmaDirection::Read => AccessKind::Load,
@@ -374,6 +383,9 @@ impl Shadow {
             shadow_bytes: bytes as u64,
             hazards: self.findings.hazards(),
             taken_as_dropped: self.taken_as_dropped,
+            unseen_writes: self.unseen_writes,
+            step: self.habits.step,
+            sweep: self.habits.sweep,
         }
     }
 }

@@ -11,6 +11,9 @@ pub const BCM2835_DMA: Site = Site(0x2835);
 pub const PCNET: Site = Site(0x1022_2000);
 /// Any virtio device that sees caches and is seen by them, whatever it is connected by.
 pub const VIRTIO: Site = Site(0x1af4);
+/// Any device whose transfers are not seen. Its writes are known by their outcome alone: memory is not what it was when the last copy of it was
+/// thrown away. When between that and now they were is not known.
+pub const UNSEEN: Site = Site(u32::MAX);
 
 /// What a device is called in a report; `None` for a number that no device here has.
 #[must_use]
@@ -20,6 +23,7 @@ pub const fn name(device: Site) -> Option<&'static str> {
         BCM2835_DMA => Some("the DMA controller"),
         PCNET => Some("the network card"),
         VIRTIO => Some("a virtio device"),
+        UNSEEN => Some("a device that is not followed"),
         _ => None,
     }
 }

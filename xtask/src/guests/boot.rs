@@ -12,6 +12,9 @@ use crate::place;
 /// for which 48 are kept.
 const LONGEST_ARGUMENTS: usize = 256 - 48;
 
+/// The word that has a kernel run elsewhere than where it was linked, if it can; to the kernel it says nothing.
+pub const MOVES_ITSELF: &str = "kaslr";
+
 /// One boot of a guest.
 #[derive(Clone, Debug)]
 pub struct Boot {
@@ -149,6 +152,10 @@ impl Boot {
     fn kernel_arguments(&self) -> String {
         let list = if self.numbered { "rows" } else { "run" };
         let space = if self.words.is_empty() { "" } else { " " };
-        format!("{} rdinit=/init panic=1{space}{} congruent.{list}={}", self.guest.machine().words, self.words, self.run)
+        let mut words = self.guest.machine().words.to_owned();
+        if self.words == MOVES_ITSELF {
+            words = words.replace(" nokaslr", "");
+        }
+        format!("{words} rdinit=/init panic=1{space}{} congruent.{list}={}", self.words, self.run)
     }
 }

@@ -29,6 +29,9 @@ pub const STATS: Stats = Stats {
     shadow_bytes: 1 << 20,
     hazards: 3,
     taken_as_dropped: 0,
+    unseen_writes: 0,
+    step: 0,
+    sweep: 0,
 };
 
 /// A finding of a fake run: a user program reads what the kernel's copy left in the other colour.

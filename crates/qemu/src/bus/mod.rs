@@ -44,6 +44,11 @@ pub fn masters() -> &'static [Master] {
     region::masters()
 }
 
+/// Reads memory of the guest's CPUs, which is there; `false` if no bus master is seen, or it cannot be read.
+pub fn read(paddr: u64, to: &mut [u8]) -> bool {
+    region::read(paddr, to)
+}
+
 /// Whether the host does file accesses for the guest, into its memory.
 pub fn does_semihosting() -> bool {
     qemu::Functions::bind().is_some_and(|functions| functions.does_semihosting())

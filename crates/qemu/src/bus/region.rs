@@ -57,6 +57,16 @@ pub fn masters() -> &'static [Master] {
     WATCHED.get().map_or(&[], |watched| &watched.masters)
 }
 
+/// See [`super::read`].
+pub fn read(paddr: u64, to: &mut [u8]) -> bool {
+    let Some(watched) = WATCHED.get() else { return false };
+    let functions = &watched.functions;
+    // SAFETY: it may be called from any thread as long as the machine is there; the buffer has the length that is passed.
+    let result =
+        unsafe { (functions.address_space_rw)(functions.memory(), paddr, 0, to.as_mut_ptr().cast(), to.len() as u64, false) };
+    result == 0
+}
+
 /// # Safety
 /// As [`super::watch`].
 pub unsafe fn watch_when_complete(arch: Arch, taken: unsafe fn()) {

@@ -135,10 +135,12 @@ impl Session {
                 return;
             };
             if !self.reach.is_code_cached(vaddr, paddr, now) {
+                self.look_for_unseen(AccessKind::Load, paddr, size, now);
                 return self.fetch_past_cache(vaddr, paddr, size, site);
             }
             (self.remember_code(vaddr, paddr), self.reach.geometry.page_offset(paddr.0))
         };
+        self.look_for_unseen(AccessKind::Load, self.judge.paddr(page, offset), size, now);
         self.judge.fetch(page, self.reach.cache_address(vaddr), offset, size, site);
     }
 

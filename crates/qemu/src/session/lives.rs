@@ -86,6 +86,12 @@ impl Lives {
             shadow_bytes: before.shadow_bytes.max(last.shadow_bytes),
             hazards: before.hazards + last.hazards,
             taken_as_dropped: before.taken_as_dropped + last.taken_as_dropped,
+            unseen_writes: before.unseen_writes + last.unseen_writes,
+            step: match (before.step, last.step) {
+                (0, step) | (step, 0) => step,
+                (one, other) => one.min(other),
+            },
+            sweep: before.sweep.max(last.sweep),
         }
     }
 
@@ -151,6 +157,7 @@ impl Session {
     fn begin_anew(&mut self) {
         self.devices = Devices::of(self.arch);
         bus::forget();
+        self.forget_unseen();
         self.mute.forget();
         self.forget_translations();
         self.reset_cpus();

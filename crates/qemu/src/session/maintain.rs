@@ -66,6 +66,10 @@ impl Session {
         for stretch in stretches {
             match self.reach.operand(stretch.vaddr, now) {
                 Some(paddr) => {
+                    if !muted {
+                        let led = if self.reach.virtual_tags { self.reach.cpu.resolve(stretch.vaddr, now) } else { Some(paddr) };
+                        self.keep_discarded(on, led, stretch.bytes, site, now);
+                    }
                     let target = Target::Bytes { vaddr: VirtAddr(stretch.vaddr.into()), paddr, bytes: stretch.bytes };
                     self.judge.operate(Operation { on, target, site }, muted);
                 }
@@ -76,6 +80,9 @@ impl Session {
     }
 
     fn operate(&mut self, on: On, target: Target, site: Site, muted: bool, now: &Executing) {
+        if !muted {
+            self.keep_discarded(on, None, 0, site, now);
+        }
         self.judge.operate(Operation { on, target, site }, muted);
         self.step(now);
     }

@@ -8,6 +8,7 @@ use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_trace::{DmaDirection, Event, Maintenance, On, Operation, Target};
 
 use super::Session;
+use super::unseen::Unseen;
 use crate::bus::{self, Access, Master};
 use crate::judge::Judge;
 use crate::translation::GRANULE;
@@ -17,25 +18,41 @@ impl Session {
     #[cold]
     pub fn take_transfers(&mut self) {
         let masters = bus::masters();
-        for access in bus::drain() {
+        let accesses = bus::drain();
+        for (number, &access) in accesses.iter().enumerate() {
             let Some(master) = masters.get(access.master).filter(|_| !self.stopped) else { continue };
             self.devices.note_master(access.master);
             if !master.is_coherent || !self.reach.virtual_tags {
-                transfer(&mut self.judge, &self.reach.geometry, master, access);
+                let later = &accesses[number + 1..];
+                transfer(&mut self.judge, &mut self.unseen, &self.reach.geometry, master, access, later);
             }
         }
     }
 }
 
-/// One access of a bus master.
-fn transfer(judge: &mut Judge, geometry: &CacheGeometry, master: &Master, access: Access) {
+/// One access of a bus master, before these others.
+fn transfer(judge: &mut Judge, unseen: &mut Unseen, geometry: &CacheGeometry, master: &Master, access: Access, later: &[Access]) {
     let Access { direction, paddr, len, .. } = access;
     match (master.is_coherent, direction) {
         (true, DmaDirection::Read) => return,
         (true, DmaDirection::Write) => snoop(judge, geometry, master, access),
         (false, _) => {}
     }
-    judge.bypass(&Event::Dma { direction, paddr: PhysAddr(paddr), len, site: master.site });
+    let event = Event::Dma { direction, paddr: PhysAddr(paddr), len, site: master.site };
+    // Memory has what those wrote already.
+    let writes = |other: &Access| other.direction == DmaDirection::Write && shares_page(other, &access);
+    unseen.before(judge, geometry, &event, bus::read, || bus::is_pending() || later.iter().any(writes));
+    judge.bypass(&event);
+}
+
+/// Whether both concern some page.
+fn shares_page(one: &Access, other: &Access) -> bool {
+    let pages = |access: &Access| {
+        let last = access.paddr.saturating_add(access.len.saturating_sub(1));
+        (access.paddr / u64::from(GRANULE), last / u64::from(GRANULE))
+    };
+    let (one, other) = (pages(one), pages(other));
+    one.0 <= other.1 && other.0 <= one.1
 }
 
 /// What the caches hold of these lines goes back to memory and is dropped.
@@ -80,7 +97,7 @@ mod tests {
         all(&mut judge, AccessKind::Store, 1, 0, 0x2000);
         for direction in [DmaDirection::Write, DmaDirection::Read] {
             let access = Access { master: 0, direction, paddr: start + 0x804, len: 0x1000 };
-            transfer(&mut judge, &geometry, &master, access);
+            transfer(&mut judge, &mut Unseen::default(), &geometry, &master, access, &[]);
         }
         for colour in 0..4 {
             all(&mut judge, AccessKind::Load, colour, 0x808, 0x1800);

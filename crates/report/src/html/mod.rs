@@ -124,6 +124,9 @@ impl Report {
                 @if let Some(core) = &self.core {
                     div { dt { "Core" } dd { (core) } }
                 }
+                @if let Some(unknown) = &self.unknown {
+                    div { dt { "Unknown" } dd { (unknown) } }
+                }
                 @if self.lives > 1 {
                     div { dt { "Lives" } dd { (self.lives) ", each from a reset of the machine on, with empty caches" } }
                 }

@@ -38,7 +38,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Source, SymbolFileError> {
     let functions = functions(&file, arm);
     // Line information is a bonus: a file whose DWARF is damaged still names functions.
     let lines = addr2line::Context::from_dwarf(dwarf(&file)).ok().filter(|_| file.section_by_name(".debug_line").is_some());
-    Ok(Source { functions, lines: lines.map(Lines) })
+    Ok(Source { functions, lines: lines.map(Lines), moved: Vec::new() })
 }
 
 fn functions(file: &object::File<'_>, arm: bool) -> Vec<Function> {

@@ -8,6 +8,8 @@ pub mod kallsyms;
 mod site;
 mod text;
 
+use std::collections::HashMap;
+
 pub use site::SiteError;
 
 /// Symbols of the guest's code, from any number of files.
@@ -20,6 +22,8 @@ pub struct Symbols {
 struct Source {
     functions: Vec<Function>,
     lines: Option<elf::Lines>,
+    /// How much further on than the file says the code was found to lie, modulo 2^64.
+    moved: Vec<u64>,
 }
 
 /// A function: what an address is looked up in.
@@ -105,8 +109,7 @@ impl Symbols {
     /// # Errors
     /// [`SymbolFileError`] if it gives none; nothing was added then.
     pub fn add(&mut self, file: &[u8]) -> Result<(), SymbolFileError> {
-        let source =
-            if file.starts_with(b"\x7fELF") { elf::read(file)? } else { Source { functions: text::read(file)?, lines: None } };
+        let source = if file.starts_with(b"\x7fELF") { elf::read(file)? } else { Source::of(text::read(file)?) };
         if source.functions.is_empty() {
             return Err(SymbolFileError::NoFunctions);
         }
@@ -114,7 +117,8 @@ impl Symbols {
         Ok(())
     }
 
-    /// Adds the symbols of a kernel that [`kallsyms::find`] found in a guest's memory.
+    /// Adds the symbols of a kernel that [`kallsyms::find`] found in a guest's memory. Where a file is of the same kernel, which has moved
+    /// elsewhere since it was linked, the file names what has moved as well.
     ///
     /// # Errors
     /// [`SymbolFileError::NoFunctions`] if none of them is a function; nothing was added then.
@@ -123,7 +127,15 @@ impl Symbols {
         if functions.is_empty() {
             return Err(SymbolFileError::NoFunctions);
         }
-        self.sources.push(Source { functions, lines: None });
+        for source in &mut self.sources {
+            if let Some(moved) = source.distance_to(&functions)
+                && moved != 0
+                && !source.moved.contains(&moved)
+            {
+                source.moved.push(moved);
+            }
+        }
+        self.sources.push(Source::of(functions));
         Ok(())
     }
 
@@ -138,19 +150,53 @@ impl Symbols {
     /// The line comes from the first file that has line information for the address, whichever file named the function.
     #[must_use]
     pub fn resolve(&self, address: u64) -> Option<Place> {
-        let function = self.sources.iter().find_map(|source| source.function_at(address))?;
-        Some(Place { function: function.name.clone(), offset: address - function.start, line: self.line_of(address) })
+        let (function, linked) = self.sources.iter().find_map(|source| source.linked_at(address))?;
+        Some(Place { function: function.name.clone(), offset: linked - function.start, line: self.line_of(address) })
     }
 
     fn line_of(&self, address: u64) -> Option<String> {
         self.sources.iter().find_map(|source| {
-            source.function_at(address)?;
-            source.lines.as_ref()?.find(address)
+            let (_, linked) = source.linked_at(address)?;
+            source.lines.as_ref()?.find(linked)
         })
     }
 }
 
+/// So many functions of one name in two tables, in hundredths of those that are in both, tell how far apart the tables are.
+const AGREEING: usize = 90;
+/// Fewer functions than this in common are an accident.
+const FEWEST_IN_COMMON: usize = 32;
+
 impl Source {
+    fn of(functions: Vec<Function>) -> Self {
+        Self { functions, lines: None, moved: Vec::new() }
+    }
+
+    /// The function that runs at this address, and the address that it was linked at.
+    fn linked_at(&self, address: u64) -> Option<(&Function, u64)> {
+        let linked = std::iter::once(address).chain(self.moved.iter().map(|moved| address.wrapping_sub(*moved)));
+        linked.into_iter().find_map(|linked| Some((self.function_at(linked)?, linked)))
+    }
+
+    /// How much further on these functions lie than those of the same names here, modulo 2^64; `None` if that is not the same of nearly all.
+    fn distance_to(&self, found: &[Function]) -> Option<u64> {
+        // A name that several functions have tells nothing.
+        let mut starts: HashMap<&str, Option<u64>> = HashMap::new();
+        for function in &self.functions {
+            starts.entry(&function.name).and_modify(|start| *start = None).or_insert(Some(function.start));
+        }
+        let mut distances: HashMap<u64, usize> = HashMap::new();
+        let mut common = 0;
+        for function in found {
+            if let Some(Some(start)) = starts.get(&*function.name) {
+                common += 1;
+                *distances.entry(function.start.wrapping_sub(*start)).or_default() += 1;
+            }
+        }
+        let (distance, agreeing) = distances.into_iter().max_by_key(|(distance, times)| (*times, *distance))?;
+        (common >= FEWEST_IN_COMMON && agreeing * 100 >= common * AGREEING).then_some(distance)
+    }
+
     fn function_at(&self, address: u64) -> Option<&Function> {
         let after = self.functions.partition_point(|function| function.start <= address);
         // The nearest start need not be the answer: a short function may lie inside a longer one.

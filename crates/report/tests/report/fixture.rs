@@ -32,6 +32,9 @@ pub const STATS: Stats = Stats {
     shadow_bytes: 12 << 20,
     hazards: 1_300,
     taken_as_dropped: 0,
+    unseen_writes: 0,
+    step: 0,
+    sweep: 0,
 };
 
 pub fn symbols() -> Symbols {

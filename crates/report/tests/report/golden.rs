@@ -73,6 +73,54 @@ fn a_run_without_cached_accesses_proves_nothing() {
     compare("nothing-cached.txt", &Report::new(&run, &symbols()).to_text(TextOptions::default()));
 }
 
+/// The report of a clean run in which the judge counted this, of a core that says this of itself.
+fn counted(stats: Stats, core: Option<&str>) -> Report {
+    let run = Run {
+        target: Some(Arch::Mips(Endian::Little)),
+        geometry: p5600(),
+        behaviour: Behaviour::USUAL,
+        stats,
+        chains: &Chains::default(),
+        ledger: None,
+        findings: &[],
+        consequences: &[],
+        limits: vec![],
+        muted: vec![],
+        core: core.map(str::to_owned),
+        kernel: None,
+        lives: 1,
+        outcome: Outcome::Finished,
+    };
+    Report::new(&run, &symbols())
+}
+
+#[test]
+fn what_nobody_saw_written_is_said_once_beside_the_verdict_of_every_report_and_only_if_it_was() {
+    for (unseen_writes, says) in [(0, None), (1, Some("Once a page")), (7, Some("7 times a page"))] {
+        let report = counted(Stats { unseen_writes, ..STATS }, None);
+        let (text, html) = (report.to_text(TextOptions::default()), report.to_html(&|_| None));
+        let times = |text: &str| says.map_or(0, |says| text.matches(says).count());
+        assert_eq!(report.unknown.is_some(), says.is_some());
+        let expected = usize::from(says.is_some());
+        assert_eq!((times(&text), times(&html), times(&report.to_json())), (expected, expected, expected), "{text}");
+        assert_eq!(text.contains("\n  unknown "), says.is_some(), "{text}");
+        assert_eq!(report.verdict, Verdict::Clean);
+    }
+}
+
+#[test]
+fn a_guest_that_maintains_less_than_the_modelled_cache_is_told_of_whether_its_core_has_said_so_or_not() {
+    let core = |step, sweep, said| counted(Stats { step, sweep, ..STATS }, said).core;
+    for (step, sweep) in [(0, 0), (16, 0), (32, 32 << 10), (0, 64 << 10)] {
+        assert_eq!(core(step, sweep, None), None, "{step}, {sweep}");
+        assert_eq!(core(step, sweep, Some("a small core")).as_deref(), Some("a small core"), "{step}, {sweep}");
+    }
+    let less = "the guest maintains a smaller cache than the modelled one, or one with longer lines: its sweeps by index reach 2048 of 32768 bytes";
+    assert_eq!(core(32, 2048, None), Some(format!("{less}; whatever is found may follow from that alone")));
+    let both = format!("{less}, and it goes through its cache by 64 bytes over lines of 32");
+    assert_eq!(core(64, 2048, Some("a small core")), Some(format!("a small core. Indeed {both}")));
+}
+
 #[test]
 fn floods_are_folded() {
     use PartyKind::{Load, Store};

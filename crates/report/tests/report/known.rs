@@ -265,3 +265,27 @@ fn what_followed_from_the_findings_of_the_baseline_is_known() {
     let fails: Vec<_> = again.findings.iter().filter(|entry| entry.fails()).map(|entry| entry.class).collect();
     assert_eq!(fails, [HazardClass::DmaReadStale]);
 }
+
+#[test]
+fn what_follows_is_told_once_for_each_identity_and_revealed_by_any_finding_that_it_follows_from() {
+    let load =
+        |class, site| found(class, 1, party(PartyKind::Load, site, Some(1)), Some(party(PartyKind::Store, 0x8010_0104, Some(0))));
+    // Two findings in one function, one in another, and what five places of a third see because of them.
+    let findings = [0x8010_0510, 0x8010_0514, 0x8010_0310].map(|site| load(HazardClass::ReadDirtyElsewhere, site));
+    let behind = |at: u32| Consequence { finding: load(HazardClass::ReadStaleCopy, 0x8010_0710 + 4 * at), follows: vec![at % 3] };
+    let consequences: Vec<_> = (0..5).map(behind).collect();
+    let report = || report_of(&findings, &consequences, Outcome::Finished, &[], &symbols());
+    let whole = report();
+    let [told] = &whole.consequences[..] else { panic!("{:?}", whole.consequences) };
+    let functions: std::collections::BTreeSet<String> =
+        told.follows.iter().map(|place| Identity::of(&whole.findings[*place]).consumer).collect();
+    assert_eq!((told.pairs, told.follows.len(), functions.len()), (5, 2, 2));
+    assert_eq!(Report::from_json(&whole.to_json()).unwrap(), whole);
+    for function in functions {
+        let mut report = report();
+        report.suppress(&suppressions(&format!("[[suppress]]\nconsumer = '{function}'\nreason = 'x'\n")), day("2026-11-22"));
+        report.reveal();
+        let revealed = report.findings.iter().filter(|entry| entry.class == HazardClass::ReadStaleCopy);
+        assert_eq!((revealed.count(), report.consequences.len()), (1, 0), "{function}");
+    }
+}

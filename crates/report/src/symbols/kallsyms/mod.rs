@@ -52,14 +52,23 @@ const MOST_WORK: u64 = 1 << 28;
 /// What it costs to look at one place that has the digits.
 const WORK_OF_A_PLACE: u64 = 64;
 
-/// The symbols of the kernel in `memory`, in the order of their addresses; `None` if there is none, or it was built without them, or
+/// So many kernels are looked for.
+const MOST_KERNELS: usize = 4;
+
+/// The symbols of each kernel in `memory`, in the order of their addresses; none if there is none, or it was built without them, or
 /// so much else looks like its tables that they were not reached.
+///
+/// A kernel that has moved itself (`CONFIG_RANDOMIZE_BASE`) leaves behind what it was, and both have tables, each with addresses of its own: code
+/// that runs lies in one of them only.
 #[must_use]
-pub fn find(memory: &impl Memory) -> Option<Vec<Symbol>> {
-    find_within(memory, &Work::new(MOST_WORK))
+pub fn find(memory: &impl Memory) -> Vec<Vec<Symbol>> {
+    let mut kernels = Vec::new();
+    find_within(memory, &Work::new(MOST_WORK), &mut kernels);
+    kernels
 }
 
-fn find_within(memory: &impl Memory, work: &Work) -> Option<Vec<Symbol>> {
+/// `None` if it was given up.
+fn find_within(memory: &impl Memory, work: &Work, kernels: &mut Vec<Vec<Symbol>>) -> Option<()> {
     let finder = memchr::memmem::Finder::new(DIGITS);
     let mut bytes = Vec::new();
     for range in memory.ranges() {
@@ -80,14 +89,19 @@ fn find_within(memory: &impl Memory, work: &Work) -> Option<Vec<Symbol>> {
                     if Tokens::find(&window, digits).is_some()
                         && let Some(symbols) = symbols_at(memory, &range, start + digits as u64, work)
                     {
-                        return Some(symbols);
+                        if !kernels.contains(&symbols) {
+                            kernels.push(symbols);
+                        }
+                        if kernels.len() >= MOST_KERNELS {
+                            return Some(());
+                        }
                     }
                 }
             }
             at = end;
         }
     }
-    None
+    Some(())
 }
 
 /// The symbols of the tables whose digits are at `digits`.
@@ -140,7 +154,8 @@ mod tests {
         for part in [DIGITS.to_vec(), lookalike()] {
             let memory = Filled(part.repeat((1 << 20) / part.len()));
             let work = Work::new(1 << 18);
-            assert_eq!(find_within(&memory, &work), None);
+            let mut kernels = Vec::new();
+            assert_eq!((find_within(&memory, &work, &mut kernels), kernels), (None, Vec::new()));
             assert!(work.is_used_up(), "{} bytes again and again cost less than was allowed", part.len());
         }
     }
