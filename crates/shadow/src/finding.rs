@@ -194,18 +194,14 @@ pub struct Finding {
 }
 
 /// What makes two hazards one finding: class, consumer and producer.
-pub(crate) type Key = (HazardClass, (PartyKind, Site), Option<(PartyKind, Site)>);
+pub type Key = (HazardClass, (PartyKind, Site), Option<(PartyKind, Site)>);
 
 impl Finding {
-    pub(crate) fn key(&self) -> Key {
+    /// What it is known by: two findings, though perhaps of different runs, are the same if they share this.
+    #[must_use]
+    pub fn key(&self) -> Key {
         let party = |party: &Party| (party.kind, party.site);
         (self.class, party(&self.consumer), self.producer.as_ref().map(party))
-    }
-
-    /// Whether both are the same finding, though perhaps of different runs: they share class, consumer and producer.
-    #[must_use]
-    pub fn is_same_as(&self, other: &Self) -> bool {
-        self.key() == other.key()
     }
 }
 

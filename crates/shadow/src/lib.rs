@@ -186,7 +186,7 @@ pub use aliases::Alias;
 pub use config::{CodeCache, Config, ConfigError, VirtualTags};
 pub use cpus::{AddressReach, Cpus};
 pub use finding::{
-    Consequence, Contexts, Effect, Example, Finding, HazardClass, OnCpus, Party, PartyKind, PastMaintenance, Side,
+    Consequence, Contexts, Effect, Example, Finding, HazardClass, Key, OnCpus, Party, PartyKind, PastMaintenance, Side,
 };
 pub use ledger::{LedgerLine, Reach};
 pub use shadow::{PageId, Place, Shadow};

@@ -7,7 +7,9 @@
 //! A snapshot that takes the place of a running guest says nothing of what was in its caches, nor of the registers that the plugin follows by
 //! watching them being written: the judging ends there.
 
-use congruent_shadow::{Consequence, Finding, LedgerLine, Stats};
+use std::collections::BTreeMap;
+
+use congruent_shadow::{Consequence, Finding, Key, LedgerLine, Stats};
 use congruent_wire::{FailureKind, Message};
 
 use super::Session;
@@ -39,18 +41,20 @@ impl Lives {
         consequences: impl IntoIterator<Item = &'a Consequence>,
     ) -> (Vec<Finding>, Vec<Consequence>) {
         let (mut all, mut following) = (self.findings.clone(), self.consequences.clone());
+        let mut known: BTreeMap<Key, usize> = all.iter().map(Finding::key).zip(0..).collect();
         // Where the last life's findings are among all, which is what consequences name them by.
         let mut places = Vec::with_capacity(findings.len());
         for finding in findings {
-            let known = all.iter().position(|known| known.is_same_as(finding));
-            match known {
-                Some(place) => all[place].count += finding.count,
-                None => all.push(finding.clone()),
-            }
-            places.push(known.unwrap_or(all.len() - 1) as u32);
+            let place = *known.entry(finding.key()).or_insert_with(|| {
+                all.push(Finding { count: 0, ..finding.clone() });
+                all.len() - 1
+            });
+            all[place].count += finding.count;
+            places.push(place as u32);
         }
+        let mut known_consequences: BTreeMap<Key, usize> = following.iter().map(|it| it.finding.key()).zip(0..).collect();
         for Consequence { finding, follows } in consequences {
-            let place = following.iter().position(|known| known.finding.is_same_as(finding)).unwrap_or_else(|| {
+            let place = *known_consequences.entry(finding.key()).or_insert_with(|| {
                 following.push(Consequence { finding: finding.clone(), follows: Vec::new() });
                 following.len() - 1
             });
@@ -59,13 +63,13 @@ impl Lives {
             known.sort_unstable();
             known.dedup();
         }
-        following.retain(|consequence| !all.iter().any(|finding| finding.is_same_as(&consequence.finding)));
+        following.retain(|consequence| !known.contains_key(&consequence.finding.key()));
         (all, following)
     }
 
     /// Whether an earlier life had this finding.
     pub fn had(&self, finding: &Finding) -> bool {
-        self.findings.iter().any(|known| known.is_same_as(finding))
+        self.findings.iter().any(|known| known.key() == finding.key())
     }
 
     /// How many findings all lives have, as far as is known before they are compared.
