@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 
 use congruent_geometry::{ByteMask, CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{Alias, Config, Consequence, Finding, LedgerLine, PageId, Place, Shadow, Stats};
+use congruent_shadow::{Alias, ByteId, Config, Consequence, Finding, LedgerLine, PageId, Shadow, Stats};
 use congruent_trace::file::{Access, Filter, Footer, Header, Keep, Moment};
 use congruent_trace::{AccessKind, Context, Event, IndexForm, Operation, Site};
 
@@ -49,36 +49,36 @@ impl Judge {
 
     /// See [`Shadow::quiet_load`]; not to be used while recording.
     #[inline(always)]
-    pub fn quiet_load(&mut self, place: Place, alias: Alias, size: u32) -> bool {
-        self.shadow.quiet_load(place, alias, size)
+    pub fn quiet_load(&mut self, byte: ByteId, alias: Alias, size: u32) -> bool {
+        self.shadow.quiet_load(byte, alias, size)
     }
 
     /// See [`Shadow::quiet_store`]; not to be used while recording.
     #[inline(always)]
-    pub fn quiet_store(&mut self, place: Place, alias: Alias, size: u32, site: Site) -> bool {
-        self.shadow.quiet_store(place, alias, size, site)
+    pub fn quiet_store(&mut self, byte: ByteId, alias: Alias, size: u32, site: Site) -> bool {
+        self.shadow.quiet_store(byte, alias, size, site)
     }
 
     /// As [`quiet_load`](Self::quiet_load), whether the run is recorded or not.
     #[inline(always)]
-    pub fn quiet_recorded_load(&mut self, place: Place, alias: Alias, vaddr: VirtAddr, size: u32) -> bool {
+    pub fn quiet_recorded_load(&mut self, byte: ByteId, alias: Alias, vaddr: VirtAddr, size: u32) -> bool {
         let recorded = match &self.recorder {
-            Some(recorder) => recorder.filter.quiet_load(vaddr, self.paddr_of(place), size),
+            Some(recorder) => recorder.filter.quiet_load(vaddr, self.paddr_of(byte), size),
             None => true,
         };
-        recorded && self.shadow.quiet_load(place, alias, size)
+        recorded && self.shadow.quiet_load(byte, alias, size)
     }
 
     /// As [`quiet_store`](Self::quiet_store), whether the run is recorded or not.
     #[inline(always)]
-    pub fn quiet_recorded_store(&mut self, place: Place, alias: Alias, vaddr: VirtAddr, size: u32, site: Site) -> bool {
+    pub fn quiet_recorded_store(&mut self, byte: ByteId, alias: Alias, vaddr: VirtAddr, size: u32, site: Site) -> bool {
         if self.recorder.is_none() {
-            return self.shadow.quiet_store(place, alias, size, site);
+            return self.shadow.quiet_store(byte, alias, size, site);
         }
-        let paddr = self.paddr_of(place);
+        let paddr = self.paddr_of(byte);
         let Some(recorder) = &mut self.recorder else { return false };
         let Some(store) = recorder.filter.quiet_store(vaddr, paddr, size, site, self.context) else { return false };
-        let quiet = self.shadow.quiet_store(place, alias, size, site);
+        let quiet = self.shadow.quiet_store(byte, alias, size, site);
         if quiet {
             recorder.filter.take_store(store);
         }
@@ -224,16 +224,16 @@ impl Judge {
         self.shadow.alias_generation()
     }
 
-    /// See [`Shadow::place`].
+    /// See [`Shadow::byte`].
     #[inline]
-    pub fn place(&self, page: PageId, offset: u32) -> Place {
-        self.shadow.place(page, offset)
+    pub fn byte(&self, page: PageId, offset: u32) -> ByteId {
+        self.shadow.byte(page, offset)
     }
 
     /// See [`Shadow::page_of`].
     #[inline]
-    pub fn page_of(&self, place: Place) -> (PageId, u32) {
-        self.shadow.page_of(place)
+    pub fn page_of(&self, byte: ByteId) -> (PageId, u32) {
+        self.shadow.page_of(byte)
     }
 
     /// See [`Shadow::page`].
@@ -261,8 +261,8 @@ impl Judge {
         self.shadow.stats()
     }
 
-    fn paddr_of(&self, place: Place) -> PhysAddr {
-        let (page, offset) = self.page_of(place);
+    fn paddr_of(&self, byte: ByteId) -> PhysAddr {
+        let (page, offset) = self.page_of(byte);
         self.paddr(page, offset)
     }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use congruent_arch::{Arch, Meaning};
 use congruent_geometry::{CacheGeometry, VirtAddr};
-use congruent_shadow::{Alias, Config as JudgeConfig, Place, Stats};
+use congruent_shadow::{Alias, ByteId, Config as JudgeConfig, Stats};
 use congruent_trace::file::{Header, Validity};
 use congruent_trace::{AccessKind, Event, On, Operation, Site};
 use congruent_wire::{Config, FailureKind};
@@ -59,7 +59,7 @@ pub enum Looked {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(C)]
 pub struct Stored {
-    place: Place,
+    byte: ByteId,
     alias: Alias,
     size: u32,
 }
@@ -272,10 +272,10 @@ impl Session {
         let Some(AccessShape { kind, size }) = self.known_shape(info) else { return Looked::Other };
         match self.reach.translations.find(vaddr) {
             Known::Cached(target) => {
-                let (place, alias) = (target.place(vaddr), target.alias);
+                let (byte, alias) = (target.byte(vaddr), target.alias);
                 match kind {
-                    AccessKind::Store => Looked::Store(Stored { place, alias, size }),
-                    AccessKind::Load if self.judge.quiet_load(place, alias, size) => Looked::Taken,
+                    AccessKind::Store => Looked::Store(Stored { byte, alias, size }),
+                    AccessKind::Load if self.judge.quiet_load(byte, alias, size) => Looked::Taken,
                     AccessKind::Load => Looked::Other,
                 }
             }
@@ -289,8 +289,8 @@ impl Session {
 
     /// Takes a store through the cache that changes nothing but who stored last; false if it may change more. Cannot panic.
     #[inline(always)]
-    pub fn quiet_store(&mut self, Stored { place, alias, size }: Stored, site: Site) -> bool {
-        !self.callers.unknown && self.judge.quiet_store(place, alias, size, site)
+    pub fn quiet_store(&mut self, Stored { byte, alias, size }: Stored, site: Site) -> bool {
+        !self.callers.unknown && self.judge.quiet_store(byte, alias, size, site)
     }
 
     /// As [`quiet_access`](Self::quiet_access), of a run that may be recorded. Cannot panic either.
@@ -301,10 +301,10 @@ impl Session {
             Known::Cached(target) => target,
             Known::Harmless | Known::Nothing => return self.look(info, vaddr) == Looked::Taken,
         };
-        let (place, alias, vaddr) = (target.place(vaddr), target.alias, self.recorded_address(vaddr));
+        let (byte, alias, vaddr) = (target.byte(vaddr), target.alias, self.recorded_address(vaddr));
         match kind {
-            AccessKind::Load => self.judge.quiet_recorded_load(place, alias, vaddr, size),
-            AccessKind::Store => !self.callers.unknown && self.judge.quiet_recorded_store(place, alias, vaddr, size, site),
+            AccessKind::Load => self.judge.quiet_recorded_load(byte, alias, vaddr, size),
+            AccessKind::Store => !self.callers.unknown && self.judge.quiet_recorded_store(byte, alias, vaddr, size, site),
         }
     }
 

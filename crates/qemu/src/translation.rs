@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 
-use congruent_shadow::{Alias, Place};
+use congruent_shadow::{Alias, ByteId};
 
 const PAGE_SHIFT: u32 = 12;
 /// What is remembered together, in bytes. No guest has smaller pages in use.
@@ -33,7 +33,7 @@ pub struct Translation {
     /// The generation in the upper half; in the lower one the number of the space and the virtual page number.
     tag: u64,
     /// Where in the judge's memory the granule starts.
-    start: Place,
+    start: ByteId,
     /// What the judge knows the virtual page by: its colour, unless tags are virtual.
     pub alias: Alias,
 }
@@ -41,7 +41,7 @@ pub struct Translation {
 impl Translation {
     /// The byte that an address of this granule leads to.
     #[inline]
-    pub fn place(&self, vaddr: u32) -> Place {
+    pub fn byte(&self, vaddr: u32) -> ByteId {
         self.start.with(vaddr % GRANULE)
     }
 }
@@ -133,7 +133,7 @@ impl Translations {
     }
 
     /// Remembers where the page of `vaddr` leads: `start` is where the granule starts.
-    pub fn remember(&mut self, vaddr: u32, start: Place, alias: Alias) {
+    pub fn remember(&mut self, vaddr: u32, start: ByteId, alias: Alias) {
         let page = vaddr >> PAGE_SHIFT;
         self.entries[page as usize % ENTRIES] = Translation { tag: self.generation | u64::from(page), start, alias };
     }
@@ -154,18 +154,18 @@ mod tests {
     };
 
     /// Three frames of a shadow.
-    fn starts() -> [Place; 3] {
+    fn starts() -> [ByteId; 3] {
         let mut judge = Judge::new(Config::new(GEOMETRY), IndexForm::Resolved);
         [0x1000, 0x2000, 0x3000].map(|base| {
             let page = judge.page(GEOMETRY.frame(congruent_geometry::PhysAddr(base)));
-            judge.place(page, 0)
+            judge.byte(page, 0)
         })
     }
 
     /// Where the byte at offset 0x123 of the page leads, if that is known.
-    fn found(known: &Translations, page: u32) -> Option<Place> {
+    fn found(known: &Translations, page: u32) -> Option<ByteId> {
         match known.find(page | 0x123) {
-            Known::Cached(entry) => Some(entry.place(page | 0x123)),
+            Known::Cached(entry) => Some(entry.byte(page | 0x123)),
             Known::Harmless | Known::Nothing => None,
         }
     }

@@ -48,7 +48,7 @@ impl Bench {
         for page in &self.pages {
             for line in 0..LINES {
                 let offset = black_box(line * 32 + 4);
-                if !self.shadow.quiet_load(self.shadow.place(*page, offset), self.colours[colour], 4) {
+                if !self.shadow.quiet_load(self.shadow.byte(*page, offset), self.colours[colour], 4) {
                     self.shadow.access(AccessKind::Load, *page, address(colour, offset), offset, 4, Site(4));
                 }
             }
@@ -70,7 +70,7 @@ impl Bench {
         for (number, (page, alias)) in self.pages.iter().zip(&self.aliases).enumerate() {
             for line in 0..LINES {
                 let offset = black_box(line * 32 + 4);
-                if !self.shadow.quiet_load(self.shadow.place(*page, offset), *alias, 4) {
+                if !self.shadow.quiet_load(self.shadow.byte(*page, offset), *alias, 4) {
                     self.shadow.access(AccessKind::Load, *page, own_address(number as u64, offset), offset, 4, Site(4));
                 }
             }
@@ -81,7 +81,7 @@ impl Bench {
         for page in &self.pages {
             for line in 0..LINES {
                 let offset = black_box(line * 32 + 4);
-                if !self.shadow.quiet_store(self.shadow.place(*page, offset), self.colours[colour], 4, Site(8)) {
+                if !self.shadow.quiet_store(self.shadow.byte(*page, offset), self.colours[colour], 4, Site(8)) {
                     self.shadow.access(AccessKind::Store, *page, address(colour, offset), offset, 4, Site(8));
                 }
             }

@@ -25,15 +25,15 @@ impl Shadow {
         if self.aliases.are_virtual() {
             self.meet_homonyms_in(kind, page, colour, offset, size, site);
         }
-        let place = self.place(page, offset);
+        let byte = self.byte(page, offset);
         // The ledger looks at every line before it changes.
-        let simple = self.is_simple(place, size) && self.ledger.is_none();
+        let simple = self.is_simple(byte, size) && self.ledger.is_none();
         if simple && self.stays_simple(kind, page, colour, offset) {
             if kind == AccessKind::Store {
                 if self.shape.writes_through {
                     self.heads.set_site(LineId { page: page.0, line: offset >> self.geometry.line_shift() }, site);
                 } else {
-                    self.heads.store_at(place, size, site);
+                    self.heads.store_at(byte, size, site);
                 }
             }
         } else {

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use congruent_geometry::{ByteMask, CacheGeometry};
 use congruent_trace::Site;
 
-use crate::shadow::Place;
+use crate::shadow::ByteId;
 
 /// Bits of a key that hold the colour.
 const COLOUR_BITS: u32 = 10;
@@ -120,35 +120,35 @@ impl Heads {
 
     /// The key of the line that holds a byte, if its page exists.
     #[inline]
-    pub fn key_at(&self, place: Place) -> Option<u32> {
-        self.keys.get((place.0 >> self.line_shift) as usize).copied()
+    pub fn key_at(&self, byte: ByteId) -> Option<u32> {
+        self.keys.get((byte.0 >> self.line_shift) as usize).copied()
     }
 
     /// Adds `size` bytes to the bitmap, all within the word that holds the first, and notes who stored them.
     #[inline]
-    pub fn store_at(&mut self, place: Place, size: u32, site: Site) {
+    pub fn store_at(&mut self, byte: ByteId, size: u32, site: Site) {
         // Never shifts by more than 63, so that even a size that cannot be does not panic.
-        let mask = (u64::MAX >> (64u32.wrapping_sub(size) & 63)) << (place.0 & 63);
-        if let Some(word) = self.bits.get_mut((place.0 >> WORD_SHIFT) as usize) {
+        let mask = (u64::MAX >> (64u32.wrapping_sub(size) & 63)) << (byte.0 & 63);
+        if let Some(word) = self.bits.get_mut((byte.0 >> WORD_SHIFT) as usize) {
             *word |= mask;
         }
-        if let Some(last) = self.sites.get_mut((place.0 >> self.site_shift) as usize) {
+        if let Some(last) = self.sites.get_mut((byte.0 >> self.site_shift) as usize) {
             *last = site.0;
         }
     }
 
     #[inline]
     pub fn head(&self, id: LineId) -> Head {
-        self.key_at(self.place(id)).map_or(Head::Empty, Head::decode)
+        self.key_at(self.byte(id)).map_or(Head::Empty, Head::decode)
     }
 
     /// The first byte of a line.
-    fn place(&self, id: LineId) -> Place {
-        Place(u64::from(id.page) << self.page_shift | u64::from(id.line) << self.line_shift)
+    fn byte(&self, id: LineId) -> ByteId {
+        ByteId(u64::from(id.page) << self.page_shift | u64::from(id.line) << self.line_shift)
     }
 
     pub fn set_head(&mut self, id: LineId, head: Head) {
-        let at = self.place(id).0 >> self.line_shift;
+        let at = self.byte(id).0 >> self.line_shift;
         if let Some(key) = self.keys.get_mut(at as usize) {
             *key = head.encode();
         }
@@ -221,13 +221,13 @@ impl Heads {
 
     /// Word, shift and mask of the line's bits (of its first 64, for longer lines).
     fn bits_place(&self, id: LineId) -> (usize, u32, u64) {
-        let place = self.place(id).0;
+        let byte = self.byte(id).0;
         let bits = 1 << self.simple_shift();
-        ((place >> WORD_SHIFT) as usize, place as u32 & ((1 << WORD_SHIFT) - 1), u64::MAX >> (64 - bits))
+        ((byte >> WORD_SHIFT) as usize, byte as u32 & ((1 << WORD_SHIFT) - 1), u64::MAX >> (64 - bits))
     }
 
     fn site_place(&self, id: LineId) -> usize {
-        (self.place(id).0 >> self.site_shift) as usize
+        (self.byte(id).0 >> self.site_shift) as usize
     }
 }
 

@@ -189,7 +189,7 @@ pub use finding::{
     Consequence, Contexts, Effect, Example, Finding, HazardClass, Key, OnCpus, Party, PartyKind, PastMaintenance, Side,
 };
 pub use ledger::{LedgerLine, Reach};
-pub use shadow::{PageId, Place, Shadow};
+pub use shadow::{ByteId, PageId, Shadow};
 pub use view::{CopyView, LineView};
 
 /// What the judge has seen, in numbers.

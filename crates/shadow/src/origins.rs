@@ -12,7 +12,7 @@ use congruent_geometry::CacheGeometry;
 use congruent_trace::{Context, Site};
 
 use crate::finding::{Contexts, Party, PartyKind};
-use crate::shadow::Place;
+use crate::shadow::ByteId;
 
 /// log2 of the fewest bytes that have a note of their own.
 const SMALLEST_SHIFT: u32 = 5;
@@ -58,8 +58,8 @@ impl Origins {
 
     /// Notes a store within one line.
     #[inline]
-    pub fn note(&mut self, place: Place, site: Site) {
-        if let Some(note) = self.notes.get_mut((place.0 >> self.piece_shift) as usize) {
+    pub fn note(&mut self, byte: ByteId, site: Site) {
+        if let Some(note) = self.notes.get_mut((byte.0 >> self.piece_shift) as usize) {
             *note = u64::from(site.0) << 32 | u64::from(self.context.0);
         }
     }
@@ -68,14 +68,14 @@ impl Origins {
     pub fn note_all(&mut self, page: u32, offset: u32, size: u32, site: Site) {
         let last = offset.saturating_add(size.saturating_sub(1)).min((1 << self.page_shift) - 1);
         for piece in offset >> self.piece_shift..=last >> self.piece_shift {
-            self.note(self.place(page, piece << self.piece_shift), site);
+            self.note(self.byte(page, piece << self.piece_shift), site);
         }
     }
 
     /// The contexts of a finding at this byte: the one of now, and the one that the producer's store had.
     pub fn contexts(&self, page: u32, offset: u32, consumer: Party, producer: Option<Party>) -> Contexts {
         let by_code = |party: &Party| party.kind != PartyKind::Dma;
-        let at = self.place(page, offset).0 >> self.piece_shift;
+        let at = self.byte(page, offset).0 >> self.piece_shift;
         let note = self.notes.get(at as usize).copied().unwrap_or(0);
         let noted = |producer: Party| (note >> 32) as u32 == producer.site.0;
         Contexts {
@@ -92,8 +92,8 @@ impl Origins {
         self.notes.capacity() * size_of::<u64>()
     }
 
-    fn place(&self, page: u32, offset: u32) -> Place {
-        Place(u64::from(page) << self.page_shift | u64::from(offset))
+    fn byte(&self, page: u32, offset: u32) -> ByteId {
+        ByteId(u64::from(page) << self.page_shift | u64::from(offset))
     }
 }
 
@@ -133,7 +133,7 @@ mod tests {
     fn nobody_is_given_the_calls_of_another_store_or_of_a_device() {
         let mut origins = origins(32, true);
         origins.set_context(Context(7));
-        origins.note(Place(8), STORE.site);
+        origins.note(ByteId(8), STORE.site);
         let producer = |producer| origins.contexts(0, 8, LOAD, producer).producer;
         assert_eq!(producer(Some(STORE)), Context(7));
         assert_eq!(producer(Some(Party { site: Site(0x8000_2000), ..STORE })), Context::NONE);

@@ -32,10 +32,10 @@ pub struct PageId(pub(crate) u32);
 /// A byte of the memory that has a shadow: a page and where in it, in one number, so that what is kept of it is found by a shift.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 #[repr(transparent)]
-pub struct Place(pub(crate) u64);
+pub struct ByteId(pub(crate) u64);
 
-impl Place {
-    /// The byte that is so many further on, of a place whose address is a multiple of a power of two above that number.
+impl ByteId {
+    /// The byte that is so many further on from one whose address is a multiple of a power of two above that number.
     #[inline]
     #[must_use]
     pub const fn with(self, bytes: u32) -> Self {
@@ -49,7 +49,7 @@ pub struct Shadow {
     // What the fast path reads, first.
     /// The key of a line that only colour 0, of the CPU that events are of, may hold and that was accessed in this epoch.
     pub(crate) now: u32,
-    /// The bits of a place that are the same in all bytes of an access that stays in one line, and in one word of the bitmap.
+    /// The bits of a byte's number that are the same in all bytes of an access that stays in one line, and in one word of the bitmap.
     pub(crate) simple: u64,
     pub(crate) accesses: u64,
     pub(crate) heads: Heads,
@@ -198,23 +198,23 @@ impl Shadow {
     /// The byte at `offset` of a page.
     #[inline]
     #[must_use]
-    pub fn place(&self, page: PageId, offset: u32) -> Place {
-        Place(u64::from(page.0) << self.geometry.page_shift() | u64::from(offset))
+    pub fn byte(&self, page: PageId, offset: u32) -> ByteId {
+        ByteId(u64::from(page.0) << self.geometry.page_shift() | u64::from(offset))
     }
 
-    /// The page of a byte and its offset there: what [`place`](Self::place) was given.
+    /// The page of a byte and its offset there: what [`byte`](Self::byte) was given.
     #[inline]
     #[must_use]
-    pub fn page_of(&self, place: Place) -> (PageId, u32) {
-        (PageId((place.0 >> self.geometry.page_shift()) as u32), self.geometry.page_offset(place.0))
+    pub fn page_of(&self, byte: ByteId) -> (PageId, u32) {
+        (PageId((byte.0 >> self.geometry.page_shift()) as u32), self.geometry.page_offset(byte.0))
     }
 
     /// Takes a load that changes nothing. False, and nothing was taken, if it may change something: then it is one for
     /// [`access`](Self::access). It is of `size` bytes, at least 1, within the page. `alias`: the colour if
     /// tags are physical, else what [`alias`](Self::alias) says.
     #[inline]
-    pub fn quiet_load(&mut self, place: Place, alias: impl Into<Alias>, size: u32) -> bool {
-        let quiet = self.is_quiet(place, alias.into(), size, WATCHED);
+    pub fn quiet_load(&mut self, byte: ByteId, alias: impl Into<Alias>, size: u32) -> bool {
+        let quiet = self.is_quiet(byte, alias.into(), size, WATCHED);
         if quiet {
             self.accesses += 1;
         }
@@ -224,12 +224,12 @@ impl Shadow {
     /// Takes a store that changes nothing but which bytes are dirty in the one colour that holds the line, and who stored
     /// last; else as [`quiet_load`](Self::quiet_load).
     #[inline]
-    pub fn quiet_store(&mut self, place: Place, alias: impl Into<Alias>, size: u32, site: Site) -> bool {
-        let quiet = self.is_quiet(place, alias.into(), size, 0);
+    pub fn quiet_store(&mut self, byte: ByteId, alias: impl Into<Alias>, size: u32, site: Site) -> bool {
+        let quiet = self.is_quiet(byte, alias.into(), size, 0);
         if quiet {
             self.accesses += 1;
-            self.heads.store_at(place, size, site);
-            self.origins.note(place, site);
+            self.heads.store_at(byte, size, site);
+            self.origins.note(byte, site);
         }
         quiet
     }
@@ -237,10 +237,10 @@ impl Shadow {
     /// Takes any cacheable access of `size` bytes, at least 1, at `offset` of a page, within the page; it may span lines. Whether
     /// anything was found in it, a hazard or a consequence of findings.
     pub fn access(&mut self, kind: AccessKind, page: PageId, vaddr: VirtAddr, offset: u32, size: u32, site: Site) -> bool {
-        let (alias, place) = (self.alias(page, vaddr), self.place(page, offset));
+        let (alias, byte) = (self.alias(page, vaddr), self.byte(page, offset));
         let quiet = match kind {
-            AccessKind::Load => self.quiet_load(place, alias, size),
-            AccessKind::Store => self.quiet_store(place, alias, size, site),
+            AccessKind::Load => self.quiet_load(byte, alias, size),
+            AccessKind::Store => self.quiet_store(byte, alias, size, site),
         };
         if quiet {
             return false;
@@ -266,16 +266,16 @@ impl Shadow {
     /// Whether an access stays in a line that only this colour holds, and that was accessed in this epoch. Of the line's key,
     /// the bits in `ignored` do not count.
     #[inline]
-    fn is_quiet(&self, place: Place, alias: Alias, size: u32, ignored: u32) -> bool {
-        let key = self.heads.key_at(place);
-        self.is_simple(place, size) && key.is_some_and(|key| key & !ignored == self.now | u32::from(alias.0))
+    fn is_quiet(&self, byte: ByteId, alias: Alias, size: u32, ignored: u32) -> bool {
+        let key = self.heads.key_at(byte);
+        self.is_simple(byte, size) && key.is_some_and(|key| key & !ignored == self.now | u32::from(alias.0))
     }
 
     /// Whether an access stays in one line, and in one word of the bitmap.
     #[inline]
-    pub(crate) fn is_simple(&self, place: Place, size: u32) -> bool {
-        let last = place.0.wrapping_add(u64::from(size.wrapping_sub(1)));
-        (place.0 ^ last) & self.simple == 0
+    pub(crate) fn is_simple(&self, byte: ByteId, size: u32) -> bool {
+        let last = byte.0.wrapping_add(u64::from(size.wrapping_sub(1)));
+        (byte.0 ^ last) & self.simple == 0
     }
 
     /// Takes any event. Whether anything was found in it, a hazard or a consequence of findings.

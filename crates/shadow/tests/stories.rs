@@ -296,14 +296,14 @@ fn a_fetch_is_quiet_until_its_line_is_written_or_swept_and_a_load_does_not_distu
     assert!(story.0.quiet_fetch(page, colour, 8, 48), "both lines were fetched");
     assert!(!story.0.quiet_fetch(page, geometry.colour(VirtAddr(KERNEL)), 8, 4), "not through this colour");
     story = story.load(KERNEL, 0, 2);
-    assert!(story.0.quiet_load(story.0.place(page, 0), geometry.colour(VirtAddr(KERNEL)), 4));
+    assert!(story.0.quiet_load(story.0.byte(page, 0), geometry.colour(VirtAddr(KERNEL)), 4));
     assert!(
-        !story.0.quiet_store(story.0.place(page, 0), geometry.colour(VirtAddr(KERNEL)), 4, Site(3)),
+        !story.0.quiet_store(story.0.byte(page, 0), geometry.colour(VirtAddr(KERNEL)), 4, Site(3)),
         "the first store is noticed"
     );
     assert!(story.0.quiet_fetch(page, colour, 8, 4));
     story = story.store(KERNEL, 0, 3);
-    assert!(story.0.quiet_store(story.0.place(page, 4), geometry.colour(VirtAddr(KERNEL)), 4, Site(3)), "the second is not");
+    assert!(story.0.quiet_store(story.0.byte(page, 4), geometry.colour(VirtAddr(KERNEL)), 4, Site(3)), "the second is not");
     assert!(!story.0.quiet_fetch(page, colour, 8, 4) && story.0.quiet_fetch(page, colour, 32, 4));
     story = story.drop_code(Scope::Index { set: 0, way: 0 }, 4);
     assert!(!story.0.quiet_fetch(page, colour, 32, 4));

@@ -65,7 +65,7 @@ impl Batch {
                 let shared = if self.rows.len() > 1 { format!(" in a boot of {} rows", self.rows.len()) } else { String::new() };
                 let (accesses, name) = (report["stats"]["accesses"].as_u64().unwrap_or(0) as f64 / 1e9, self.rows[0].name);
                 let parts = self.parts(&report, status);
-                let wrong = self.strange(&report);
+                let wrong = self.unnamed(&report).or_else(|| self.strange(&report));
                 let on = kernel(&report).map_or(String::new(), |release| format!(" on {release}"));
                 let cases: Vec<&str> = cases.iter().map(String::as_str).collect();
                 let line = |run: &Run, part: &(Value, Option<i32>)| {
@@ -150,13 +150,16 @@ impl Batch {
         })
     }
 
-    /// What is wrong with the whole of it: it does not say what ran, or has what belongs to no row, a finding that nobody expects and no
-    /// program has a part in, or one that is said to be of another program than those that run.
+    /// Whether the report of a Linux does not say which one ran.
+    fn unnamed(&self, report: &Value) -> Option<String> {
+        let is_linux = matches!(self.rows[0].load, Load::Linux { .. });
+        (is_linux && kernel(report).is_none()).then(|| "the report does not name the kernel".to_owned())
+    }
+
+    /// What belongs to no row: a finding that nobody expects and no program has a part in, or one that is said to be of another program
+    /// than those that run.
     fn strange(&self, report: &Value) -> Option<String> {
         let findings = report["findings"].as_array().map_or(&[][..], Vec::as_slice);
-        if matches!(self.rows[0].load, Load::Linux { .. }) && kernel(report).is_none() {
-            return Some("the report does not name the kernel".to_owned());
-        }
         if self.rows.len() == 1 {
             let (Load::Linux { programs, .. }, Expect::Exactly(_)) = (self.rows[0].load, self.rows[0].expect) else {
                 return None;
@@ -261,6 +264,15 @@ mod tests {
         assert_eq!(words("3.mremap_odd"), ["findings", "clean", "clean"]);
         assert_eq!(batch.strange(&report("5.vm_writev")), None);
         assert!(batch.strange(&report("6.vm_writev")).is_some());
+    }
+
+    #[test]
+    fn a_report_of_a_linux_names_it() {
+        let of = |name| batch_of(&[name]);
+        let named = json!({"kernel": "Linux version 6.1.0-50-4kc-malta (debian-kernel@lists.debian.org) #1 SMP"});
+        assert_eq!(kernel(&named), Some("6.1.0-50-4kc-malta"));
+        assert!(of("mips-ordinary").unnamed(&json!({})).is_some());
+        assert_eq!((of("mips-ordinary").unnamed(&named), of("bare-mipsel").unnamed(&json!({}))), (None, None));
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Session {
             (Known::Cached(_) | Known::Nothing, _) => return false,
         };
         let alias = if self.reach.virtual_tags { target.alias } else { code.colour(VirtAddr(pc.into())).into() };
-        let (vaddr, (page, offset)) = (self.recorded_address(pc), self.judge.page_of(target.place(pc)));
+        let (vaddr, (page, offset)) = (self.recorded_address(pc), self.judge.page_of(target.byte(pc)));
         self.judge.quiet_fetch(page, alias, vaddr, offset, len)
     }
 
@@ -128,7 +128,7 @@ impl Session {
     /// A fetch within one page.
     fn fetch_piece(&mut self, vaddr: u32, size: u32, site: Site, now: &Running) {
         let (page, offset) = if let Known::Cached(target) = self.reach.code.find(vaddr) {
-            self.judge.page_of(target.place(vaddr))
+            self.judge.page_of(target.byte(vaddr))
         } else {
             let Some(paddr) = self.reach.resolve(vaddr, now) else {
                 self.reach.untranslated += 1;

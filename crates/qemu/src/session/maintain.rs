@@ -107,7 +107,7 @@ impl Session {
             }
         };
         let (page, offset) = if let Known::Cached(target) = self.reach.translations.find(vaddr) {
-            self.judge.page_of(target.place(vaddr))
+            self.judge.page_of(target.byte(vaddr))
         } else {
             let Some(paddr) = self.reach.resolve(vaddr, now) else { return };
             if !self.reach.is_cached(vaddr, paddr, now) {

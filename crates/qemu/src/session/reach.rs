@@ -4,7 +4,7 @@
 //! went past the cache to it matters from then on. Not here: when a guest changes where addresses lead (`congruent_arch`).
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{Alias, Config, PageId, Place};
+use congruent_shadow::{Alias, ByteId, Config, PageId};
 
 use super::Session;
 use crate::access::Target;
@@ -114,7 +114,7 @@ impl Session {
     pub(super) fn reach(&mut self, access: &Accessing, vaddr: u32) -> Reached {
         match self.reach.translations.find(vaddr) {
             Known::Cached(target) => {
-                let (page, offset) = self.judge.page_of(target.place(vaddr));
+                let (page, offset) = self.judge.page_of(target.byte(vaddr));
                 return Reached::Cached(page, offset);
             }
             Known::Harmless => return Reached::Harmless,
@@ -153,7 +153,7 @@ impl Session {
     }
 
     /// The shadow of the frame that a cacheable address leads to, what the judge knows the address by, and where its granule starts.
-    fn known_as(&mut self, vaddr: u32, paddr: PhysAddr) -> (PageId, Alias, Place) {
+    fn known_as(&mut self, vaddr: u32, paddr: PhysAddr) -> (PageId, Alias, ByteId) {
         let page = self.page(paddr);
         let offset = self.reach.geometry.page_offset(paddr.0);
         let generation = self.judge.alias_generation();
@@ -162,7 +162,7 @@ impl Session {
             // The alias of another page may have been given to this one.
             self.forget_translations();
         }
-        (page, alias, self.judge.place(page, offset & !(GRANULE - 1)))
+        (page, alias, self.judge.byte(page, offset & !(GRANULE - 1)))
     }
 
     /// The shadow of the frame of cacheable memory.
