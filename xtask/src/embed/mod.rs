@@ -7,9 +7,10 @@
 mod text;
 mod toolchain;
 
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::{place, run};
 use toolchain::Toolchain;
@@ -31,16 +32,27 @@ pub fn fetch() -> Result<()> {
     Toolchain::find().map(drop)
 }
 
-/// Builds all of it.
+/// Builds all of it. Half of that is `core`, which one thread compiles: two things are built at a time.
 ///
 /// # Errors
 /// If there is no toolchain for it and none can be fetched, or something does not compile.
 pub fn perform() -> Result<()> {
     let toolchain = Toolchain::find()?;
     eprintln!("  with {}", toolchain.name());
+    thread::scope(|scope| {
+        let text = scope.spawn(|| text::perform(&toolchain));
+        examples(&toolchain)?;
+        let text = text.join().map_err(|_| anyhow!("the counting of instructions ended in a panic"))??;
+        eprintln!("  {text}");
+        Ok(())
+    })
+}
+
+/// The examples for bare metal, and the plugin for other hosts.
+fn examples(toolchain: &Toolchain) -> Result<()> {
     let build = |what: &str, words: &[&str]| -> Result<()> {
         let start = Instant::now();
-        let mut command = toolchain.cargo();
+        let mut command = toolchain.cargo("examples");
         // A check links nothing, so whatever C a dependency's build script compiles may as well be this machine's.
         for host in HOSTS {
             let host = host.replace('-', "_");
@@ -57,7 +69,6 @@ pub fn perform() -> Result<()> {
             build(&format!("{example} for {target}"), &[&words[..], &["--lib", "--crate-type", "staticlib"]].concat())?;
         }
     }
-    eprintln!("  {}", text::perform(&toolchain)?);
     for host in HOSTS {
         let words =
             ["check", "--quiet", "--locked", "-Zbuild-std=std,panic_unwind", "--target", host, "--package", "congruent-qemu"];

@@ -55,7 +55,7 @@ fn divides(line: &str) -> bool {
 fn instructions(toolchain: &Toolchain, built: &Built) -> Result<Vec<String>> {
     let Built { opt_level, uniprocessor } = built;
     let output = place::root().join(format!("target/embed/text-{opt_level}-{uniprocessor}.s"));
-    let mut command = toolchain.cargo();
+    let mut command = toolchain.cargo("text");
     command
         .args(["rustc", "--quiet", "--locked", "--release", "-Zbuild-std=core", "--target", "mipsel-unknown-none"])
         .args(["--package", "congruent-text", "--lib", "--crate-type", "staticlib"])

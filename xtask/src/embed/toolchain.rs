@@ -44,8 +44,8 @@ impl Toolchain {
         }
     }
 
-    /// Its cargo, with a target directory of its own.
-    pub fn cargo(&self) -> Command {
+    /// Its cargo, with a target directory of its own: one for each `part` of the work, because cargo lets one build at a time use one.
+    pub fn cargo(&self, part: &str) -> Command {
         let mut command = match self {
             Self::Nightly => rustup(&["cargo"]),
             Self::Debian(tree) => {
@@ -58,7 +58,7 @@ impl Toolchain {
         for name in ["RUSTUP_TOOLCHAIN", "CARGO", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
             command.env_remove(name);
         }
-        command.env("CARGO_TARGET_DIR", place::root().join("target/embed"));
+        command.env("CARGO_TARGET_DIR", place::root().join("target/embed").join(part));
         command
     }
 }

@@ -27,6 +27,8 @@ use crate::translation::GRANULE;
 const MOST: usize = 1 << 12;
 /// The shortest line, in bytes.
 const SHORTEST_LINE: u64 = 8;
+/// And the longest.
+const LONGEST_LINE: usize = 128;
 const PAGE: usize = GRANULE as usize;
 
 /// What memory had where copies were thrown away.
@@ -211,8 +213,9 @@ impl Page {
             self.lines.remove(&offset);
             return None;
         }
-        let mut now = [0; PAGE];
-        let now = &mut now[..line as usize];
+        // Small, because this is asked of every line of a page: no cache that is judged has longer lines.
+        let mut now = [0; LONGEST_LINE];
+        let now = now.get_mut(..line as usize)?;
         if !read(at, now) {
             return None;
         }
