@@ -116,8 +116,9 @@ impl Unseen {
         }
         let Some(here) = compared else { return Some(false) };
         let changed = here == Compared::Changed || {
-            let lines: Vec<u64> = page.lines.iter().copied().collect();
-            lines.into_iter().any(|offset| page.compare(judge, number, offset, line, &read) == Some(Compared::Changed))
+            // The judge is asked of lines that are not what they were, and of no others: this is done at each access to such a page.
+            let others = page.different(number, line, &read);
+            others.into_iter().any(|offset| page.compare(judge, number, offset, line, &read) == Some(Compared::Changed))
         };
         let written = changed || here == Compared::Uniform && self.proven.contains(&page.site);
         if written {
@@ -231,6 +232,17 @@ impl Page {
         } else {
             Compared::Same
         })
+    }
+
+    /// The kept lines in which memory is not what it was.
+    fn different(&self, number: u64, line: u64, read: impl Fn(u64, &mut [u8]) -> bool) -> Vec<u64> {
+        let mut now = [0; PAGE];
+        if !read(number * PAGE as u64, &mut now) {
+            return Vec::new();
+        }
+        let line = line as usize;
+        let differs = |offset: &u64| self.bytes[*offset as usize..][..line] != now[*offset as usize..][..line];
+        self.lines.iter().copied().filter(differs).collect()
     }
 
     /// Whether all that was thrown away has been written since.
