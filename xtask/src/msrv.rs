@@ -26,15 +26,28 @@ struct Floor {
     rust_version: String,
 }
 
+/// Fetches the compiler, if that has to be.
+///
+/// # Errors
+/// As [`perform`], but that nothing is compiled.
+pub fn fetch() -> Result<()> {
+    compiler(&both()?.rust_version).map(drop)
+}
+
+/// What both manifests say.
+fn both() -> Result<Floor> {
+    let [floor, other] = CRATES.map(|(_, folder)| floor(&place::root().join(folder)));
+    let (floor, other) = (floor?, other?);
+    ensure!(floor == other, "crates/geometry and crates/congruent name different compilers: {floor:?}, {other:?}");
+    Ok(floor)
+}
+
 /// Compiles both. Says by which compiler, and if that is not the one that they name, so.
 ///
 /// # Errors
 /// If one does not compile, if the two do not name the same compiler, or if no old compiler can be had.
 pub fn perform() -> Result<String> {
-    let floors = CRATES.map(|(_, folder)| floor(&place::root().join(folder)));
-    let [floor, other] = floors;
-    let (floor, other) = (floor?, other?);
-    ensure!(floor == other, "crates/geometry and crates/congruent name different compilers: {floor:?}, {other:?}");
+    let floor = both()?;
     let (rustc, by) = compiler(&floor.rust_version)?;
     let output = place::root().join("target/msrv");
     fs::create_dir_all(&output).with_context(|| output.display().to_string())?;

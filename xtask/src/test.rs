@@ -20,6 +20,7 @@ pub fn everything(qemus: &[Qemu]) -> Result<()> {
     // A mirror that cannot be reached, or lacks something, is known before anything is built.
     summary.step("guests, emulators, compilers", || {
         embed::fetch()?;
+        msrv::fetch()?;
         browser::fetch()?;
         prepare(&Guest::ALL, qemus, Choice::Stock)
     })?;

@@ -116,8 +116,10 @@ impl Code {
 
     /// From here on, fetches are of the CPU whose places are colours with this added.
     pub fn enter(&mut self, base: u16) {
-        self.base = base;
-        self.set_now();
+        if base != self.base {
+            self.base = base;
+            self.set_now();
+        }
     }
 
     fn set_now(&mut self) {

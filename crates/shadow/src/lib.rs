@@ -198,7 +198,7 @@ pub use view::{CopyView, LineView};
 pub struct Stats {
     /// Cacheable loads and stores.
     pub accesses: u64,
-    /// Fetches, if the instruction side is judged.
+    /// Fetches, if the instruction side is judged; sources add those that went past the cache to memory that was never in it.
     pub fetches: u64,
     /// Uncached accesses to memory.
     pub uncached: u64,

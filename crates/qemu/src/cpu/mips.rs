@@ -270,6 +270,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_unmapped_addresses_a_write_of_config_alone_changes_anything() {
+        let cpu = Mips::new(Endian::Little);
+        let unmapped =
+            [0x7fff_ffff, 0x8000_0000, 0x9fff_ffff, 0xa000_0000, 0xbfff_ffff, 0xc000_0000].map(|vaddr| cpu.is_unmapped(vaddr));
+        assert_eq!(unmapped, [false, true, true, true, true, false]);
+        // mtc0 $a0,$16; mttc0 $at,$16; tlbwi; tlbwr; mtc0 $a0,$10; mtc0 $a1,$5,5; mfc0 $a0,$8
+        for (word, changes) in [
+            (0x4084_8000, true),
+            (0x4181_8000, true),
+            (0x4200_0002, false),
+            (0x4200_0006, false),
+            (0x4084_5000, false),
+            (0x4085_2805, false),
+            (0x4004_4000, false),
+        ] {
+            assert_eq!(decode::decode(word, Endian::Little), congruent_arch::Meaning::Translation, "{word:#x}");
+            assert_eq!(cpu.changes_unmapped(word), changes, "{word:#x}");
+        }
+    }
+
+    #[test]
     fn register_zero_is_zero_whatever_the_state_holds() {
         assert_eq!((general(0, |_| 7), general(31, |_| 7)), (0, 7));
     }

@@ -143,6 +143,7 @@ impl Session {
         limits.extend(["prefetches that prepare a line for being stored to whole are taken to do nothing".into()]);
         limits.extend(self.limits_of_cpus());
         limits.extend(self.limits_of_following());
+        limits.extend(self.unseen.limit());
         if self.reach.untranslated > 0 {
             limits.push(format!(
                 "{} operations on addresses that were not mapped at that moment were not judged",

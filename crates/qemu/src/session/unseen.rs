@@ -38,6 +38,8 @@ pub(super) struct Unseen {
     pages: HashMap<u64, Page>,
     /// Code that has thrown away what a device then wrote.
     proven: HashSet<Site>,
+    /// Whether there was more to keep than there is room for.
+    full: bool,
 }
 
 /// A page of which something was thrown away.
@@ -49,15 +51,15 @@ struct Page {
     site: Site,
 }
 
-/// What a comparison says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// What a comparison says. Of several lines, the greatest counts.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Compared {
-    /// Memory has changed.
-    Changed,
-    /// It has not, and what was thrown away is one byte again and again.
+    /// Memory has not changed, and what was thrown away is one byte again and again.
     Uniform,
     /// It has not, and whoever wrote would have had to write the very same.
     Same,
+    /// It has.
+    Changed,
 }
 
 impl Unseen {
@@ -80,6 +82,7 @@ impl Unseen {
             if !self.pages.contains_key(&number) && self.pages.len() >= MOST {
                 self.pages.retain(|number, page| !page.is_over(judge, *number));
                 if self.pages.len() >= MOST {
+                    self.full = true;
                     return;
                 }
             }
@@ -188,6 +191,16 @@ impl Unseen {
         self.pages.is_empty()
     }
 
+    /// What is left out, in a sentence.
+    pub fn limit(&self) -> Option<String> {
+        self.full.then(|| {
+            format!(
+                "the guest threw away what its cache held of more than {MOST} pages at a time: where a device that is not followed wrote to \
+                 others, its reader is told to read lost bytes"
+            )
+        })
+    }
+
     /// Forgets what was kept: what is thrown away now is not.
     fn forget(&mut self) {
         self.pages.clear();
@@ -251,24 +264,6 @@ impl Page {
     }
 }
 
-impl PartialOrd for Compared {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-/// A change outweighs all, and a line that is not uniform one that is.
-impl Ord for Compared {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let weight = |compared| match compared {
-            Compared::Uniform => 0,
-            Compared::Same => 1,
-            Compared::Changed => 2,
-        };
-        weight(*self).cmp(&weight(*other))
-    }
-}
-
 impl Session {
     /// Something is about to be thrown away, perhaps.
     pub(super) fn keep_discarded(&mut self, on: On, paddr: Option<PhysAddr>, len: u32, site: Site, now: &Running) {
@@ -327,6 +322,14 @@ mod tests {
         unseen: Unseen,
     }
 
+    /// Reads this memory, as QEMU does.
+    fn reader(memory: &[u8]) -> impl Fn(u64, &mut [u8]) -> bool {
+        |at, to| {
+            to.copy_from_slice(&memory[at as usize..][..to.len()]);
+            true
+        }
+    }
+
     impl Machine {
         fn new() -> Self {
             let geometry = CacheGeometry::new(32 << 10, 4, 32).unwrap();
@@ -335,12 +338,7 @@ mod tests {
         }
 
         fn access(&mut self, kind: AccessKind, paddr: u64) {
-            let memory = &self.memory;
-            let read = |at: u64, to: &mut [u8]| {
-                to.copy_from_slice(&memory[at as usize..][..to.len()]);
-                true
-            };
-            self.unseen.look(&mut self.judge, &self.geometry, paddr, 4, read, || false);
+            self.unseen.look(&mut self.judge, &self.geometry, paddr, 4, reader(&self.memory), || false);
             let page = self.judge.page(self.geometry.frame(PhysAddr(paddr)));
             self.judge.access(kind, page, VirtAddr(paddr), self.geometry.page_offset(paddr), 4, Site(1));
         }
@@ -355,12 +353,7 @@ mod tests {
 
         /// The CPU gives bytes to a device to write them.
         fn give(&mut self, start: u64, len: u64) {
-            let memory = &self.memory;
-            let read = |at: u64, to: &mut [u8]| {
-                to.copy_from_slice(&memory[at as usize..][..to.len()]);
-                true
-            };
-            self.unseen.keep(&self.judge, &self.geometry, start, len, Site(7), read);
+            self.unseen.keep(&self.judge, &self.geometry, start, len, Site(7), reader(&self.memory));
             let target = Target::Bytes { vaddr: VirtAddr(start), paddr: PhysAddr(start), bytes: len as u32 };
             self.judge.operate(Operation { on: On::Data(Maintenance::Invalidate), target, site: Site(7) }, false);
         }
@@ -402,12 +395,7 @@ mod tests {
             }
             let (paddr, site) = (PhysAddr(BUFFER), Site(3));
             let event = Event::Dma { direction: DmaDirection::Read, paddr, len: 4096, site };
-            let memory = &machine.memory;
-            let read = |at: u64, to: &mut [u8]| {
-                to.copy_from_slice(&memory[at as usize..][..to.len()]);
-                true
-            };
-            machine.unseen.before(&mut machine.judge, &machine.geometry, &event, read, || false);
+            machine.unseen.before(&mut machine.judge, &machine.geometry, &event, reader(&machine.memory), || false);
             machine.judge.bypass(&event);
             assert_eq!(machine.judge.stats().hazards == 0, written);
         }
@@ -419,13 +407,9 @@ mod tests {
         machine.fill(BUFFER, 4096, 0);
         machine.give(BUFFER, 4096);
         machine.write(BUFFER + 0x123, b"x");
-        let memory = &machine.memory;
-        let read = |at: u64, to: &mut [u8]| {
-            to.copy_from_slice(&memory[at as usize..][..to.len()]);
-            true
-        };
+        let read = reader(&machine.memory);
         for pending in [true, true, false] {
-            let said = machine.unseen.look(&mut machine.judge, &machine.geometry, BUFFER, 4, read, || pending);
+            let said = machine.unseen.look(&mut machine.judge, &machine.geometry, BUFFER, 4, &read, || pending);
             assert_eq!((said, machine.judge.stats().unseen_writes), (!pending, u64::from(!pending)));
         }
         // Of what a device was seen to write, nothing is concluded at all.
@@ -446,11 +430,7 @@ mod tests {
         machine.fill(BUFFER, 64, 0);
         machine.give(BUFFER, 64);
         machine.write(BUFFER + 4, &[1; 4]);
-        let memory = machine.memory.clone();
-        machine.unseen.stored(BUFFER + 4, 4, |at, to| {
-            to.copy_from_slice(&memory[at as usize..][..to.len()]);
-            true
-        });
+        machine.unseen.stored(BUFFER + 4, 4, reader(&machine.memory));
         machine.access(AccessKind::Store, BUFFER + 4);
         assert_eq!(machine.judge.stats().unseen_writes, 0);
         assert!(machine.hazards_of_load(BUFFER + 32, 32) > 0);
@@ -506,5 +486,24 @@ mod tests {
         machine.unseen.pages.insert(1 << 40, Page { bytes: Box::new([0; PAGE]), lines: HashSet::new(), site: Site(7) });
         machine.give(BUFFER, 32);
         assert_eq!(machine.unseen.pages.keys().collect::<Vec<_>>(), [&(BUFFER / PAGE as u64)]);
+        assert_eq!(machine.unseen.limit(), None);
+    }
+
+    #[test]
+    fn that_more_was_thrown_away_than_there_is_room_for_is_said() {
+        let mut machine = Machine::new();
+        // None of these is over: each has a line whose newest bytes nobody has written since.
+        for number in 0..MOST as u64 {
+            let paddr = (number + 0x100) * PAGE as u64;
+            let page = machine.judge.page(machine.geometry.frame(PhysAddr(paddr)));
+            machine.judge.access(AccessKind::Store, page, VirtAddr(paddr), 0, 4, Site(1));
+            let target = Target::Bytes { vaddr: VirtAddr(paddr), paddr: PhysAddr(paddr), bytes: 32 };
+            machine.unseen.keep(&machine.judge, &machine.geometry, paddr, 32, Site(7), |_, _| true);
+            machine.judge.operate(Operation { on: On::Data(Maintenance::Invalidate), target, site: Site(7) }, false);
+        }
+        assert_eq!((machine.unseen.pages.len(), machine.unseen.limit()), (MOST, None));
+        machine.fill(BUFFER, 32, 1);
+        machine.give(BUFFER, 32);
+        assert!(machine.unseen.limit().is_some());
     }
 }

@@ -53,7 +53,12 @@ fn an_incomplete_report_without_findings_is_not_clean() {
 
 #[test]
 fn a_run_without_cached_accesses_proves_nothing() {
-    let stats = Stats { accesses: 0, ..STATS };
+    let report = counted(Stats { accesses: 0, ..STATS }, None);
+    compare("nothing-cached.txt", &report.to_text(TextOptions::default()));
+}
+
+/// The report of a run without findings in which the judge counted this, of a core that says this of itself.
+fn counted(stats: Stats, core: Option<&str>) -> Report {
     let run = Run {
         target: Some(Arch::Mips(Endian::Big)),
         geometry: p5600(),
@@ -66,28 +71,7 @@ fn a_run_without_cached_accesses_proves_nothing() {
         limits: vec![],
         muted: vec![],
         kernel: Some("Linux version 6.1.0-50-4kc-malta (debian-kernel@lists.debian.org) #1 Debian 6.1.176-1".to_owned()),
-        core: None,
-        lives: 1,
-        outcome: Outcome::Finished,
-    };
-    compare("nothing-cached.txt", &Report::new(&run, &symbols()).to_text(TextOptions::default()));
-}
-
-/// The report of a clean run in which the judge counted this, of a core that says this of itself.
-fn counted(stats: Stats, core: Option<&str>) -> Report {
-    let run = Run {
-        target: Some(Arch::Mips(Endian::Little)),
-        geometry: p5600(),
-        behaviour: Behaviour::USUAL,
-        stats,
-        chains: &Chains::default(),
-        ledger: None,
-        findings: &[],
-        consequences: &[],
-        limits: vec![],
-        muted: vec![],
         core: core.map(str::to_owned),
-        kernel: None,
         lives: 1,
         outcome: Outcome::Finished,
     };

@@ -2,7 +2,8 @@
 //!
 //! `rules`: the rules alone, for sequences of any length. `sequences`: the whole judge, every sequence up to a length.
 //! `homonyms`: the same for virtual tags. `random`: the whole judge, long runs over many lines. `ledger`: what the ledger calls
-//! redundant can be left out. `remedies`: what a finding heals is what its remedy would have healed. `earned`: every report has a schedule that
+//! redundant can be left out. `settled`: a fetch that was quiet stays so until it is said.
+//! `remedies`: what a finding heals is what its remedy would have healed. `earned`: every report has a schedule that
 //! shows the old bytes.
 
 mod earned;
@@ -12,6 +13,7 @@ mod random;
 mod remedies;
 mod rules;
 mod sequences;
+mod settled;
 
 use alloc::vec::Vec;
 
