@@ -27,7 +27,7 @@ pub fn everything(qemus: &[Qemu]) -> Result<()> {
     without_guests(&mut summary)?;
     summary.step("the library under every interleaving", || {
         // Apart from everything else, because the flag would have all of it built again.
-        let mut loom = cargo(&["test", "--package", "congruent", "--test", "loom", "--release"]);
+        let mut loom = cargo(&["test", "--package", "congruent-loom"]);
         tests(loom.env("RUSTFLAGS", "--cfg loom").env("CARGO_TARGET_DIR", place::root().join("target/loom")))
     })?;
     summary.step("the library by its oldest compiler", msrv::perform)?;

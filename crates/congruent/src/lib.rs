@@ -45,7 +45,7 @@
 //! operation is issued that could be left out, nor one of which half would do. Both are tests, over every reachable state and every
 //! history, not samples (`tests/closure.rs`; ADR 0011 lists what a word of 32 bits cannot say). *Without locks*: the word is one
 //! atomic; an access that needs no maintenance is one compare-and-swap; who finds a frame under maintenance gets
-//! [`Error::Busy`] and is never made to wait (`tests/loom.rs`).
+//! [`Error::Busy`] and is never made to wait (`tests/loom/tests/every.rs`).
 //!
 //! # Where to read on
 //!

@@ -4,15 +4,13 @@
 //! hazard. *Minimal*: every maintenance operation that the library issues anywhere in there is necessary: leaving it out, or doing
 //! half of it, leads to a hazard in some continuation.
 
-mod model;
-
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
+use crate::model::kernel::{calls, perform, Call, Outcome, Part, Scene, Step};
+use crate::model::line::{Event, Hazard, Line};
+use crate::model::machine::Shape;
 use congruent::Policy;
-use model::kernel::{calls, perform, Call, Outcome, Part, Scene, Step};
-use model::line::{Event, Hazard, Line};
-use model::machine::Shape;
 
 /// All that is known of one configuration.
 struct Space {

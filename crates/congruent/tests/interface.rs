@@ -218,7 +218,7 @@ fn listing(folder: &Path) -> String {
         pieces.entry(name).or_default().insert(text);
     }
     let mut text =
-        String::from("// Written by the test `interface` (`UPDATE=1 cargo test -p congruent --test interface`): do not edit.\n");
+        String::from("// Written by the test `interface` (`UPDATE=1 cargo test -p congruent interface`): do not edit.\n");
     text += &format!("\n// Exported: {}\n", exported.into_iter().collect::<Vec<_>>().join(" "));
     for piece in pieces.into_values().flatten() {
         text += "\n";

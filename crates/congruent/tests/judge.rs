@@ -3,11 +3,9 @@
 //! `closure.rs` proves one frame with a small judge of its own; here the real one looks on, windows are alive and nested, on two
 //! CPUs and in interrupts, and the two judges are held against each other.
 
-mod model;
-
+use crate::model::machine::Shape;
+use crate::model::world::{machine, Act, World};
 use congruent::Policy;
-use model::machine::Shape;
-use model::world::{machine, Act, World};
 
 /// Marsaglia's xorshift, 64 bits: enough to mix acts, and the same everywhere.
 struct Random(u64);
@@ -176,11 +174,11 @@ fn every_short_run_over_two_frames_is_clean() {
 
 #[test]
 fn the_small_judge_of_the_proof_agrees_with_the_judge() {
+    use crate::model::line::{Event, Line};
+    use crate::model::machine::{HALF, LINE, PAGE};
     use congruent_geometry::{PhysAddr, VirtAddr};
     use congruent_shadow::{Config, Shadow};
     use congruent_trace::{AccessKind, DmaDirection, Event as Real, Maintenance, Scope, Site};
-    use model::line::{Event, Line};
-    use model::machine::{HALF, LINE, PAGE};
 
     let geometry = Shape::of(4).geometry();
     let (mut hazards, mut quiet) = (0, 0);

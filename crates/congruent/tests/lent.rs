@@ -1,14 +1,12 @@
 //! Frames that the library shares with those who say nothing: kernel code at the permanent address, and users who hold on.
 
-mod model;
-
+use crate::model::judged;
+use crate::model::line::COLOURS;
+use crate::model::machine::{Machine, Pte, Shape, LINE, PAGE};
 use congruent::state::{State, MAX_USERS};
 use congruent::{At, Congruent, Error, Frame, ReadOnly, ReadWrite, Rights, Transfer, WindowMapper};
 use congruent_shadow::{Config, Shadow};
 use congruent_trace::{AccessKind, DmaDirection, Event, Site};
-use model::judged;
-use model::line::COLOURS;
-use model::machine::{Machine, Pte, Shape, LINE, PAGE};
 
 /// Of colour 1 at its permanent address.
 const FRAME: Frame = Frame(1);

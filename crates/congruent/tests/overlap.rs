@@ -3,14 +3,12 @@
 //! Each was once enough to make somebody see old bytes, or somebody else's. All interleavings of such calls are in
 //! `tests/interleaved`; these are told so that they can be read.
 
-mod model;
-
+use crate::model::line::COLOURS;
+use crate::model::machine::{Machine, Pte, Shape, When, HALF, PAGE};
+use crate::model::watched::{Watched, FRAME, READ};
 use congruent::state::State;
 use congruent::{At, Error, Frame};
 use congruent_trace::{AccessKind, DmaDirection};
-use model::line::COLOURS;
-use model::machine::{Machine, Pte, Shape, When, HALF, PAGE};
-use model::watched::{Watched, FRAME, READ};
 
 /// Readers at colours 0 and 1; the home is 1.
 fn spread(shape: Shape) -> &'static Watched {

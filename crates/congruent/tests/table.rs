@@ -1,14 +1,12 @@
 //! What each operation of a kernel costs with this library, counted, beside what Linux does: the table of
 //! `docs/embedding/maintenance.md`, which this test compares with what it counts (`UPDATE=1` writes it).
 
-mod model;
-
 use std::fmt::Write as _;
 
+use crate::model::line::COLOURS;
+use crate::model::machine::{Did, Machine, Pte, Shape};
 use congruent::state::State;
 use congruent::{At, Congruent, Error, Frame, ReadOnly, ReadWrite, Rights, VirtAddr};
-use model::line::COLOURS;
-use model::machine::{Did, Machine, Pte, Shape};
 
 const PAGE: Frame = Frame(0);
 const NEW: Frame = Frame(1);
@@ -277,7 +275,7 @@ fn count(row: &Row) -> (usize, usize, u64) {
 fn the_table_in_the_documentation_is_what_is_counted() {
     let mut table = String::from(
         "# Maintenance per operation\n\n\
-         Written by the test `table` of the crate `congruent` (`UPDATE=1 cargo test -p congruent --test table`): do not edit.\n\n\
+         Written by the test `table` of the crate `congruent` (`UPDATE=1 cargo test -p congruent table`): do not edit.\n\n\
          Counted with four colours, a write-back cache on a core that does not speculate, users at colour 2, permanent mappings at\n\
          colours 0 and 1. A number is of operations on one page of the data cache through one colour; `I` is an instruction cache\n\
          dropped; *stale* means that the reader can still get old bytes. The Linux columns are read from the 6.12 sources\n\

@@ -2,12 +2,10 @@
 //!
 //! That they are right and minimal is `tests/closure.rs`'s and `tests/interleaved`'s; here is what their callers rely on besides.
 
-mod model;
-
+use crate::model::machine::{Did, Maintain, Pte, Shape, HALF, PAGE};
+use crate::model::watched::{Watched, FRAME, READ};
 use congruent::{At, Error, Frame, PhysAddr, Rights};
 use congruent_trace::{AccessKind, DmaDirection};
-use model::machine::{Did, Maintain, Pte, Shape, HALF, PAGE};
-use model::watched::{Watched, FRAME, READ};
 
 const WRITE: Rights = Rights::WRITE;
 const PAGES: u64 = PAGE as u64;

@@ -1,15 +1,13 @@
 //! Windows: nesting, interrupts, CPUs, kept windows, and the machines on which there are none.
 
-mod model;
-
+use crate::model::line::COLOURS;
+use crate::model::machine::{Did, Machine, Maintain, Pte, Shape, When, PAGE};
 use congruent::state::State;
 use congruent::{
     At, CacheGeometry, CacheOps, Config, ConfigError, Congruent, CpuContext, CpuSlots, Error, Frame, FrameWord, KeptArea,
     Platform, Policy, ReadOnly, ReadWrite, Remaining, Revoke, Rights, Tags, VirtAddr, WindowArea, WindowMapper, WouldBlock,
     Wrote,
 };
-use model::line::COLOURS;
-use model::machine::{Did, Machine, Maintain, Pte, Shape, When, PAGE};
 
 fn machine(frames: usize) -> Congruent<Machine> {
     configured(frames, |_| ())

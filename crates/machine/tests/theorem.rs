@@ -9,8 +9,6 @@
 //! adversarial replacement must make the machine return the old byte; or, where a store is reported to be endangered, lose it
 //! once everything is written back.
 
-mod program;
-
 use std::collections::BTreeSet;
 
 use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
@@ -18,7 +16,7 @@ use congruent_machine::{CacheConfig, Config, Indexing, Maintained, Random, Repla
 use congruent_shadow::{AddressReach, CodeCache, Config as JudgeConfig, Cpus, Shadow, VirtualTags};
 use congruent_trace::Event;
 
-use program::{Computer, Step, Style, is_consumer, narrowed};
+use crate::program::{Computer, Step, Style, is_consumer, narrowed};
 
 /// Colours, ways, line, unit of write-back; pages are of 1 KiB.
 const SHAPES: [(u32, u32, u32, u32); 10] = [
@@ -184,7 +182,7 @@ fn first_report(config: &Config, random: &mut Random) -> Option<(Vec<Step>, BTre
         }
         steps.push(step);
         if judge.stats().hazards > 0 {
-            let bytes = events.iter().filter(|event| is_consumer(event)).flat_map(program::bytes);
+            let bytes = events.iter().filter(|event| is_consumer(event)).flat_map(crate::program::bytes);
             return Some((steps, named(&before, &events, bytes)));
         }
     }

@@ -1,12 +1,10 @@
 //! Random runs: whatever programs do, the right policies never let anybody see an old byte, and the judge names whatever the others
 //! let through.
 
-mod steps;
-
 use std::collections::BTreeMap;
 
+use crate::steps::{Steps, medium, setup};
 use congruent_vm::{Errno, Outcome, Point, PolicyKind, Simulation};
-use steps::{Steps, medium, setup};
 
 fn run(policy: PolicyKind, seed: u64, steps: usize) -> Outcome {
     let mut simulation = Simulation::new(setup(policy, seed), medium()).unwrap();

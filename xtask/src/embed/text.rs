@@ -60,7 +60,12 @@ fn instructions(toolchain: &Toolchain, built: &Built) -> Result<Vec<String>> {
         .args(["rustc", "--quiet", "--locked", "--release", "-Zbuild-std=core", "--target", "mipsel-unknown-none"])
         .args(["--package", "congruent-text", "--lib", "--crate-type", "staticlib"])
         .args(["--config", "profile.release.lto=\"fat\"", "--config", "profile.release.debug=false"])
-        .args(["--config", &format!("profile.release.opt-level={}", if *opt_level == "s" { "\"s\"" } else { opt_level })])
+        .args(["--config", "profile.release.opt-level=\"s\""])
+        // The library's own code alone: `core` is compiled once.
+        .args(["congruent", "congruent-geometry", "congruent-text"].iter().flat_map(|package| {
+            let level = if *opt_level == "s" { "\"s\"" } else { *opt_level };
+            ["--config".to_owned(), format!("profile.release.package.{package}.opt-level={level}")]
+        }))
         .args(uniprocessor.then_some("--features=uniprocessor"))
         // What cargo finds built already it does not write again: each build has a name of its own.
         .args(["--", &format!("--emit=asm={}", output.display())])

@@ -3,13 +3,14 @@
 //! Files that comments and documents name exist; ARCHITECTURE.md's table is what the manifests say; decisions are numbered, dated by a
 //! status and listed; modules that a crate's first comment lists are there; lines and files are not too long;
 //! unsafe code stands where it may; modules do not import in circles; public
-//! names are used.
+//! names are used; tests belong to a program.
 
 mod circles;
 mod decisions;
 mod floors;
 mod lines;
 mod names;
+mod orphans;
 mod trust;
 mod unused;
 
@@ -44,6 +45,7 @@ pub fn perform() -> Result<String> {
         lines::too_long(&files),
         trust::untrusted(&files),
         circles::circles(&files),
+        orphans::orphans(&files),
         unused::unused(&files),
     ]
     .concat();

@@ -1,6 +1,6 @@
 //! Atomics before each of which another CPU, another thread or an interrupt can come (`tests/interleaved`). Never part of a kernel.
 //!
-//! Sequentially consistent, whatever order is asked for: what weaker orders allow is `tests/loom.rs`'s.
+//! Sequentially consistent, whatever order is asked for: what weaker orders allow is `tests/loom/tests/every.rs`'s.
 
 use core::sync::atomic::{self, Ordering};
 

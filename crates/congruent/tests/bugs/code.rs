@@ -3,8 +3,8 @@
 use congruent::{At, Rights};
 use congruent_shadow::HazardClass::*;
 
+use super::story::*;
 use crate::model::machine::Machine;
-use crate::story::*;
 
 #[test]
 fn b05_a_thread_that_executes_a_page_the_moment_it_is_mapped_fetches_what_was_loaded() {

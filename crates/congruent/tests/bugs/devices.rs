@@ -3,8 +3,8 @@
 use congruent::{At, ReadWrite, Transfer, Wrote};
 use congruent_shadow::HazardClass::*;
 
+use super::story::*;
 use crate::model::machine::{Machine, Shape, PAGE as PAGE_SIZE};
-use crate::story::*;
 
 /// Announces that a device is going to write the page: what the kernel did then, or the library's transfer.
 fn device_will_write<'k>(s: &Story<'k>, what: &'static str, then: impl FnOnce(&Then<'_, 'k>)) -> Option<Transfer<'k, Machine>> {

@@ -3,8 +3,8 @@
 use congruent::At;
 use congruent_shadow::HazardClass::*;
 
+use super::story::*;
 use crate::model::machine::Machine;
-use crate::story::*;
 
 /// A thread stores while another one forks, and the page is copied for one of the two processes.
 fn fork_and_copy(s: &Story<'_>, flush_first: bool) {

@@ -3,7 +3,7 @@
 use congruent::{At, ReadWrite};
 use congruent_shadow::HazardClass::*;
 
-use crate::story::*;
+use super::story::*;
 
 #[test]
 fn b03_a_write_to_one_word_leaves_the_word_that_a_mapping_stored_beside_it() {

@@ -3,8 +3,8 @@
 use congruent::{Error, ReadWrite, Settled};
 use congruent_shadow::HazardClass::*;
 
+use super::story::*;
 use crate::model::machine::Machine;
-use crate::story::*;
 
 /// Sets a ring up: the user's colour as it was then, and with the library the one at which the kernel holds it.
 fn ring<'k>(s: &Story<'k>, kernel: usize, user_then: usize) -> (Option<Settled<'k, Machine, ReadWrite>>, usize) {

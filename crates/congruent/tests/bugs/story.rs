@@ -13,7 +13,7 @@ use congruent::{At, Congruent, Error, Frame, Policy, Rights, Transfer, VirtAddr,
 use congruent_shadow::{Config, HazardClass, Shadow};
 use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, Site};
 
-use crate::instructions::Instructions;
+use super::instructions::Instructions;
 use crate::model::judged;
 use crate::model::line::COLOURS;
 use crate::model::machine::{Did, Machine, Pte, Shape, PAGE as PAGE_SIZE};

@@ -3,8 +3,8 @@
 use congruent::{ConfigError, CpuContext, Error, Frame, ReadWrite, VirtAddr, Window, WindowArea, WindowMapper};
 use congruent_shadow::HazardClass::*;
 
+use super::story::*;
 use crate::model::machine::{Did, Machine, Shape};
-use crate::story::*;
 
 fn window(library: &Library, frame: Frame) -> Result<Window<'_, Machine, ReadWrite>, Error> {
     library.settle(frame, at(library, USER))?.open()

@@ -8,7 +8,7 @@ use congruent_report::{Chains, Outcome, Report, Run, SCHEMA, Symbols, TextOption
 use congruent_shadow::{HazardClass, PartyKind, Stats};
 use serde_json::{Value, json};
 
-use crate::fixture::{STATS, found, one_of_each, p5600, party, report, symbols};
+use super::fixture::{STATS, found, one_of_each, p5600, party, report, symbols};
 
 pub fn compare(name: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);

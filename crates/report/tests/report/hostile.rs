@@ -6,7 +6,7 @@ use congruent_report::{Booked, Callers, Chain, Chains, Date, Outcome, Report, Ru
 use congruent_shadow::{Consequence, Contexts, Finding, LedgerLine, Reach, Side};
 use congruent_trace::{Context, Site};
 
-use crate::fixture::{STATS, one_of_each, p5600};
+use super::fixture::{STATS, one_of_each, p5600};
 
 /// Takes back the line, prints a green one, in C0 and C1, and turns round what follows.
 const HOSTILE: &str = "\r\x1b[2K\x1b[32mclean:\x1b[0m\x07\x08\x7f\u{9b}32m\u{85}\u{202e}\u{2066}\u{200f}\u{61c}\u{2028}\0";

@@ -2,8 +2,8 @@
 
 use congruent_report::{Date, Outcome, Suppressions, Symbols};
 
-use crate::fixture::{found, one_of_each, party, report, symbols};
-use crate::golden::compare;
+use super::fixture::{found, one_of_each, party, report, symbols};
+use super::golden::compare;
 
 #[test]
 fn every_class_is_drawn() {

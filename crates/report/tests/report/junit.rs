@@ -3,8 +3,8 @@
 use congruent_report::{Outcome, Report, Suppressions, Symbols};
 use roxmltree::{Document, Node};
 
-use crate::fixture::{one_of_each, report, symbols};
-use crate::golden::compare;
+use super::fixture::{one_of_each, report, symbols};
+use super::golden::compare;
 
 fn marked() -> Report {
     let findings = one_of_each();

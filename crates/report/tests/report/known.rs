@@ -3,8 +3,8 @@
 use congruent_report::{Date, Identity, Known, Outcome, Report, SuppressionError, Suppressions, Symbols, TextOptions, Verdict};
 use congruent_shadow::{Consequence, Finding, HazardClass, PartyKind};
 
-use crate::fixture::{found, one_of_each, party, report, report_of, symbols};
-use crate::golden::compare;
+use super::fixture::{found, one_of_each, party, report, report_of, symbols};
+use super::golden::compare;
 
 fn suppressions(text: &str) -> Suppressions {
     let mut suppressions = Suppressions::default();

@@ -5,8 +5,8 @@ use congruent_report::{Booked, Callers, Chains, Ledger, OperationCosts, Outcome,
 use congruent_shadow::{LedgerLine, Reach, Side};
 use congruent_trace::{Context, Site};
 
-use crate::fixture::{STATS, p5600, symbols};
-use crate::golden::compare;
+use super::fixture::{STATS, p5600, symbols};
+use super::golden::compare;
 
 const COSTS: OperationCosts = OperationCosts { model: "p5600", line: 8, index: 6, whole_per_line: 5 };
 

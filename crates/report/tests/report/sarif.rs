@@ -6,8 +6,8 @@ use std::process::Command;
 use congruent_report::{Outcome, Report, Suppressions, Symbols};
 use serde_json::Value;
 
-use crate::fixture::{one_of_each, report, symbols};
-use crate::golden::compare;
+use super::fixture::{one_of_each, report, symbols};
+use super::golden::compare;
 
 /// The official schema (OASIS), out of a package that carries it: its licence and its size keep it out of this repository.
 fn schema() -> Value {

@@ -1,11 +1,11 @@
-//! Several CPUs at once, every interleaving: `RUSTFLAGS="--cfg loom" cargo test -p congruent --test loom --release`.
+//! Several CPUs at once, every interleaving: `RUSTFLAGS="--cfg loom" cargo test -p congruent-loom`.
 //!
 //! What is checked: maintenance on a frame never runs while anybody uses it through a colour that it takes it from; users of one
 //! frame all use one colour; the orderings of the word make what one user did visible to the next; slots are never given twice.
 #![cfg(loom)]
 
-use congruent::state::State;
-use congruent::{
+use congruent_loom::state::State;
+use congruent_loom::{
     At, CacheGeometry, CacheOps, Config, Congruent, CpuContext, CpuSlots, Frame, FrameWord, KeptArea, KeptSlot, Platform,
     ReadOnly, ReadWrite, Remaining, Revoke, Rights, VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };

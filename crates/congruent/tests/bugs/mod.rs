@@ -3,9 +3,6 @@
 //! Each story is told twice with the same users and devices: with the code as it was, where the judge must object, and with the
 //! library in its place, where it must not. The numbers are those of the document.
 
-#[path = "../model/mod.rs"]
-mod model;
-
 mod code;
 mod devices;
 mod document;

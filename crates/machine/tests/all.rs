@@ -1,0 +1,5 @@
+//! The machine from without.
+
+mod computer;
+mod program;
+mod theorem;

@@ -1,0 +1,5 @@
+//! Reports and names from without.
+
+mod kallsyms;
+mod report;
+mod symbols;

@@ -1,0 +1,5 @@
+//! The judge from without.
+
+mod contexts;
+mod recorded;
+mod stories;
