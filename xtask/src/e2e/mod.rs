@@ -10,7 +10,7 @@ mod verdict;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
@@ -28,13 +28,44 @@ use table::{RECORDED, Recorded};
 /// No guest needs this long; a guest that does hangs.
 const LIMIT: &str = "10m";
 
+/// What cargo is told to build.
+const BUILD: [&str; 6] = ["build", "--release", "--package", "congruent-cli", "--package", "congruent-qemu"];
+
 /// Builds the program and the plugin.
 ///
 /// # Errors
 /// If they do not compile.
 pub fn build() -> Result<()> {
-    let words = ["build", "--release", "--package", "congruent-cli", "--package", "congruent-qemu"];
-    run::visibly(Command::new("cargo").args(words).current_dir(place::root()))
+    run::visibly(Command::new("cargo").args(BUILD).current_dir(place::root()))
+}
+
+/// Builds them while others work, for as long as it is not dropped. What is wrong [`build`] says, which finds built what was.
+pub struct Ahead(Child);
+
+impl Ahead {
+    /// # Errors
+    /// If it cannot be started.
+    pub fn start() -> Result<Self> {
+        let mut cargo = run::bound("cargo");
+        cargo.args(BUILD).current_dir(place::root()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        cargo.spawn().map(Self).context("cannot start `cargo`: is it installed?")
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// If it cannot be waited for.
+    pub fn wait(mut self) -> Result<()> {
+        self.0.wait().map(drop).context("cannot wait for `cargo`")
+    }
+}
+
+impl Drop for Ahead {
+    fn drop(&mut self) {
+        // It may have ended long ago, and then there is nothing to do.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl Run {
@@ -117,20 +148,21 @@ pub fn guests(only: &str) -> Result<Vec<Guest>> {
     Ok(guests)
 }
 
-/// Performs every run whose name contains `only`, as many at a time as there are processors, and says how many those were.
+/// Performs every run whose name contains `only`, as many at a time as there are processors, and says how many those were; `again` where the
+/// table has been held against another emulator just before.
 ///
 /// # Errors
 /// If any run deviates from the table; all are performed nevertheless.
-pub fn perform(qemu: Qemu, only: &str) -> Result<String> {
+pub fn perform(qemu: Qemu, only: &str, again: bool) -> Result<String> {
     let judged = RUNS.iter().filter(|run| run.name.contains(only));
     let recorded = RECORDED.iter().filter(|row| row.name.contains(only));
     for (run, reason) in
-        judged.clone().chain(recorded.clone().map(|row| &row.run)).filter_map(|run| Some((run, run.left_out(qemu)?)))
+        judged.clone().chain(recorded.clone().map(|row| &row.run)).filter_map(|run| Some((run, run.left_out(qemu, again)?)))
     {
         println!("--    {:<24} left out: {reason}", run.name);
     }
-    let judged: Vec<&Run> = judged.filter(|run| run.left_out(qemu).is_none()).collect();
-    let recorded = recorded.filter(|row| row.run.left_out(qemu).is_none());
+    let judged: Vec<&Run> = judged.filter(|run| run.left_out(qemu, again).is_none()).collect();
+    let recorded = recorded.filter(|row| row.run.left_out(qemu, again).is_none());
     let mut tasks: Vec<Task> = recorded.map(Task::Recorded).collect();
     let rows = judged.len() + tasks.len();
     ensure!(rows > 0 || lives::has(only), "no run is called {only}; there are: {}", names());
