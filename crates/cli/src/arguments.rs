@@ -51,6 +51,10 @@ pub(crate) struct CheckOptions {
     /// Do not follow the guest's calls: findings name no callers, the run is faster and needs less memory
     #[arg(long)]
     pub(crate) no_backtraces: bool,
+    /// Pause the guest at findings, for a debugger: `first`, the number of one, a class, or a function that has a part in it; that one and every
+    /// later one like it
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) stop_at: Option<String>,
     /// Stop the guest when its console prints this; a run that never prints it is incomplete
     #[arg(long, value_name = "REGEX")]
     pub(crate) until: Option<String>,

@@ -19,6 +19,7 @@ use crate::plugin;
 use crate::recording;
 use crate::reporting::Reporting;
 use crate::session::{self, Plan};
+use crate::stopping::{Stopping, stop_at};
 
 /// Runs the check and writes the reports.
 ///
@@ -35,6 +36,11 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     }
     let mut symbols = options.reports.read_symbols()?;
     let mute = mute(&options.mute, &symbols)?;
+    let stopping = options.stop_at.as_deref().map(|at| -> anyhow::Result<Stopping> {
+        let at = stop_at(at, &symbols)?;
+        Ok(Stopping::new(at, options.reports.read_symbols()?, caches, &options.qemu))
+    });
+    let stopping = stopping.transpose()?;
     let until = options.until.as_deref().map(until).transpose()?;
     let plugin = plugin::find(options.plugin.as_deref())?;
     let reporting = Reporting::open(&options.reports)?;
@@ -60,6 +66,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         until,
         timeout: options.timeout,
         report_on_stdout,
+        stopping,
     })?;
     let began = ended.target.is_some();
     let judged = ended.judge(options.timeout, options.until.as_deref()).map_err(|line| anyhow!(line))?;

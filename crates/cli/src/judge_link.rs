@@ -62,6 +62,11 @@ impl JudgeLink {
         &self.config
     }
 
+    /// The file that the plugin copies the guest's memory to.
+    pub(crate) fn memory_file(&self) -> &Path {
+        &self.memory
+    }
+
     /// The guest's memory as the plugin copied it, if it did.
     pub(crate) fn memory(&self) -> Option<Vec<u8>> {
         fs::read(&self.memory).ok()

@@ -29,6 +29,7 @@ mod screen;
 mod session;
 mod simulate;
 mod sources;
+mod stopping;
 
 use std::process::ExitCode;
 

@@ -180,6 +180,15 @@ impl Monitor {
         self.send(r#"{"execute":"set-action","arguments":{"reboot":"shutdown"}}"#);
     }
 
+    /// Has QEMU listen for a debugger at this socket. Where it does already it goes on.
+    pub(crate) fn listen_for_debugger(&self, socket: &Path) {
+        // The path is ours and was found fit for QEMU when the monitor was opened; a comma would end it.
+        let path = socket.display().to_string().replace(',', ",,");
+        self.send(&format!(
+            r#"{{"execute":"human-monitor-command","arguments":{{"command-line":"gdbserver unix:{path},server=on,wait=off"}}}}"#
+        ));
+    }
+
     fn send(&self, command: &str) {
         if let Some(qemu) = &mut *self.qemu.lock().unwrap_or_else(PoisonError::into_inner) {
             // A QEMU that has gone is told nothing.

@@ -27,6 +27,7 @@ use crate::judge_link::JudgeLink;
 use crate::keyboard::Input;
 use crate::monitor::{self, Monitor, Notice};
 use crate::screen::{Screen, Status, Stream};
+use crate::stopping::{Stopping, Told};
 
 /// How long QEMU has to leave after it was asked to, before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
@@ -61,6 +62,8 @@ pub(crate) struct Plan {
     pub(crate) timeout: Option<Duration>,
     /// Whether a report will go to standard output.
     pub(crate) report_on_stdout: bool,
+    /// At which findings the guest is paused, if at any.
+    pub(crate) stopping: Option<Stopping>,
 }
 
 /// Something that a run waits for.
@@ -107,6 +110,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
             memory: Some(memory),
             record: plan.record,
             ledger: plan.ledger,
+            stop_at: plan.stopping.as_ref().map(|stopping| stopping.at.clone()),
         },
         events.clone(),
     )?;
@@ -143,11 +147,18 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
         config: link.config().to_owned(),
         patience: Some(now + PATIENCE),
         findings: 0,
+        stopping: plan.stopping,
+        port: link.directory().join("gdb"),
+        memory: link.memory_file().to_owned(),
+        remarks: Vec::new(),
     };
     session.run_until_qemu_ends(&incoming, &screen);
     link.close();
     session.monitor.close();
     session.collect_the_rest(&incoming);
+    for remark in session.remarks.drain(..) {
+        lock(&screen).remark(&remark);
+    }
     session.kill();
     session.ended.memory = link.memory();
     let status = qemu.wait().context("cannot collect QEMU")?;
@@ -291,6 +302,13 @@ struct Session {
     /// When to wonder where the plugin is.
     patience: Option<Instant>,
     findings: u64,
+    stopping: Option<Stopping>,
+    /// Where QEMU is to listen for a debugger.
+    port: PathBuf,
+    /// Where the plugin copies the guest's memory to.
+    memory: PathBuf,
+    /// What is to be said as soon as the screen can be written to.
+    remarks: Vec<String>,
 }
 
 impl Session {
@@ -311,6 +329,9 @@ impl Session {
             }
             // A screen that is being written to, perhaps to a reader that does not read, needs no status line.
             if let Ok(mut screen) = screen.try_lock() {
+                for remark in self.remarks.drain(..) {
+                    screen.remark(&remark);
+                }
                 screen.show_status(&Status {
                     stats: self.ended.stats,
                     findings: self.findings,
@@ -399,6 +420,7 @@ impl Session {
                 self.ended.streamed.push(finding);
                 self.findings = self.findings.max(self.ended.streamed.len() as u64);
             }
+            Message::Stopped { before } => self.tell_of_stop(before),
             Message::Failure { kind, reason } => self.fail(kind, reason),
             Message::RecordingFailed { reason } => self.ended.recording_failure = Some(reason),
             Message::Final { stats, findings, consequences, chains, ledger, ledger_callers, limits } => {
@@ -407,6 +429,17 @@ impl Session {
                 self.ended.whole = Some(Whole { stats, findings, consequences, ledger, ledger_callers, limits });
             }
         }
+    }
+
+    /// The guest is being paused at the finding that came in last.
+    fn tell_of_stop(&mut self, before: bool) {
+        let (Some(stopping), Some(finding)) = (&mut self.stopping, self.ended.streamed.last()) else { return };
+        if stopping.wants_a_port() {
+            self.monitor.listen_for_debugger(&self.port);
+        }
+        let memory = std::fs::read(&self.memory).ok();
+        let (number, chains, arch) = (self.ended.streamed.len(), &self.ended.chains, self.ended.target);
+        self.remarks.push(stopping.text(&Told { number, finding, chains, arch, memory, before, port: &self.port }));
     }
 
     fn notice(&mut self, notice: Notice) {

@@ -28,6 +28,8 @@ fn assembly(name: &str, more: &[&str]) -> BTreeMap<String, Vec<String>> {
         .arg("--")
         .arg(format!("--emit=asm={}", output.display()))
         .env_remove("RUSTFLAGS")
+        // Its own, so that it waits for nobody else who builds.
+        .env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("codegen"))
         .output()
         .expect("cargo runs");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));

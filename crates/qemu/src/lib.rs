@@ -30,6 +30,7 @@ mod contexts;
 mod cpu;
 mod dma;
 mod global;
+mod halt;
 mod install;
 mod judge;
 mod moment;

@@ -18,40 +18,48 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::ThreadId;
 
-use congruent_trace::Site;
 use congruent_wire::FailureKind;
 
-use crate::access::AccessInfo;
 use crate::api::{Block, Info, LifeByData, LifeByNumber, Registers};
 use crate::bus;
-use crate::callbacks::{Callbacks, Fetched, Instruction};
+use crate::callbacks::{Callbacks, Fetched};
 use crate::channel::Channel;
 use crate::global::Global;
+use crate::halt::{Generated, Halt};
 use crate::install::{Refused, prepare};
-use crate::moment::{Accessing, Data, Environment, Executing, ExecutionCallback, MemoryCallback, Running, Starting, Translating};
-use crate::session::{Looked, Session, Stored};
+use crate::moment::{Data, Environment, Executing, ExecutionCallback, MemoryCallback, Running, Starting, Translating};
+use crate::session::Session;
+
+mod memory;
 
 static SESSION: Global<Session> = Global::nothing();
 
 /// A line to the program for threads that may not use the session.
 static LINE: Mutex<Option<Channel>> = Mutex::new(None);
 
-/// Runs `body` on the session. A panic ends the judging, not the guest.
+/// Runs `body` on the session. A panic ends the judging, not the guest. Says where to leave generated code if the guest is to stop before an
+/// access that began in `body`.
 ///
 /// What bus masters have done since comes first: they have done it before.
-fn guarded(body: impl FnOnce(&mut Session)) {
-    SESSION.with(|session| {
+fn guarded(body: impl FnOnce(&mut Session)) -> Option<(Halt, Generated)> {
+    let left = SESSION.with(|session| {
         let judged = catch_unwind(AssertUnwindSafe(|| {
             if bus::is_pending() {
                 session.take_transfers();
             }
             body(session);
             session.heed_changes();
+            let (halt, leave) = session.halting()?;
+            // SAFETY: what is found is found on the thread of the CPUs.
+            unsafe { halt.ask() };
+            leave.map(|leave| (halt, leave))
         }));
-        if judged.is_err() {
+        judged.unwrap_or_else(|_| {
             broken(session);
-        }
+            None
+        })
     });
+    left.flatten()
 }
 
 /// As [`guarded`], for the CPU whose turn it is.
@@ -73,13 +81,13 @@ unsafe fn in_turn(body: impl FnOnce(&mut Session, &Running)) {
 /// # Safety
 /// Called from a callback that reads registers, with the environment it received.
 #[inline]
-unsafe fn with_registers(environment: Environment, body: impl FnOnce(&mut Session, &Executing)) {
+unsafe fn with_registers(environment: Environment, body: impl FnOnce(&mut Session, &Executing)) -> Option<(Halt, Generated)> {
     guarded(|session| {
         // SAFETY: the callback runs until this function returns, the value not as long, and the environment is the callback's.
         let now = unsafe { Executing::new(session.api(), environment) };
         session.take_turn(&now);
         body(session, &now);
-    });
+    })
 }
 
 #[cold]
@@ -246,11 +254,12 @@ fn exit() {
 // state.
 static CALLBACKS: Callbacks = unsafe {
     Callbacks {
-        memory: MemoryCallback::new(on_memory, Registers::Unused),
-        memory_recorded: MemoryCallback::new(on_memory_recorded, Registers::Unused),
-        memory_in_turn: MemoryCallback::new(on_memory_in_turn, Registers::Unused),
-        memory_in_space: MemoryCallback::new(on_memory_in_space, Registers::Unused),
-        memory_with_registers: MemoryCallback::new(memory_with_registers, Registers::Read),
+        memory: MemoryCallback::new(memory::on_memory, Registers::Unused),
+        memory_recorded: MemoryCallback::new(memory::on_memory_recorded, Registers::Unused),
+        memory_in_turn: MemoryCallback::new(memory::on_memory_in_turn, Registers::Unused),
+        memory_in_space: MemoryCallback::new(memory::on_memory_in_space, Registers::Unused),
+        memory_stopping: MemoryCallback::new(memory::memory_stopping, Registers::Unused),
+        memory_with_registers: MemoryCallback::new(memory::memory_with_registers, Registers::Read),
         fetch: ExecutionCallback::new(on_fetch, Registers::Unused),
         fetch_settling: ExecutionCallback::new(on_fetch_settling, Registers::Unused),
         fetch_in_turn: ExecutionCallback::new(on_fetch_in_turn, Registers::Unused),
@@ -262,133 +271,6 @@ static CALLBACKS: Callbacks = unsafe {
         exception_return: ExecutionCallback::new(on_exception_return, Registers::Unused),
     }
 };
-
-/// A load or store has been executed.
-///
-/// # Safety
-/// Called by QEMU as a memory callback, with an [`Instruction`] as data. So are the other `on_memory…`.
-unsafe extern "C" fn on_memory(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
-    let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::unpack(data as usize).site());
-    // SAFETY: it cannot panic, and calls nothing of QEMU's.
-    let looked = unsafe { SESSION.quietly(|session| session.look(info, vaddr)) };
-    // SAFETY: this is the callback of the access.
-    unsafe {
-        match looked {
-            Some(Looked::Taken) => {}
-            Some(Looked::Store(target)) => store(info, vaddr, site, target),
-            Some(Looked::Other) | None => any_access(info, vaddr, site),
-        }
-    }
-}
-
-/// The rest of [`on_memory`] of a store through the cache: apart, so that a quiet load needs few of the registers that are its caller's,
-/// and by C's convention, which passes its target in registers.
-///
-/// # Safety
-/// Called from it.
-#[inline(never)]
-unsafe extern "C" fn store(info: AccessInfo, vaddr: u32, site: Site, target: Stored) {
-    // SAFETY: it cannot panic, and calls nothing of QEMU's.
-    if unsafe { SESSION.quietly(|session| session.quiet_store(target, site)) } != Some(true) {
-        // SAFETY: this is the callback of the access.
-        unsafe { any_access(info, vaddr, site) };
-    }
-}
-
-/// As [`on_memory`], of guests with several CPUs.
-///
-/// # Safety
-/// See [`on_memory`].
-unsafe extern "C" fn on_memory_in_turn(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
-    let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::unpack(data as usize).site());
-    let quiet = |session: &mut Session| {
-        // SAFETY: a memory callback is one on the CPUs' thread, and lasts longer than the value.
-        let now = unsafe { Running::new(session.api()) };
-        session.has_turn(&now) && session.quiet_access(info, vaddr, site)
-    };
-    // SAFETY: none of it can panic, or calls anything of QEMU's.
-    if unsafe { SESSION.quietly(quiet) } != Some(true) {
-        // SAFETY: this is the callback of the access.
-        unsafe { any_access_in_turn(info, vaddr, site) };
-    }
-}
-
-/// The rest of [`on_memory_in_turn`].
-///
-/// # Safety
-/// Called from it.
-#[cold]
-#[inline(never)]
-unsafe fn any_access_in_turn(info: AccessInfo, vaddr: u32, site: Site) {
-    guarded(|session| {
-        // SAFETY: the callback of the access runs until this function returns.
-        let access = unsafe { Accessing::new(session.api(), info) };
-        session.take_turn(&access);
-        if !session.quiet_access(info, vaddr, site) {
-            session.access(&access, vaddr, site);
-        }
-    });
-}
-
-/// As [`on_memory`], on guests where an address belongs to a space.
-///
-/// # Safety
-/// See [`on_memory`].
-unsafe extern "C" fn on_memory_in_space(_vcpu: c_uint, info: u32, reported: u64, data: *mut c_void) {
-    let (info, vaddr, site) = (AccessInfo(info), reported as u32, Instruction::unpack(data as usize).site());
-    let quiet = |session: &mut Session| {
-        session.enter(reported);
-        session.quiet_recorded_access(info, vaddr, site)
-    };
-    // SAFETY: neither can panic, or calls anything of QEMU's.
-    if unsafe { SESSION.quietly(quiet) } != Some(true) {
-        // SAFETY: this is the callback of the access.
-        unsafe { any_access(info, vaddr, site) };
-    }
-}
-
-/// As [`on_memory`], while the run is recorded.
-///
-/// # Safety
-/// See [`on_memory`].
-unsafe extern "C" fn on_memory_recorded(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void) {
-    let (info, vaddr, site) = (AccessInfo(info), vaddr as u32, Instruction::unpack(data as usize).site());
-    // SAFETY: it cannot panic, and calls nothing of QEMU's.
-    if unsafe { SESSION.quietly(|session| session.quiet_recorded_access(info, vaddr, site)) } != Some(true) {
-        // SAFETY: this is the callback of the access.
-        unsafe { any_access(info, vaddr, site) };
-    }
-}
-
-/// The rest of [`on_memory`], apart so that the quiet path keeps no stack frame.
-///
-/// # Safety
-/// Called from it, or from [`on_memory_in_space`].
-#[cold]
-#[inline(never)]
-unsafe fn any_access(info: AccessInfo, vaddr: u32, site: Site) {
-    guarded(|session| {
-        // SAFETY: the callback of the access runs until this function returns.
-        let access = unsafe { Accessing::new(session.api(), info) };
-        session.access(&access, vaddr, site);
-    });
-}
-
-/// As [`on_memory`], for the few instructions whose registers are needed.
-///
-/// # Safety
-/// See [`on_memory`]; registers are stored, and `environment` is the CPU state.
-unsafe extern "C" fn on_memory_with_registers(_vcpu: c_uint, info: u32, vaddr: u64, data: *mut c_void, environment: Environment) {
-    let instruction = Instruction::unpack(data as usize);
-    let body = |session: &mut Session, now: &Executing| {
-        // SAFETY: the callback of the access runs until this function returns.
-        let access = unsafe { Accessing::new(session.api(), AccessInfo(info)) };
-        session.enter(vaddr);
-        session.access_with_registers(&access, vaddr as u32, instruction, now);
-    };
-    // SAFETY: this callback reads registers.
-    unsafe { with_registers(environment, body) };
-}
 
 /// A block starts, while fetches are judged.
 ///
@@ -533,7 +415,6 @@ macro_rules! with_the_cpu_state {
 }
 
 with_the_cpu_state!(fetch_anywhere(c_uint, *mut c_void) in "rdx" or "x2" to on_fetch_anywhere);
-with_the_cpu_state!(memory_with_registers(c_uint, u32, u64, *mut c_void) in "r8" or "x4" to on_memory_with_registers);
 
 with_the_cpu_state! {
     /// An instruction that is more than loads and stores is about to run.

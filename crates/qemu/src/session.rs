@@ -8,6 +8,7 @@ mod maintain;
 mod masters;
 mod memory;
 mod reach;
+mod stops;
 mod tell;
 mod turns;
 mod unseen;
@@ -40,6 +41,7 @@ use follow::{Callers, Following};
 use lives::Lives;
 use memory::MemoryCopy;
 use reach::{Reach, Reached};
+use stops::Stops;
 use tell::Telling;
 use turns::Turns;
 use unseen::Unseen;
@@ -75,6 +77,8 @@ pub struct Session {
     judge: Judge,
     callers: Callers,
     telling: Telling,
+    /// Where the guest is stopped, if anywhere.
+    stops: Option<Stops>,
     stopped: bool,
     /// The guest's architecture, and what each of its lives is judged with.
     arch: Arch,
@@ -154,6 +158,7 @@ impl Session {
             judge,
             callers: Callers::new(following),
             telling: Telling::new(config.record, config.memory.map(|file| MemoryCopy::of(arch, file))),
+            stops: config.stop_at.map(Stops::new).transpose()?,
             stopped: false,
             gate: config.gate,
             arch,

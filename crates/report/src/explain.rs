@@ -19,7 +19,9 @@ pub(crate) struct Explanation {
 }
 
 /// The class as the JSON report names it.
-pub(crate) fn class_name(class: HazardClass) -> String {
+#[must_use]
+#[allow(clippy::missing_panics_doc, reason = "a class is serialised as its name")]
+pub fn class_name(class: HazardClass) -> String {
     match serde_json::to_value(class) {
         Ok(serde_json::Value::String(name)) => name,
         _ => unreachable!("a class is serialised as its name"),

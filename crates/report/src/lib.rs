@@ -31,6 +31,7 @@ pub use address::Address;
 pub use baseline::{BaselineEntry, Known, ReportFileError};
 pub use chain::{CallerEntry, Callers, Chain, Chains};
 pub use date::{Date, NotADate};
+pub use explain::class_name;
 pub use html::Sources;
 pub use identity::Identity;
 pub use ledger::{Booked, Ledger, LedgerEntry, OperationCosts};

@@ -60,6 +60,16 @@ impl Report {
         page.text
     }
 
+    /// The full account of its first group of findings, under this number; nothing if there is none.
+    #[must_use]
+    pub fn account(&self, number: usize) -> String {
+        let mut page = Page { text: String::new(), colour: false };
+        if let Some(group) = groups(self.findings.iter()).first() {
+            account(&mut page, number, group);
+        }
+        page.text
+    }
+
     fn head(&self, page: &mut Page, groups: usize) {
         let below = match (groups, self.findings.iter().all(Entry::fails)) {
             (0, _) => "all of them suppressed or known from the baseline".to_owned(),

@@ -7,16 +7,19 @@
 #![forbid(unsafe_code)]
 
 use std::io::{self, BufRead, Write};
+use std::ops::Range;
 use std::path::PathBuf;
 
 use congruent_arch::Arch;
 use congruent_geometry::{Behaviour, CacheGeometry};
-use congruent_shadow::{AddressReach, Config as JudgeConfig, ConfigError, Consequence, Cpus, Finding, LedgerLine, Stats};
+use congruent_shadow::{
+    AddressReach, Config as JudgeConfig, ConfigError, Consequence, Cpus, Finding, HazardClass, LedgerLine, Stats,
+};
 use congruent_trace::{Context, Site};
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol; both sides must have the same.
-pub const PROTOCOL: u32 = 4;
+pub const PROTOCOL: u32 = 5;
 
 /// The modelled caches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -112,6 +115,36 @@ pub struct Config {
     /// Whether to keep a ledger of what maintenance was good for.
     #[serde(default)]
     pub ledger: bool,
+    /// Where the guest is to be stopped, if anywhere.
+    #[serde(default)]
+    pub stop_at: Option<StopAt>,
+}
+
+/// Findings at which the guest is stopped, each when it is first seen.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopAt {
+    /// This one, counted from 1, and every one after it.
+    From(u64),
+    /// Those of a class.
+    Class(HazardClass),
+    /// Those of which an access is in this code: its addresses.
+    Code(Vec<Range<u64>>),
+}
+
+impl StopAt {
+    /// Whether the guest is stopped at this finding, the `number`-th, counted from 1.
+    #[must_use]
+    pub fn covers(&self, number: u64, finding: &Finding) -> bool {
+        match self {
+            Self::From(first) => number >= *first,
+            Self::Class(class) => finding.class == *class,
+            Self::Code(ranges) => {
+                let mut parties = std::iter::once(&finding.consumer).chain(&finding.producer);
+                parties.any(|party| ranges.iter().any(|range| range.contains(&party.site.0.into())))
+            }
+        }
+    }
 }
 
 /// A recording to be made.
@@ -178,6 +211,11 @@ pub enum Message {
         /// The call chains that it names, as far as they are known.
         #[serde(default)]
         chains: Vec<Chain>,
+    },
+    /// The guest is being stopped at the finding that was told last.
+    Stopped {
+        /// Whether it will stand before the access that found it; else behind the block of instructions that has it.
+        before: bool,
     },
     /// The check cannot go on. No further message but [`Message::Final`] follows.
     Failure {

@@ -4,6 +4,7 @@ mod batch;
 mod classes;
 mod lives;
 mod recorded;
+mod stopped;
 mod table;
 mod verdict;
 
@@ -142,6 +143,7 @@ pub fn guests(only: &str) -> Result<Vec<Guest>> {
         })
         .collect();
     guests.extend(lives::has(only).then_some(Guest::Mips));
+    guests.extend(stopped::guests(only));
     guests.sort_unstable();
     guests.dedup();
     ensure!(!guests.is_empty(), "no run is called {only}; there are: {}", names());
@@ -165,7 +167,11 @@ pub fn perform(qemu: Qemu, only: &str, again: bool) -> Result<String> {
     let recorded = recorded.filter(|row| row.run.left_out(qemu, again).is_none());
     let mut tasks: Vec<Task> = recorded.map(Task::Recorded).collect();
     let rows = judged.len() + tasks.len();
-    ensure!(rows > 0 || lives::has(only), "no run is called {only}; there are: {}", names());
+    ensure!(
+        rows > 0 || lives::has(only) || stopped::guests(only).next().is_some(),
+        "no run is called {only}; there are: {}",
+        names()
+    );
     tasks.extend(Batch::of(&judged, qemu).into_iter().map(Task::Judged));
     let reports = reports(qemu)?;
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -187,7 +193,7 @@ pub fn perform(qemu: Qemu, only: &str, again: bool) -> Result<String> {
             });
         }
     });
-    let lived = lives::perform(qemu, only, &reports);
+    let lived = lives::perform(qemu, only, &reports).and(stopped::perform(qemu, only, &reports));
     match failed.into_inner() {
         0 => lived.map(|()| format!("{rows} rows in {} boots", tasks.len())),
         count => bail!("{count} of {rows} rows deviate from the table (xtask/src/e2e/table.rs)"),
@@ -206,7 +212,8 @@ pub fn print(qemu: Qemu, only: &str) -> Result<()> {
 }
 
 fn names() -> String {
-    let names = RUNS.iter().map(|run| run.name).chain(RECORDED.iter().map(|row| row.name)).chain(lives::names());
+    let names =
+        RUNS.iter().map(|run| run.name).chain(RECORDED.iter().map(|row| row.name)).chain(lives::names()).chain(stopped::names());
     names.collect::<Vec<_>>().join(" ")
 }
 

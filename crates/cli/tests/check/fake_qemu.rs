@@ -138,6 +138,8 @@ impl Fake {
             "restarted" => self.say(Message::Restarted),
             "status" => self.say(Message::Status { stats: STATS, findings: 1 }),
             "finding" => self.say(Message::Finding { finding: finding(1), chains: chains() }),
+            "stopped-before" => self.say(Message::Stopped { before: true }),
+            "stopped-behind" => self.say(Message::Stopped { before: false }),
             "final" => self.last(STATS, Vec::new()),
             "final-with-finding" => self.last(STATS, vec![finding(1204)]),
             "final-uncached" => self.last(Stats { accesses: 0, ..STATS }, Vec::new()),
@@ -157,6 +159,13 @@ impl Fake {
                 self.monitor.as_mut().unwrap().read_line(&mut line).unwrap();
                 assert_eq!(line, "{\"execute\":\"set-action\",\"arguments\":{\"reboot\":\"shutdown\"}}\n");
             }
+            "expect-port-for-debugger" => {
+                let mut line = String::new();
+                self.monitor.as_mut().unwrap().read_line(&mut line).unwrap();
+                assert!(line.contains("\"gdbserver unix:/") && line.contains("/gdb,server=on,wait=off\""), "{line}");
+            }
+            // An option of QEMU that a test wants on the command line.
+            "-s" => {}
             // What QEMU and the guest do.
             "print" => print(argument.as_bytes()),
             "print-all-bytes" => print(&(0..=255).collect::<Vec<u8>>()),

@@ -11,6 +11,7 @@ mod reports;
 mod runner;
 mod setup;
 mod simulate;
+mod stopping;
 mod terminal;
 
 use libtest_mimic::{Arguments, Trial};
@@ -24,15 +25,24 @@ fn main() {
         fake_qemu::run(words.collect());
         return;
     }
-    let trials = [doctor::TESTS, endings::TESTS, known::TESTS, reports::TESTS, setup::TESTS, simulate::TESTS, terminal::TESTS]
-        .into_iter()
-        .flatten()
-        .map(|&(name, test)| {
-            Trial::test(name, move || {
-                test();
-                Ok(())
-            })
-        });
+    let trials = [
+        doctor::TESTS,
+        endings::TESTS,
+        known::TESTS,
+        reports::TESTS,
+        setup::TESTS,
+        simulate::TESTS,
+        stopping::TESTS,
+        terminal::TESTS,
+    ]
+    .into_iter()
+    .flatten()
+    .map(|&(name, test)| {
+        Trial::test(name, move || {
+            test();
+            Ok(())
+        })
+    });
     libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit();
 }
 

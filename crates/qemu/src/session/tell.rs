@@ -100,6 +100,9 @@ impl Session {
                 continue;
             }
             let chains = self.chains_of([&finding]);
+            if let Some(stops) = &mut self.stops {
+                stops.found(&finding);
+            }
             self.telling.send(&Message::Finding { finding, chains });
         }
         self.telling.reported = self.judge.findings().len();

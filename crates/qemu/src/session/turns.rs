@@ -136,8 +136,17 @@ impl Session {
         self.space_changes();
     }
 
+    /// Whether the guest has one CPU, and one address space at a time of which nothing is said with each access.
+    #[inline]
+    pub fn is_alone(&self) -> bool {
+        !self.turns.are_several() && !self.reach.cpu.has_spaces()
+    }
+
     /// The callback of plain loads and stores.
     pub(super) fn memory_callback(&self) -> &'static MemoryCallback<Instruction> {
+        if self.stops() {
+            return &self.callbacks.memory_stopping;
+        }
         match (self.turns.are_several(), self.reach.cpu.has_spaces(), self.judge.is_recording()) {
             // Several CPUs are not recorded.
             (true, ..) => &self.callbacks.memory_in_turn,
