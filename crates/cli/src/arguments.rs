@@ -1,12 +1,13 @@
 //! What can be said on the command line. Wrong usage becomes one line; nothing is interpreted further here.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::caches::{CacheOptions, OtherCaches};
 use crate::reporting::ReportOptions;
@@ -32,12 +33,30 @@ enum Subcommands {
     Simulate(Box<SimulateOptions>),
     /// Say what is installed, what will work, and what to do about the rest.
     Doctor,
+    /// Tell what a class of findings is, how it comes about, and what to do; without one, which there are.
+    Explain {
+        /// The class, as reports name it
+        #[arg(value_name = "CLASS")]
+        class: Option<String>,
+    },
+    /// Print completions for a shell.
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: Shell,
+    },
+    /// Write manual pages into a directory.
+    Man {
+        /// The directory, which must exist
+        #[arg(value_name = "DIRECTORY")]
+        directory: PathBuf,
+    },
 }
 
 /// The options of `congruent check`, as they were given.
 #[derive(clap::Args)]
 #[command(
-    override_usage = "congruent check --dcache GEOMETRY [OPTIONS] -- QEMU-COMMAND…",
+    override_usage = "congruent check [--dcache GEOMETRY] [OPTIONS] -- QEMU-COMMAND…",
     after_help = "Exit status: 0 clean, or nothing but suppressed and known findings; 1 findings; 2 wrong usage or environment; 3 the guest did not finish."
 )]
 pub(crate) struct CheckOptions {
@@ -136,6 +155,12 @@ pub(crate) enum Command {
     Simulate(Box<SimulateOptions>),
     /// `congruent doctor`.
     Doctor,
+    /// `congruent explain`, of a class.
+    Explain(Option<String>),
+    /// `congruent completions`, for a shell.
+    Completions(Shell),
+    /// `congruent man`, into a directory.
+    Man(PathBuf),
 }
 
 /// What the command line asks for.
@@ -180,7 +205,25 @@ fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Err
         Subcommands::Necessity(options) => Command::Necessity(options),
         Subcommands::Simulate(options) => Command::Simulate(options),
         Subcommands::Doctor => Command::Doctor,
+        Subcommands::Explain { class } => Command::Explain(class),
+        Subcommands::Completions { shell } => Command::Completions(shell),
+        Subcommands::Man { directory } => Command::Man(directory),
     })
+}
+
+/// The completions for a shell.
+pub(crate) fn completions(shell: Shell) -> Vec<u8> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut CommandLine::command(), "congruent", &mut text);
+    text
+}
+
+/// Writes a manual page for the program, and one for each of its commands.
+///
+/// # Errors
+/// If they cannot be written there.
+pub(crate) fn manual(directory: &Path) -> std::io::Result<()> {
+    clap_mangen::generate_to(CommandLine::command(), directory)
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -12,7 +12,7 @@ use congruent_wire::CpuCaches;
 #[derive(clap::Args)]
 pub(crate) struct CacheOptions {
     /// The modelled level-1 data cache: SIZE,WAYS,LINE such as 32K,4,32, or a preset's name such as p5600, which also stands for
-    /// how that core's cache behaves
+    /// how that core's cache behaves. May be left out where the QEMU command names a core that is known, such as -cpu P5600
     #[arg(long, value_name = "GEOMETRY")]
     pub(crate) dcache: Option<String>,
     /// The modelled level-1 instruction cache: SIZE,WAYS,LINE. Without it, instruction fetches are not judged
@@ -67,12 +67,12 @@ pub(crate) struct BehaviourOptions {
 }
 
 impl CacheOptions {
-    /// What the judge is to assume.
+    /// What the judge is to assume; `known` is the preset of the core if the command names one.
     ///
     /// # Errors
     /// One line that lists the presets, or says what cannot be.
-    pub(crate) fn config(&self) -> anyhow::Result<Config> {
-        let data = data(self.dcache.as_deref())?;
+    pub(crate) fn config(&self, known: Option<&str>) -> anyhow::Result<Config> {
+        let data = data(self.dcache.as_deref().or(known))?;
         let config =
             Config::new(data.geometry).behaving(self.behaviour.over(data.behaviour)).map_err(|error| anyhow!("{error}"))?;
         let Some(text) = &self.icache else { return Ok(config) };

@@ -13,6 +13,7 @@ use crate::arguments::CheckOptions;
 use crate::command_line;
 use crate::ending::Judged;
 use crate::guest_symbols;
+use crate::known_core::{self, Core};
 use crate::ledger::{operation_costs, unseen};
 use crate::output::Writable;
 use crate::plugin;
@@ -26,7 +27,8 @@ use crate::stopping::{Stopping, stop_at};
 /// # Errors
 /// One line with a remedy, if nothing could be judged or written.
 pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
-    let caches = options.caches.config()?;
+    let core = options.caches.dcache.is_none().then(|| known_core::of(&options.qemu)).flatten();
+    let caches = options.caches.config(core.map(|core| core.preset))?;
     if options.reports.ledger {
         // The plugin refuses as well, but then QEMU has been started.
         caches.with_ledger().map_err(|error| anyhow!("--ledger: {error}"))?;
@@ -76,7 +78,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     if let (Some(arch), Some(memory)) = (judged.target, &judged.memory) {
         guest_symbols::add(&mut symbols, arch, &judged.findings, memory);
     }
-    let costs = operation_costs(judged.target, options.caches.dcache.as_deref());
+    let costs = operation_costs(judged.target, options.caches.dcache.as_deref().or(core.map(|core| core.preset)));
     let booked = Booked {
         lines: &judged.ledger,
         callers: &judged.ledger_callers,
@@ -99,7 +101,8 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         lives: judged.lives,
         outcome: judged.outcome,
     };
-    let report = Report::new(&run, &symbols);
+    let mut report = Report::new(&run, &symbols);
+    report.notes.extend(core.map(Core::note));
     reporting.finish(report)
 }
 

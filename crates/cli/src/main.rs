@@ -14,9 +14,11 @@ mod console;
 mod doctor;
 mod emulated;
 mod ending;
+mod explain;
 mod guest_symbols;
 mod judge_link;
 mod keyboard;
+mod known_core;
 mod ledger;
 mod monitor;
 mod necessity;
@@ -31,8 +33,10 @@ mod simulate;
 mod sources;
 mod stopping;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use arguments::{Command, Invocation};
 
 /// Exit status for wrong usage and for an environment in which nothing can be judged.
@@ -56,11 +60,22 @@ fn main() -> ExitCode {
         Command::Necessity(options) => necessity::necessity(&options),
         Command::Simulate(options) => simulate::simulate(&options),
         Command::Doctor => Ok(doctor::doctor()),
+        Command::Explain(class) => explain::explain(class.as_deref()),
+        Command::Completions(shell) => print(&arguments::completions(shell)),
+        Command::Man(directory) => arguments::manual(&directory).map(|()| 0).with_context(|| {
+            format!("cannot write manual pages into `{}`; give a directory that you may write to", directory.display())
+        }),
     };
     ExitCode::from(result.unwrap_or_else(|error| {
         say(&format!("{error:#}"));
         CANNOT
     }))
+}
+
+/// Prints this, whoever reads it. A reader that has gone away is not our business.
+fn print(text: &[u8]) -> anyhow::Result<u8> {
+    let _ = std::io::stdout().write_all(text);
+    Ok(0)
 }
 
 /// Says what is wrong. It may quote a file or the guest, so nothing in it acts on the terminal.

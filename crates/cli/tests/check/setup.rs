@@ -17,6 +17,8 @@ pub const TESTS: &[Test] = tests![
     a_temporary_directory_with_a_comma_is_no_trap,
     a_temporary_directory_too_deep_for_sockets_is_named,
     help_and_version_are_no_errors,
+    a_core_that_the_command_names_says_which_cache,
+    classes_completions_and_manual_pages_are_there,
 ];
 
 fn wrong_options_are_named_with_the_remedy() {
@@ -176,6 +178,44 @@ fn a_temporary_directory_too_deep_for_sockets_is_named() {
     std::fs::create_dir(&deep).unwrap();
     let ran = Ran::of(place.check_command(&[], &["hello", "final"]).env("TMPDIR", deep).output().unwrap());
     ran.assert_cannot("set TMPDIR to a shorter one");
+}
+
+fn a_core_that_the_command_names_says_which_cache() {
+    let place = Place::new();
+    let fake = std::env::current_exe().unwrap();
+    let run = |steps: &[&str]| {
+        let mut command = place.command(&["check", "--format", "text", "--format", "json", "-o", "a.json", "--"]);
+        Ran::of(command.arg(&fake).arg(crate::FAKE_QEMU).args(steps).output().unwrap())
+    };
+    let ran = run(&["hello", "status", "final", "-cpu", "P5600"]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    assert!(ran.stdout.contains("note        --dcache was not given; the cache is that of `-cpu P5600` (p5600)"), "{ran:?}");
+    assert_eq!(place.json("a.json")["geometry"]["size"], 32768);
+    let ran = run(&["hello", "status", "final", "-cpu", "24Kf"]);
+    assert_eq!(ran.status, 2, "{ran:?}");
+    assert!(ran.stderr.contains("no cache given") && ran.stderr.lines().count() == 1, "{ran:?}");
+    // What is given is what counts.
+    let ran = place.check(&[], &["hello", "status", "final", "-cpu", "arm926"]);
+    assert!(ran.status == 0 && !ran.stdout.contains("was not given"), "{ran:?}");
+}
+
+fn classes_completions_and_manual_pages_are_there() {
+    let place = Place::new();
+    let run = |words: &[&str]| Ran::of(place.command(words).output().unwrap());
+    let page = run(&["explain", "read-lost"]);
+    assert!(page.status == 0 && page.stdout.starts_with("read-lost\n\n"), "{page:?}");
+    assert!(run(&["explain"]).stdout.contains("\nwrite-homonym\n"));
+    let wrong = run(&["explain", "read-losd"]);
+    assert!(wrong.status == 2 && wrong.stderr.contains("there is no class `read-losd`; there are: "), "{wrong:?}");
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = run(&["completions", shell]);
+        assert!(ran.status == 0 && ran.stdout.contains("stop-at"), "{shell}");
+    }
+    std::fs::create_dir(place.path("man")).unwrap();
+    assert_eq!(run(&["man", "man"]).status, 0);
+    assert!(place.read("man/congruent-check.1").contains(".TH") && place.read("man/congruent.1").contains("simulate"));
+    let nowhere = run(&["man", "nowhere"]);
+    assert!(nowhere.status == 2 && nowhere.stderr.contains("nowhere") && nowhere.stderr.lines().count() == 1, "{nowhere:?}");
 }
 
 fn help_and_version_are_no_errors() {
