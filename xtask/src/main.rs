@@ -6,6 +6,7 @@ mod browser;
 mod cache;
 mod decoders;
 mod demo;
+mod dist;
 mod e2e;
 mod embed;
 mod guests;
@@ -101,6 +102,15 @@ enum Task {
         /// Print the command lines instead.
         #[arg(long)]
         print: bool,
+    },
+    /// Build what people install, into target/dist: a Debian package, an archive, their hashes.
+    Dist {
+        /// Build it once more in another place, and compare: nothing that is not committed is in that.
+        #[arg(long)]
+        twice: bool,
+        /// Pack what tests run instead, somewhere else, unpack that and use it.
+        #[arg(long, conflicts_with = "twice")]
+        check: bool,
     },
     /// Build the examples that embed the library for bare MIPS and ARMv6, and check the plugin for other hosts.
     Embed,
@@ -205,6 +215,9 @@ fn perform(task: Task) -> Result<()> {
         }
         Task::E2e { qemu, only, print: true, .. } => e2e::print(qemu, &only),
         Task::E2e { qemu, only, built, print: false } => test::guests(qemu, choice(built), &only),
+        Task::Dist { check: true, .. } => e2e::build().and_then(|()| dist::try_out()).map(|made| println!("{made}")),
+        Task::Dist { twice: true, .. } => dist::twice(),
+        Task::Dist { .. } => dist::perform(),
         Task::Embed => embed::perform(),
         Task::Msrv => msrv::perform().map(|by| println!("both compile by {by}")),
         Task::Kallsyms => kallsyms::perform().map(drop),

@@ -9,7 +9,7 @@ use crate::guests::emulator::Qemu;
 use crate::guests::kernel::{self, Choice};
 use crate::guests::machine::Guest;
 use crate::summary::Summary;
-use crate::{browser, decoders, demo, e2e, embed, guests, kallsyms, msrv, place, run, stranger, tidy};
+use crate::{browser, decoders, demo, dist, e2e, embed, guests, kallsyms, msrv, place, run, stranger, tidy};
 
 /// All of it: what needs no guest, then the stock kernels under each emulator.
 ///
@@ -89,6 +89,7 @@ fn with_guests(summary: &mut Summary, qemus: &[Qemu], only: &str) -> Result<()> 
     summary.step("the demo where there are no guests", || demo::replay().map(|()| "3 replays".to_owned()))?;
     e2e::build()?;
     summary.step("a guest on a machine that is not ours", stranger::perform)?;
+    summary.step("packages, unpacked and used", dist::try_out)?;
     judged(summary, qemus, only)
 }
 

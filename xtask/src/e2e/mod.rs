@@ -114,6 +114,15 @@ impl Run {
     }
 }
 
+/// The words, but for the program, of a check that takes no time and finds something.
+///
+/// # Errors
+/// If the emulator or the program has not been made yet.
+pub fn bare_command() -> Result<Vec<OsString>> {
+    let run = RUNS.iter().find(|run| run.name == "bare-mipsel").context("no such row")?;
+    Ok(run.command(Qemu::V10_0, None, &[])?.get_args().map(OsString::from).collect())
+}
+
 /// What is done at a time: rows of one of the tables.
 enum Task {
     Judged(Batch),
