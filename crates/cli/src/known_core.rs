@@ -35,12 +35,12 @@ const CPUS: &[Core] = &[
     core("-cpu", "arm1176", "arm1176-qemu"),
     core("-cpu", "arm926", "arm926"),
     core("-cpu", "SH7785", "sh7785"),
-    core("-cpu", "SH7751R", "sh7751r"),
 ];
 
 /// By `-M` where there is no `-cpu`.
 const BOARDS: &[Core] = &[
     core("-M", "raspi0", "arm1176-qemu"),
+    core("-M", "raspi1ap", "arm1176-qemu"),
     core("-M", "versatilepb", "arm926"),
     core("-M", "versatileab", "arm926"),
     core("-M", "B160L", "pa7300lc"),
@@ -93,6 +93,8 @@ mod tests {
             ("qemu-system-arm -M versatilepb -cpu arm1176", Some("arm1176-qemu")),
             ("qemu-system-arm -M versatilepb -cpu arm1136", None),
             ("qemu-system-arm -M raspi0", Some("arm1176-qemu")),
+            ("qemu-system-arm -M raspi1ap", Some("arm1176-qemu")),
+            ("qemu-system-sh4 -M r2d", None),
             ("qemu-system-hppa -M B160L", Some("pa7300lc")),
             // The last one counts, as in QEMU.
             ("qemu-system-mipsel -cpu 24Kf -cpu P5600", Some("p5600")),

@@ -11,7 +11,7 @@ use anyhow::{Context as _, bail};
 use congruent_arch::Arch;
 use congruent_geometry::{PhysAddr, VirtAddr};
 use congruent_report::{Chains, Identity, Outcome, Report, Run, Symbols};
-use congruent_shadow::{Config, Finding, Stats};
+use congruent_shadow::{Config, Finding};
 use congruent_trace::file::{CallChains, ChainId, Layout, Recorded, Visitor, chains, play};
 use congruent_trace::{AccessKind, Event, On, Site, devices};
 use indicatif::{ParallelProgressIterator as _, ProgressBar, ProgressStyle};
@@ -63,22 +63,8 @@ pub(crate) fn necessity(options: &NecessityOptions) -> anyhow::Result<u8> {
 
 /// Findings in words, the most important first.
 fn words(arch: Arch, caches: &Config, symbols: &Symbols, findings: &[Finding]) -> Vec<String> {
-    let run = Run {
-        target: Some(arch),
-        geometry: caches.geometry,
-        behaviour: caches.behaviour(),
-        stats: Stats::default(),
-        findings,
-        consequences: &[],
-        chains: &Chains::default(),
-        ledger: None,
-        limits: Vec::new(),
-        muted: Vec::new(),
-        kernel: None,
-        core: None,
-        lives: 1,
-        outcome: Outcome::Finished,
-    };
+    let chains = Chains::default();
+    let run = Run::of_findings(arch, caches.geometry, caches.behaviour(), findings, &chains);
     Report::new(&run, symbols).findings.iter().map(|entry| Identity::of(entry).to_string()).collect()
 }
 

@@ -420,7 +420,7 @@ impl Session {
                 self.ended.streamed.push(finding);
                 self.findings = self.findings.max(self.ended.streamed.len() as u64);
             }
-            Message::Stopped { before } => self.tell_of_stop(before),
+            Message::Stopped { finding, before } => self.tell_of_stop(finding, before),
             Message::Failure { kind, reason } => self.fail(kind, reason),
             Message::RecordingFailed { reason } => self.ended.recording_failure = Some(reason),
             Message::Final { stats, findings, consequences, chains, ledger, ledger_callers, limits } => {
@@ -431,14 +431,16 @@ impl Session {
         }
     }
 
-    /// The guest is being paused at the finding that came in last.
-    fn tell_of_stop(&mut self, before: bool) {
-        let (Some(stopping), Some(finding)) = (&mut self.stopping, self.ended.streamed.last()) else { return };
+    /// The guest is being paused at this finding, counted from 1 as they came in.
+    fn tell_of_stop(&mut self, number: u64, before: bool) {
+        let number = usize::try_from(number).unwrap_or_default();
+        let finding = number.checked_sub(1).and_then(|index| self.ended.streamed.get(index));
+        let (Some(stopping), Some(finding), Some(arch)) = (&mut self.stopping, finding, self.ended.target) else { return };
         if stopping.wants_a_port() {
             self.monitor.listen_for_debugger(&self.port);
         }
         let memory = std::fs::read(&self.memory).ok();
-        let (number, chains, arch) = (self.ended.streamed.len(), &self.ended.chains, self.ended.target);
+        let chains = &self.ended.chains;
         self.remarks.push(stopping.text(&Told { number, finding, chains, arch, memory, before, port: &self.port }));
     }
 

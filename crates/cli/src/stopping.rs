@@ -8,8 +8,8 @@ use std::path::Path;
 
 use anyhow::anyhow;
 use congruent_arch::Arch;
-use congruent_report::{Chains, Outcome, Report, Run, Symbols, class_name};
-use congruent_shadow::{Config, Finding, HazardClass, Stats};
+use congruent_report::{Chains, Report, Run, Symbols, class_name};
+use congruent_shadow::{Config, Finding, HazardClass};
 use congruent_wire::StopAt;
 use serde_json::{Value, from_value};
 
@@ -37,9 +37,10 @@ pub(crate) fn stop_at(text: &str, symbols: &Symbols) -> anyhow::Result<StopAt> {
     Ok(StopAt::Code(ranges))
 }
 
-/// Whether the command has a debugger's port opened.
+/// Whether the command has a debugger's port opened, itself or by a shell.
 fn listens(command: &[OsString]) -> bool {
-    command.iter().any(|word| ["-s", "--s", "-gdb", "--gdb"].iter().any(|option| word == option))
+    let opens = |word: &str| ["-s", "--s", "-gdb", "--gdb"].contains(&word);
+    command.iter().any(|words| words.to_string_lossy().split_whitespace().any(opens))
 }
 
 /// What is said at each stop.
@@ -63,29 +64,14 @@ impl Stopping {
         !self.listens
     }
 
-    /// What is told of the finding that the guest was stopped at: the `number`-th, `before` its access or behind its block; `memory` is the
-    /// copy of the guest's memory.
+    /// What is told of the finding that the guest was stopped at.
     pub(crate) fn text(&mut self, told: &Told<'_>) -> String {
-        if let (Some(arch), Some(memory), false) = (told.arch, &told.memory, self.has_looked) {
+        if let (Some(memory), false) = (&told.memory, self.has_looked) {
             self.has_looked = true;
-            guest_symbols::add(&mut self.symbols, arch, std::slice::from_ref(told.finding), memory);
+            guest_symbols::add(&mut self.symbols, told.arch, std::slice::from_ref(told.finding), memory);
         }
-        let run = Run {
-            target: told.arch,
-            geometry: self.caches.geometry,
-            behaviour: self.caches.behaviour(),
-            stats: Stats::default(),
-            findings: std::slice::from_ref(told.finding),
-            consequences: &[],
-            chains: told.chains,
-            ledger: None,
-            limits: Vec::new(),
-            muted: Vec::new(),
-            kernel: None,
-            core: None,
-            lives: 1,
-            outcome: Outcome::Finished,
-        };
+        let (geometry, behaviour) = (self.caches.geometry, self.caches.behaviour());
+        let run = Run::of_findings(told.arch, geometry, behaviour, std::slice::from_ref(told.finding), told.chains);
         let account = Report::new(&run, &self.symbols).account(told.number);
         let place = if told.before { "before the access takes effect" } else { "behind the block of instructions that has it" };
         let port = if self.listens { "localhost:1234".to_owned() } else { told.port.display().to_string() };
@@ -99,11 +85,14 @@ impl Stopping {
 
 /// A finding at which the guest was stopped.
 pub(crate) struct Told<'a> {
+    /// Counted from 1, in the order in which they are found.
     pub(crate) number: usize,
     pub(crate) finding: &'a Finding,
     pub(crate) chains: &'a Chains,
-    pub(crate) arch: Option<Arch>,
+    pub(crate) arch: Arch,
+    /// The copy of the guest's memory, if there is one.
     pub(crate) memory: Option<Vec<u8>>,
+    /// Whether it stands before the access; else behind the block.
     pub(crate) before: bool,
     /// Where QEMU listens for a debugger if the command does not say.
     pub(crate) port: &'a Path,
@@ -136,6 +125,7 @@ mod tests {
     fn a_port_that_the_command_opens_is_enough() {
         let command = |words: &str| words.split(' ').map(OsString::from).collect::<Vec<_>>();
         assert!(listens(&command("qemu -M malta -s")) && listens(&command("qemu --gdb unix:x")));
+        assert!(listens(&["sh".into(), "-c".into(), "qemu -s \"$@\"".into()]));
         assert!(!listens(&command("qemu -M malta -append s")));
     }
 }

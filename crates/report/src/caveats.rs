@@ -4,7 +4,7 @@
 
 use congruent_shadow::{Finding, PartyKind, Stats};
 
-use crate::report::Run;
+use crate::run::Run;
 
 /// What the guest's core says of itself and its sweeps show that is less than the modelled cache, if either is.
 pub(crate) fn core(run: &Run<'_>) -> Option<String> {

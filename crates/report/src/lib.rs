@@ -22,6 +22,7 @@ mod mode;
 mod printable;
 mod report;
 mod reveal;
+mod run;
 mod sarif;
 mod suppress;
 mod symbols;
@@ -38,9 +39,10 @@ pub use ledger::{Booked, Ledger, LedgerEntry, OperationCosts};
 pub use mode::Mode;
 pub use printable::printable;
 pub use report::{
-    ConsequenceEntry, Entry, ExampleEntry, GeometryEntry, Outcome, PartyEntry, PartyKindName, PastMaintenanceEntry, Report, Run,
-    SCHEMA, StatsEntry, Suppressed, Verdict,
+    ConsequenceEntry, Entry, ExampleEntry, GeometryEntry, PartyEntry, PartyKindName, PastMaintenanceEntry, Report, SCHEMA,
+    StatsEntry, Suppressed, Verdict,
 };
+pub use run::{Outcome, Run};
 pub use suppress::{SuppressionError, Suppressions};
 pub use symbols::kallsyms;
 pub use symbols::{Place, SiteError, SymbolFileError, Symbols};

@@ -11,53 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::{BaselineEntry, Known};
 use crate::caveats::{core, limits_of_the_judge, unknown};
 use crate::chain::{CallerEntry, Chains, callers_of};
-use crate::ledger::{Booked, Ledger};
+use crate::ledger::Ledger;
+use crate::run::{Outcome, Run};
 use crate::{Address, Mode, Symbols};
 
 /// The name of the schema.
 pub const SCHEMA: &str = "congruent.report/1";
-
-/// How a run ended.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// As it was meant to: everything that the user asked for was judged.
-    Finished,
-    /// Otherwise, and why, in a clause such as `QEMU was killed by SIGSEGV`.
-    Incomplete(String),
-}
-
-/// Everything that a report is made from, besides names.
-#[derive(Clone, Debug)]
-pub struct Run<'a> {
-    /// The guest's architecture; `None` if the run ended before that was known, and then there are no findings.
-    pub target: Option<Arch>,
-    /// The modelled cache.
-    pub geometry: CacheGeometry,
-    /// What it does beside its shape.
-    pub behaviour: Behaviour,
-    /// The judge's counters.
-    pub stats: Stats,
-    /// The judge's findings.
-    pub findings: &'a [Finding],
-    /// What follows from them.
-    pub consequences: &'a [Consequence],
-    /// The call chains that the findings name.
-    pub chains: &'a Chains,
-    /// What maintenance was good for, if that was asked.
-    pub ledger: Option<Booked<'a>>,
-    /// What the run could not observe, in sentences.
-    pub limits: Vec<String>,
-    /// The sites given to `--mute`, as the user wrote them.
-    pub muted: Vec<String>,
-    /// What the kernel calls itself, if it printed that.
-    pub kernel: Option<String>,
-    /// What the emulated core says of itself that is less than the modelled cache, in a sentence.
-    pub core: Option<String>,
-    /// How often the machine started: once, and once more for each reset.
-    pub lives: u32,
-    /// How it ended.
-    pub outcome: Outcome,
-}
 
 /// What the run proves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

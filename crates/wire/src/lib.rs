@@ -212,8 +212,10 @@ pub enum Message {
         #[serde(default)]
         chains: Vec<Chain>,
     },
-    /// The guest is being stopped at the finding that was told last.
+    /// The guest is being stopped at a finding.
     Stopped {
+        /// Which, counted from 1 as they were told.
+        finding: u64,
         /// Whether it will stand before the access that found it; else behind the block of instructions that has it.
         before: bool,
     },
@@ -297,6 +299,9 @@ mod arch {
 
 #[cfg(test)]
 mod tests {
+    use congruent_geometry::PhysAddr;
+    use congruent_shadow::{Contexts, Example, OnCpus, Party, PartyKind};
+
     use super::*;
 
     #[test]
@@ -312,6 +317,35 @@ mod tests {
         let line = "{\"message\":\"hello\",\"protocol\":3,\"target\":\"ppc\",\"qemu_api\":4}\n";
         let error = Message::read(&mut line.as_bytes()).unwrap_err();
         assert!(error.to_string().contains("unknown guest architecture \"ppc\""), "{error}");
+    }
+
+    #[test]
+    fn a_guest_is_stopped_by_number_by_class_and_by_either_party() {
+        let party = |site| Party { kind: PartyKind::Load, site: Site(site), colour: Some(0) };
+        let finding = Finding {
+            class: HazardClass::ReadLost,
+            count: 1,
+            consumer: party(0x8000_1000),
+            producer: Some(party(0x8000_2000)),
+            example: Example { paddr: PhysAddr(0), vaddr: None, bytes: 4 },
+            maintenance_between: Vec::new(),
+            cpus: OnCpus::default(),
+            contexts: Contexts::default(),
+        };
+        let covered = |at: StopAt| [1, 2, 3].map(|number| at.covers(number, &finding));
+        assert_eq!(covered(StopAt::From(1)), [true; 3]);
+        assert_eq!(covered(StopAt::From(2)), [false, true, true]);
+        assert_eq!(covered(StopAt::Class(HazardClass::ReadLost)), [true; 3]);
+        assert_eq!(covered(StopAt::Class(HazardClass::ReadStaleCopy)), [false; 3]);
+        for (start, end, is_in) in [
+            (0x8000_1000, 0x8000_1004, true),
+            (0x8000_0000, 0x8000_1000, false),
+            (0x8000_1ffc, 0x8000_2001, true),
+            (0x8000_2004, 0x8000_3000, false),
+        ] {
+            assert_eq!(covered(StopAt::Code(std::iter::once(start..end).collect())), [is_in; 3], "{start:#x}");
+        }
+        assert_eq!(covered(StopAt::Code(vec![0..4, 0x8000_2000..0x8000_2004])), [true; 3]);
     }
 
     #[test]

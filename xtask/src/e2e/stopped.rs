@@ -1,4 +1,4 @@
-//! `--stop-at` on real processors: the guest is paused at every finding, looked at by a debugger, and sent on.
+//! `--stop-at` on real processors: the guest is paused at every finding, looked at by a debugger, stepped, and sent on.
 //!
 //! It must stand at the very instruction wherever the report says "before", be paused once for each finding, and notice nothing: its
 //! report has the findings of a run that was never paused.
@@ -30,11 +30,13 @@ struct Counter {
     number: u32,
     /// How to read what is answered.
     read: fn([u8; 4]) -> u32,
+    /// The register with the return address, where a load can stand in the delay slot of a return.
+    link: Option<u32>,
 }
 
-const MIPSEL: Counter = Counter { number: 37, read: u32::from_le_bytes };
-const MIPS: Counter = Counter { number: 37, read: u32::from_be_bytes };
-const ARM: Counter = Counter { number: 15, read: u32::from_le_bytes };
+const MIPSEL: Counter = Counter { number: 37, read: u32::from_le_bytes, link: Some(31) };
+const MIPS: Counter = Counter { number: 37, read: u32::from_be_bytes, link: Some(31) };
+const ARM: Counter = Counter { number: 15, read: u32::from_le_bytes, link: None };
 
 /// A row, and the run that is stopped.
 const ROWS: &[(&str, &str, Counter)] = &[
@@ -118,6 +120,8 @@ fn row(name: &str, run: &Run, counter: Counter, qemu: Qemu, reports: &Path) -> R
     let before = stops.iter().filter(|stop| stop.before);
     for stop in before.clone() {
         ensure!(stop.counter == stop.consumer, "told of {:#x}, and paused at {:#x}", stop.consumer, stop.counter);
+        let next = [Some(stop.counter + 4), stop.link];
+        ensure!(next.contains(&Some(stop.stepped)), "a step from {:#x} led to {:#x}", stop.counter, stop.stepped);
     }
     let is_helped = |finding: &Value| finding["consumer"]["symbol"].as_str().is_some_and(|symbol| symbol.starts_with(HELPED));
     let loads = findings.iter().filter(|finding| finding["consumer"]["kind"] == "load" && !is_helped(finding)).count();
@@ -131,6 +135,9 @@ struct Stop {
     before: bool,
     consumer: u32,
     counter: u32,
+    /// Where one instruction led, and where the function returns to: what a branch does whose delay slot is executed again must not be lost.
+    stepped: u32,
+    link: Option<u32>,
 }
 
 /// Reads what the check says, looks at the guest whenever it is paused, and sends it on.
@@ -147,9 +154,12 @@ fn follow(said: impl BufRead, counter: Counter) -> Result<Vec<Stop>> {
             Some(debugger) => debugger,
             None => debugger.insert(Debugger::attach(Path::new(socket))?),
         };
-        let counter = debugger.register(counter)?;
-        stops.push(Stop { before, consumer: consumer.take().context("no consumer was told of")?, counter });
-        debugger.go_on()?;
+        let at = debugger.register(counter)?;
+        let link = counter.link.map(|number| debugger.register(Counter { number, ..counter })).transpose()?;
+        debugger.resume("s")?;
+        let stepped = debugger.register(counter)?;
+        stops.push(Stop { before, consumer: consumer.take().context("no consumer was told of")?, counter: at, stepped, link });
+        debugger.resume("c")?;
     }
     Ok(stops)
 }
@@ -201,8 +211,8 @@ impl Debugger {
     }
 
     /// A register of the paused guest.
-    fn register(&mut self, Counter { number, read }: Counter) -> Result<u32> {
-        if self.waits {
+    fn register(&mut self, Counter { number, read, .. }: Counter) -> Result<u32> {
+        if std::mem::take(&mut self.waits) {
             let stopped = self.answer()?;
             ensure!(stopped.starts_with('T'), "expected that the guest stops, got {stopped}");
         }
@@ -212,8 +222,9 @@ impl Debugger {
         Ok(read(value.to_be_bytes()))
     }
 
-    fn go_on(&mut self) -> Result<()> {
+    /// Sends the guest on, by an instruction (`s`) or until it is paused again (`c`).
+    fn resume(&mut self, how: &str) -> Result<()> {
         self.waits = true;
-        self.send("c")
+        self.send(how)
     }
 }

@@ -166,6 +166,9 @@ impl Session {
         self.forget_translations();
         self.reset_cpus();
         self.callers.begin_anew();
+        if let Some(stops) = &mut self.stops {
+            stops.begin_anew();
+        }
     }
 
     /// A recording is of one life: nothing in it says that memory and caches began anew.

@@ -19,13 +19,22 @@ pub(super) struct Stops {
     halt: Halt,
     /// So many findings were told.
     told: u64,
-    /// Whether the last of these asks for it.
-    due: bool,
+    /// The first of them that asks for a stop which has not been made.
+    due: Option<u64>,
     /// What a load returns to that is being taken.
     load: Option<usize>,
-    /// The access that is taken, and that which was when generated code was left: it is executed again, and has been judged.
-    now: (Site, u32),
-    again: Option<(Site, u32)>,
+    /// The access that is taken.
+    now: Access,
+    /// That which was when generated code was left: it is executed again, and has been judged.
+    again: Option<Access>,
+}
+
+/// An access, as it will be known again: of which CPU, from where, to which address.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Access {
+    cpu: u32,
+    site: Site,
+    vaddr: u32,
 }
 
 impl Stops {
@@ -37,13 +46,20 @@ impl Stops {
         let halt = Halt::find().map_err(|missing| {
             format!("--stop-at: this QEMU does not export {missing}; take a distribution's QEMU 10.0 or newer, or leave it out")
         })?;
-        Ok(Self { at, halt, told: 0, due: false, load: None, now: (Site(0), 0), again: None })
+        Ok(Self { at, halt, told: 0, due: None, load: None, now: Access::default(), again: None })
     }
 
     /// Something is found and told.
     pub fn found(&mut self, finding: &Finding) {
         self.told += 1;
-        self.due |= self.at.covers(self.told, finding);
+        if self.at.covers(self.told, finding) {
+            self.due.get_or_insert(self.told);
+        }
+    }
+
+    /// The machine starts anew: nothing that was begun is made again.
+    pub fn begin_anew(&mut self) {
+        (self.load, self.again) = (None, None);
     }
 }
 
@@ -61,13 +77,15 @@ impl Session {
 
     /// An access begins, whose callback returns to this address. False if it is one that is executed again, and has been judged.
     pub fn begin_access(&mut self, access: &Accessing, site: Site, vaddr: u32, return_address: usize) -> bool {
+        let cpu = self.turn();
         let Some(stops) = &mut self.stops else { return true };
-        if stops.again == Some((site, vaddr)) {
+        let now = Access { cpu, site, vaddr };
+        if stops.again == Some(now) {
             stops.again = None;
             return false;
         }
         let is_load = access.shape().kind == AccessKind::Load;
-        (stops.load, stops.now) = (is_load.then_some(return_address), (site, vaddr));
+        (stops.load, stops.now) = (is_load.then_some(return_address), now);
         true
     }
 
@@ -77,12 +95,10 @@ impl Session {
     pub fn halting(&mut self) -> Option<(Halt, Option<Generated>)> {
         let stops = self.stops.as_mut()?;
         let load = stops.load.take();
-        if !std::mem::take(&mut stops.due) {
-            return None;
-        }
+        let finding = stops.due.take()?;
         let leave = load.and_then(Generated::of);
         stops.again = leave.and(Some(stops.now));
-        self.telling.send(&Message::Stopped { before: leave.is_some() });
+        self.telling.send(&Message::Stopped { finding, before: leave.is_some() });
         Some((stops.halt, leave))
     }
 }
