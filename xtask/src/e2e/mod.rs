@@ -2,6 +2,7 @@
 
 mod batch;
 mod classes;
+mod left_out;
 mod lives;
 mod recorded;
 mod stopped;
@@ -167,13 +168,12 @@ pub fn guests(only: &str) -> Result<Vec<Guest>> {
 pub fn perform(qemu: Qemu, only: &str, again: bool) -> Result<String> {
     let judged = RUNS.iter().filter(|run| run.name.contains(only));
     let recorded = RECORDED.iter().filter(|row| row.name.contains(only));
-    for (run, reason) in
-        judged.clone().chain(recorded.clone().map(|row| &row.run)).filter_map(|run| Some((run, run.left_out(qemu, again)?)))
-    {
-        println!("--    {:<24} left out: {reason}", run.name);
+    let left_out = judged.clone().filter_map(|run| Some((run.name, run.left_out(qemu, again)?)));
+    for (name, reason) in left_out.chain(recorded.clone().filter_map(|row| Some((row.name, row.left_out(qemu, again)?)))) {
+        println!("--    {name:<24} left out: {reason}");
     }
     let judged: Vec<&Run> = judged.filter(|run| run.left_out(qemu, again).is_none()).collect();
-    let recorded = recorded.filter(|row| row.run.left_out(qemu, again).is_none());
+    let recorded = recorded.filter(|row| row.left_out(qemu, again).is_none());
     let mut tasks: Vec<Task> = recorded.map(Task::Recorded).collect();
     let rows = judged.len() + tasks.len();
     ensure!(
