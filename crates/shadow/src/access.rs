@@ -14,6 +14,7 @@ use crate::heads::{Head, LineId};
 use crate::history::Question;
 use crate::ledger::Touch;
 use crate::line::{Hazard, Line, Path};
+use crate::old::Deed;
 use crate::shadow::{PageId, Shadow};
 
 impl Shadow {
@@ -26,8 +27,8 @@ impl Shadow {
             self.meet_homonyms_in(kind, page, colour, offset, size, site);
         }
         let byte = self.byte(page, offset);
-        // The ledger looks at every line before it changes.
-        let simple = self.is_simple(byte, size) && self.ledger.is_none();
+        // The ledger looks at every line before it changes, and so does who keeps the bytes.
+        let simple = self.is_simple(byte, size) && !self.looks_at_lines();
         if simple && self.stays_simple(kind, page, colour, offset) {
             if kind == AccessKind::Store {
                 if self.shape.writes_through {
@@ -122,6 +123,7 @@ impl Shadow {
         let colour = self.alias(page, vaddr).0 | self.places.base();
         self.pieces(page.0, offset, 1, |shadow, id, bytes| {
             shadow.touch(id, Touch::Through { colour, stores: false, served_by: None });
+            shadow.deed(id, Deed::Prefetch(colour));
             let both = shadow.meet_homonyms(id, colour, bytes, None);
             if both || !shadow.keeps_simple(AccessKind::Load, id, colour) {
                 let stamp = shadow.sweeps.stamp();
@@ -170,6 +172,7 @@ impl Shadow {
     fn access_line(&mut self, kind: AccessKind, id: LineId, colour: u16, bytes: ByteMask, site: Site) {
         let by = |kind| Party { kind, site, colour: Some(colour) };
         self.touch(id, Touch::Through { colour, stores: kind == AccessKind::Store, served_by: None });
+        self.deed(id, Deed::of_access(kind, Some(colour), bytes));
         match kind {
             AccessKind::Load => {
                 if self.keeps_simple(kind, id, colour) {
@@ -220,6 +223,7 @@ impl Shadow {
 
     fn bypass_line(&mut self, path: Path, kind: AccessKind, id: LineId, bytes: ByteMask, site: Site) {
         self.touch(id, Touch::Past { stores: kind == AccessKind::Store, bytes });
+        self.deed(id, Deed::of_access(kind, None, bytes));
         match (self.heads.head(id), kind) {
             (Head::Empty, AccessKind::Store) if self.code.may_hold(id) || self.is_live(id) => {}
             (Head::Empty, _) | (Head::Shared { .. }, AccessKind::Load) => return,
@@ -348,6 +352,9 @@ impl Shadow {
             if hazard.follows {
                 let follows = line.unhealed.as_ref().map_or(&[][..], |other| &other.follows);
                 self.findings.follow(shown, follows);
+                if let (Some(old), Some(first)) = (&mut self.old, follows.first()) {
+                    old.blame(*first);
+                }
                 continue;
             }
             let (history, aliases, places, code) = (&self.history, &self.aliases, &self.places, self.code.geometry());
@@ -363,6 +370,9 @@ impl Shadow {
             };
             let finding = self.findings.record(shown, past);
             line.note_healed(finding);
+            if let Some(old) = &mut self.old {
+                old.blame(finding);
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use congruent_geometry::{Behaviour, CacheGeometry, VirtAddr};
 
 use crate::aliases::MOST;
 use crate::cpus::Cpus;
+use crate::old::Schedules;
 
 /// What the judge is to assume. Made with [`Config::new`]; fields may be added.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +28,7 @@ pub struct Config {
     /// line (per 32 bytes, where lines are shorter).
     pub contexts: bool,
     pub(crate) ledger: bool,
+    pub(crate) bytes: Option<Schedules>,
 }
 
 /// How a cache with virtual tags tells lines apart. (The physical address is kept for writing back, to where the line was filled from.)
@@ -88,6 +90,8 @@ pub enum ConfigError {
     LedgerOfVirtualTags,
     /// The ledger follows one CPU's caches.
     LedgerOfCpus,
+    /// Old bytes are known of caches with physical tags that fill lines at accesses.
+    Bytes,
     /// Several CPUs are judged only where data caches are written back, allocate, have physical tags and fill lines at accesses, and
     /// where instruction caches are filled from memory.
     Cpus,
@@ -124,6 +128,10 @@ impl fmt::Display for ConfigError {
                  leave out what says otherwise",
             ),
             Self::LedgerOfVirtualTags => f.write_str("there is no ledger of caches with virtual tags; leave it out"),
+            Self::Bytes => f.write_str(
+                "which old bytes would be seen is known of caches with physical tags that fill lines at accesses only; leave out what says \
+                 otherwise, or do not ask for them",
+            ),
             Self::LedgerOfCpus => f.write_str("there is no ledger of several CPUs; leave it out, or start one CPU"),
             Self::Cpus => f.write_str(
                 "several CPUs are judged with data caches that write back, allocate at stores, have physical tags and fill lines at \
@@ -158,6 +166,7 @@ impl Config {
             code: None,
             contexts: false,
             ledger: false,
+            bytes: None,
         }
     }
 
@@ -198,6 +207,9 @@ impl Config {
         if self.cpus.count > 1 {
             return Err(ConfigError::Cpus);
         }
+        if self.bytes.is_some() {
+            return Err(ConfigError::Bytes);
+        }
         if self.geometry.aliases() {
             return Err(ConfigError::SpeculativeAliases { colours: self.geometry.colours() });
         }
@@ -215,6 +227,9 @@ impl Config {
         }
         if self.ledger {
             return Err(ConfigError::LedgerOfVirtualTags);
+        }
+        if self.bytes.is_some() {
+            return Err(ConfigError::Bytes);
         }
         if self.cpus.count > 1 {
             return Err(ConfigError::Cpus);
@@ -275,6 +290,18 @@ impl Config {
             return Err(ConfigError::LedgerOfCpus);
         }
         Ok(Self { ledger: true, ..self })
+    }
+
+    /// The same, with the old bytes themselves ([`Shadow::take_old_bytes`](crate::Shadow::take_old_bytes)). It costs twice the touched memory, and
+    /// time on accesses that change something.
+    ///
+    /// # Errors
+    /// [`ConfigError::Bytes`].
+    pub const fn with_bytes(self, schedules: Schedules) -> Result<Self, ConfigError> {
+        if self.virtual_tags.is_some() || self.speculative {
+            return Err(ConfigError::Bytes);
+        }
+        Ok(Self { bytes: Some(schedules), ..self })
     }
 
     /// The same, with this instruction cache.

@@ -14,6 +14,7 @@ use crate::heads::{Head, LineId};
 use crate::history::{Past, Target};
 use crate::ledger::Touch;
 use crate::line::{CODE, Path};
+use crate::old::Deed;
 use crate::shadow::{PageId, Shadow};
 
 impl Shadow {
@@ -80,6 +81,7 @@ impl Shadow {
     /// A fetch of these bytes of a line, or of others of the same line of the instruction cache if they are none.
     fn fetch_line(&mut self, id: LineId, code: u16, served_by: Option<u16>, bytes: ByteMask, by: Party) {
         self.touch(id, Touch::Through { colour: code | CODE, stores: false, served_by });
+        self.deed(id, Deed::Nothing);
         let stamp = self.code.sweeps.stamp();
         if self.is_new_to_fetch(id, code) && !self.aliases.is_mixed(id.page, code, id.line) {
             self.code.set(id, CodeKey::Alone { colour: code, stamp, new: true });

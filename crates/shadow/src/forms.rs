@@ -173,6 +173,7 @@ impl Shadow {
         self.heads.set_head(id, head);
         self.heads.set_bits(id, bits);
         self.code.set(id, code);
+        self.close_bytes(id, head);
         self.put_aside(line);
     }
 

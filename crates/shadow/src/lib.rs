@@ -167,6 +167,7 @@ mod homonym;
 mod ledger;
 mod line;
 mod maintain;
+mod old;
 mod operate;
 mod origins;
 mod records;
@@ -189,6 +190,7 @@ pub use finding::{
     Consequence, Contexts, Effect, Example, Finding, HazardClass, Key, OnCpus, Party, PartyKind, PastMaintenance, Side,
 };
 pub use ledger::{LedgerLine, Reach};
+pub use old::{OldBytes, Schedules};
 pub use shadow::{ByteId, PageId, Shadow};
 pub use view::{CopyView, LineView};
 

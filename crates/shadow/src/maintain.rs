@@ -13,6 +13,7 @@ use crate::heads::{Head, LineId};
 use crate::history::{Past, Target};
 use crate::ledger::Touch;
 use crate::line::{Copy, Ways, effect};
+use crate::old::Deed;
 use crate::shadow::Shadow;
 
 impl Shadow {
@@ -90,10 +91,11 @@ impl Shadow {
 
     pub(crate) fn maintain_line_now(&mut self, op: Maintenance, id: LineId, colour: u16) -> Effect {
         self.touch_by_operation(id, op, colour);
+        self.deed(id, Deed::Maintain(op, colour, self.shape.all_ways));
         match self.heads.head(id) {
             Head::Empty => return Effect::Nothing,
             Head::Single { colour: held, .. } if held != colour => return Effect::Nothing,
-            Head::Single { stamp, .. } if self.ledger.is_none() && self.sweeps.quiet_since(self.set_of(id, colour), stamp) => {
+            Head::Single { stamp, .. } if !self.looks_at_lines() && self.sweeps.quiet_since(self.set_of(id, colour), stamp) => {
                 let dirty = !self.heads.bits(id).is_empty();
                 // What stops being dirty may go on being old in the instruction cache.
                 let forgets = dirty && self.code.may_hold(id);
@@ -136,6 +138,7 @@ impl Shadow {
                 self.note_sweeps(id, &line, Some(held));
                 line.resolve(held, stamp, &|colour, stamp| self.swept(id, colour, stamp));
                 self.note_operation(id, &line, Maintenance::Invalidate, held, ways);
+                self.deed(id, Deed::Discard(held, ways));
                 line.maintain(Maintenance::Invalidate, held, ways);
             }
         }
@@ -178,6 +181,7 @@ impl Shadow {
             if self.heads.head(id) == Head::Empty && !self.code.may_hold(id) {
                 continue;
             }
+            self.deed(id, Deed::Nothing);
             let mut line = self.open(id);
             let left = |copy: &&Copy| copy.stamp != stamp_of(copy, stamp, code_stamp);
             // Copies of a colour may move; it is done when all of them carry the stamp.
@@ -196,6 +200,9 @@ impl Shadow {
         self.sweeps.restart();
         self.code.restart();
         self.history.restart();
+        if let Some(old) = &mut self.old {
+            old.restart(self.sweeps.stamp());
+        }
         let (stamp, code_stamp) = (self.sweeps.stamp(), self.code.sweeps.stamp());
         for id in ids(self.heads.pages()) {
             match self.heads.head(id) {

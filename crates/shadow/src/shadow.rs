@@ -20,6 +20,7 @@ use crate::heads::{Heads, LAST_EPOCH, WATCHED, single_key};
 use crate::history::History;
 use crate::ledger::{Ledger, SweepLog};
 use crate::line::{CODE, Hazard, Line, Path, Shape, Ways};
+use crate::old::Bytes;
 use crate::origins::Origins;
 use crate::records::Records;
 use crate::sweep::Sweeps;
@@ -68,6 +69,8 @@ pub struct Shadow {
     pub(crate) findings: Findings,
     /// What maintenance was good for, if that is asked.
     pub(crate) ledger: Option<Box<Ledger>>,
+    /// The bytes themselves, if they are asked for.
+    pub(crate) old: Option<Box<Bytes>>,
     pub(crate) frames: Frames,
     /// Per page, whether it was accessed through the data cache; empty unless the core is speculative.
     pub(crate) live: Vec<bool>,
@@ -131,6 +134,7 @@ impl Shadow {
             history: History::new(),
             findings: Findings::default(),
             ledger,
+            old: config.bytes.map(|which| Box::new(Bytes::new(&geometry, which))),
             frames: Frames::new(),
             live: Vec::new(),
             vaddr: None,
@@ -171,6 +175,9 @@ impl Shadow {
         self.origins.push_page();
         if let Some(ledger) = &mut self.ledger {
             ledger.push_page();
+        }
+        if let Some(old) = &mut self.old {
+            old.push_page();
         }
         page
     }
@@ -243,6 +250,9 @@ impl Shadow {
             AccessKind::Store => self.quiet_store(byte, alias, size, site),
         };
         if quiet {
+            if kind == AccessKind::Store {
+                self.take_quietly_stored(byte, size);
+            }
             return false;
         }
         let before = self.findings.changes();
@@ -372,6 +382,7 @@ impl Shadow {
             + self.history.bytes()
             + self.aliases.bytes()
             + self.ledger.as_ref().map_or(0, |ledger| ledger.bytes())
+            + self.old.as_ref().map_or(0, |old| old.bytes())
             + self.frames.bytes();
         Stats {
             accesses: self.accesses,

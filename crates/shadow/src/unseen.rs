@@ -10,6 +10,7 @@ use congruent_geometry::{ByteMask, PhysAddr};
 use crate::heads::{Head, LineId};
 use crate::ledger::Touch;
 use crate::line::Line;
+use crate::old::Deed;
 use crate::shadow::Shadow;
 
 impl Shadow {
@@ -45,6 +46,7 @@ impl Shadow {
                 return;
             }
             shadow.touch(id, Touch::Past { stores: true, bytes: discarded });
+            shadow.deed(id, Deed::Unseen(discarded));
             let mut line = shadow.open(id);
             line.each(|line| line.forget_discarded(discarded));
             shadow.close(id, line);

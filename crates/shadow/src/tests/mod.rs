@@ -9,6 +9,7 @@
 mod earned;
 mod homonyms;
 mod ledger;
+mod old;
 mod random;
 mod remedies;
 mod rules;
