@@ -8,6 +8,7 @@ use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use clap_complete::Shell;
+use congruent_shadow::Schedules;
 
 use crate::caches::{CacheOptions, OtherCaches};
 use crate::reporting::ReportOptions;
@@ -74,6 +75,10 @@ pub(crate) struct CheckOptions {
     /// later one like it
     #[arg(long, value_name = "WHERE")]
     pub(crate) stop_at: Option<String>,
+    /// Give the guest the old bytes that the modelled core could have given it: `worst`, whatever any schedule of evictions and write-backs gives,
+    /// or a number, the one schedule of that seed
+    #[arg(long, value_name = "SCHEDULE", value_parser = schedules, conflicts_with = "ledger")]
+    pub(crate) inject: Option<Schedules>,
     /// Stop the guest when its console prints this; a run that never prints it is incomplete
     #[arg(long, value_name = "REGEX")]
     pub(crate) until: Option<String>,
@@ -226,6 +231,13 @@ pub(crate) fn manual(directory: &Path) -> std::io::Result<()> {
     clap_mangen::generate_to(CommandLine::command(), directory)
 }
 
+fn schedules(text: &str) -> Result<Schedules, String> {
+    match text {
+        "worst" => Ok(Schedules::Worst),
+        seed => seed.parse().map(Schedules::Seed).map_err(|_| "expected `worst` or a number".to_owned()),
+    }
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("it must be longer than nothing".to_owned()),
@@ -265,6 +277,8 @@ mod tests {
             (&["check", "--format", "pdf"], "text, json"),
             (&["check", "--dcache", "p5600", "qemu-system-mips"], "'qemu-system-mips'"),
             (&["check", "--format", "text", "--format", "json"], "only one report"),
+            (&["check", "--inject", "best"], "expected `worst` or a number"),
+            (&["check", "--inject", "worst", "--ledger"], "cannot be used with"),
         ] {
             let line = misuse(words);
             assert!(line.contains(says), "{words:?}: {line}");

@@ -4,9 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow, bail};
-use congruent_report::{Booked, Outcome, Report, Run, Symbols};
+use congruent_report::{Booked, Given, Injected, Outcome, Report, Run, Symbols};
+use congruent_shadow::Schedules;
 use congruent_trace::file::{Layout, RunEnd, Validity, append_end, pack};
-use congruent_wire::{MuteRange, Record};
+use congruent_wire::{Delivered, Delivery, MuteRange, Record};
 use regex::bytes::RegexBuilder;
 
 use crate::arguments::CheckOptions;
@@ -32,6 +33,9 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
     if options.reports.ledger {
         // The plugin refuses as well, but then QEMU has been started.
         caches.with_ledger().map_err(|error| anyhow!("--ledger: {error}"))?;
+    }
+    if let Some(schedules) = options.inject {
+        caches.with_bytes(schedules).map_err(|error| anyhow!("--inject: {error}"))?;
     }
     if options.qemu.is_empty() {
         bail!("no QEMU command; write it after `--`, as in: congruent check --dcache p5600 -- qemu-system-mipsel -M malta …");
@@ -69,6 +73,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         timeout: options.timeout,
         report_on_stdout,
         stopping,
+        inject: options.inject,
     })?;
     let began = ended.target.is_some();
     let judged = ended.judge(options.timeout, options.until.as_deref()).map_err(|line| anyhow!(line))?;
@@ -85,6 +90,14 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         costs,
         unseen: unseen(judged.target, caches.code.is_some()),
     };
+    let injected = options.inject.map(|schedules| Injected {
+        schedule: match schedules {
+            Schedules::Worst => "worst".to_owned(),
+            Schedules::Seed(seed) => seed.to_string(),
+        },
+        given: judged.delivered.iter().map(|delivered| delivered.as_ref().map(given)).collect(),
+        next_line: judged.next_line,
+    });
     let run = Run {
         target: judged.target,
         geometry: caches.geometry,
@@ -99,11 +112,17 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         kernel: judged.kernel,
         core: judged.core.and_then(|core| core.less_than(caches.geometry)),
         lives: judged.lives,
+        injected: injected.as_ref(),
         outcome: judged.outcome,
     };
     let mut report = Report::new(&run, &symbols);
     report.notes.extend(core.map(Core::note));
     reporting.finish(report)
+}
+
+fn given(delivered: &Delivered) -> Given {
+    let Delivery { paddr, got, newest, accesses } = delivered.first.clone();
+    Given { loads: delivered.count, paddr, got, newest, accesses }
 }
 
 /// The code that `--mute` names.

@@ -1,5 +1,8 @@
 //! The guest's console on its way through: watching for the text at which the check ends, for what a kernel calls itself, and for its panic.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use anstream::adapter::StripBytes;
 use regex::bytes::Regex;
 
@@ -24,6 +27,8 @@ pub(crate) enum Seen {
     Kernel(String),
     /// The first line of a panic.
     Panic(String),
+    /// The first line since the guest was given old bytes.
+    Next(String),
 }
 
 /// What the part of a line says that is not the console's.
@@ -37,15 +42,17 @@ type Says = fn(String) -> Seen;
 pub(crate) struct Watch {
     until: Option<Regex>,
     lines: Vec<(Regex, Says)>,
+    /// Whether the guest has been given old bytes; not asked any more once a line has followed.
+    delivering: Option<Arc<AtomicBool>>,
     escapes: StripBytes,
     line: Vec<u8>,
 }
 
 impl Watch {
     /// Looks for this text, if there is one to stop at, and for what whole lines say.
-    pub(crate) fn new(until: Option<Regex>) -> Self {
+    pub(crate) fn new(until: Option<Regex>, delivering: Arc<AtomicBool>) -> Self {
         let lines = LINES.iter().filter_map(|(line, seen)| Some((Regex::new(line).ok()?, *seen))).collect();
-        Self { until, lines, escapes: StripBytes::new(), line: Vec::new() }
+        Self { until, lines, delivering: Some(delivering), escapes: StripBytes::new(), line: Vec::new() }
     }
 
     /// Takes the next piece of output, and says what was seen in it.
@@ -56,6 +63,7 @@ impl Watch {
                 b'\r' => continue,
                 b'\n' => {
                     seen.extend(look(&mut self.lines, &self.line));
+                    seen.extend(next(&mut self.delivering, &self.line));
                     self.line.clear();
                 }
                 _ => self.line.push(byte),
@@ -77,6 +85,13 @@ impl Watch {
     }
 }
 
+/// A line, if it is the first that has something since the guest was given old bytes.
+fn next(delivering: &mut Option<Arc<AtomicBool>>, line: &[u8]) -> Option<Seen> {
+    let line = line.trim_ascii();
+    delivering.take_if(|delivering| !line.is_empty() && delivering.load(Ordering::Acquire))?;
+    Some(Seen::Next(String::from_utf8_lossy(line).into_owned()))
+}
+
 /// What a whole line says, which is not looked for again.
 fn look(lines: &mut Vec<(Regex, Says)>, line: &[u8]) -> Option<Seen> {
     let (at, text) =
@@ -90,12 +105,12 @@ mod tests {
     use super::*;
 
     fn seen(regex: &str, pieces: &[&str]) -> bool {
-        let mut watch = Watch::new(Some(Regex::new(regex).unwrap()));
+        let mut watch = Watch::new(Some(Regex::new(regex).unwrap()), Arc::default());
         pieces.iter().filter(|piece| watch.feed(piece.as_bytes()).contains(&Seen::Until)).count() == 1
     }
 
     fn panic_in(text: &str) -> Option<String> {
-        let mut watch = Watch::new(None);
+        let mut watch = Watch::new(None, Arc::default());
         let mut seen: Vec<Seen> = text.as_bytes().chunks(3).flat_map(|piece| watch.feed(piece)).collect();
         seen.extend(watch.finish());
         match &seen[..] {
@@ -124,7 +139,7 @@ mod tests {
     fn a_kernel_is_known_by_the_first_banner_that_it_prints() {
         let banner = "Linux version 6.1.0-50-4kc-malta (debian-kernel@lists.debian.org) #1 Debian 6.1.176-1";
         let text = format!("welcome to Linux version x\r\n[    0.000000] {banner}\r\n[    9.1] Linux version 7.0\r\n");
-        let mut watch = Watch::new(None);
+        let mut watch = Watch::new(None, Arc::default());
         let seen: Vec<Seen> = text.as_bytes().chunks(7).flat_map(|piece| watch.feed(piece)).collect();
         assert_eq!(seen, [Seen::Kernel(banner.to_owned())]);
     }

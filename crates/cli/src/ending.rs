@@ -5,7 +5,7 @@ use std::time::Duration;
 use congruent_arch::Arch;
 use congruent_report::{Callers, Chains, Outcome};
 use congruent_shadow::{Consequence, Finding, LedgerLine, Stats};
-use congruent_wire::FailureKind;
+use congruent_wire::{Delivered, Delivery, FailureKind};
 
 use crate::emulated::DeclaredCache;
 use crate::monitor::Cause;
@@ -27,6 +27,10 @@ pub(crate) struct Ended {
     pub(crate) stats: Stats,
     /// Why the plugin gave up, if it did.
     pub(crate) failure: Option<(FailureKind, String)>,
+    /// The first old bytes that the guest was given, if it was given any.
+    pub(crate) delivering: Option<Delivery>,
+    /// The console's first line after that.
+    pub(crate) next_line: Option<String>,
     /// Why we made QEMU stop, if we did.
     pub(crate) stop: Option<Stop>,
     /// Whether the console printed the text of `--until`; `None` without that option.
@@ -72,6 +76,7 @@ pub(crate) struct Whole {
     pub(crate) consequences: Vec<Consequence>,
     pub(crate) ledger: Vec<LedgerLine>,
     pub(crate) ledger_callers: Callers,
+    pub(crate) delivered: Vec<Option<Delivered>>,
     pub(crate) limits: Vec<String>,
 }
 
@@ -118,6 +123,10 @@ pub(crate) struct Judged {
     pub(crate) memory: Option<Vec<u8>>,
     pub(crate) ledger: Vec<LedgerLine>,
     pub(crate) ledger_callers: Callers,
+    /// Of each finding, the old bytes that the guest was given.
+    pub(crate) delivered: Vec<Option<Delivered>>,
+    /// The console's first line after the first of them.
+    pub(crate) next_line: Option<String>,
     pub(crate) limits: Vec<String>,
     pub(crate) outcome: Outcome,
     /// What the kernel calls itself, if it printed that.
@@ -148,7 +157,7 @@ impl Ended {
                 "The plugin's last message is missing: counts are lower bounds, there is no ledger, and what it could not observe is unknown.";
             Whole { stats: self.stats, findings: self.streamed, limits: vec![limit.to_owned()], ..Whole::default() }
         });
-        let Whole { stats, findings, consequences, ledger, ledger_callers, limits } = whole;
+        let Whole { stats, findings, consequences, ledger, ledger_callers, delivered, limits } = whole;
         Ok(Judged {
             target: self.target,
             stats,
@@ -158,6 +167,8 @@ impl Ended {
             memory: self.memory,
             ledger,
             ledger_callers,
+            delivered,
+            next_line: self.next_line,
             limits,
             outcome,
             kernel: self.kernel,
@@ -199,6 +210,10 @@ impl Ended {
         }
         let stopped_by_us = matches!(self.stop, Some(Stop::Signal(_) | Stop::Timeout));
         let printed = self.until == Some(true) && !stopped_by_us;
+        if self.panic.is_some() && self.delivering.is_some() {
+            // It died of what it was given, or may have: that is what was asked for.
+            return None;
+        }
         if let (Some(line), false) = (&self.panic, printed) {
             return Some(format!("the guest's kernel panicked: {line}"));
         }

@@ -51,6 +51,7 @@ pub(crate) fn replay(options: &ReplayOptions) -> anyhow::Result<u8> {
         kernel: layout.end.as_ref().and_then(|end| end.kernel.clone()),
         core: None,
         lives: 1,
+        injected: None,
         outcome: outcome(&layout),
     };
     reporting.finish(Report::new(&run, &symbols))

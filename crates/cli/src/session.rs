@@ -9,12 +9,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
+use congruent_shadow::Schedules;
 use congruent_wire::{Chain, Config, CpuCaches, FailureKind, Message, MuteRange, PROTOCOL, Record};
 use regex::bytes::Regex;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
@@ -64,6 +66,8 @@ pub(crate) struct Plan {
     pub(crate) report_on_stdout: bool,
     /// At which findings the guest is paused, if at any.
     pub(crate) stopping: Option<Stopping>,
+    /// By which schedules the guest is given old bytes, if it is.
+    pub(crate) inject: Option<Schedules>,
 }
 
 /// Something that a run waits for.
@@ -111,6 +115,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
             record: plan.record,
             ledger: plan.ledger,
             stop_at: plan.stopping.as_ref().map(|stopping| stopping.at.clone()),
+            inject: plan.inject,
         },
         events.clone(),
     )?;
@@ -126,7 +131,8 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
     let until = plan.until.is_some().then_some(false);
     let stdout = qemu.stdout.take().ok_or_else(|| anyhow!("QEMU has no standard output"))?;
     let stderr = qemu.stderr.take().ok_or_else(|| anyhow!("QEMU has no standard error"))?;
-    pass_on(Stream::Console, stdout, Some(Watch::new(plan.until)), screen.clone(), events.clone());
+    let delivering = Arc::new(AtomicBool::new(false));
+    pass_on(Stream::Console, stdout, Some(Watch::new(plan.until, delivering.clone())), screen.clone(), events.clone());
     pass_on(Stream::Errors, stderr, None, screen.clone(), events.clone());
     let group = Pid::from_child(&qemu);
     announce_end(group, events);
@@ -148,6 +154,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
         patience: Some(now + PATIENCE),
         findings: 0,
         stopping: plan.stopping,
+        delivering,
         port: link.directory().join("gdb"),
         memory: link.memory_file().to_owned(),
         remarks: Vec::new(),
@@ -303,6 +310,8 @@ struct Session {
     patience: Option<Instant>,
     findings: u64,
     stopping: Option<Stopping>,
+    /// Whether the guest has been given old bytes, for who watches the console.
+    delivering: Arc<AtomicBool>,
     /// Where QEMU is to listen for a debugger.
     port: PathBuf,
     /// Where the plugin copies the guest's memory to.
@@ -377,6 +386,7 @@ impl Session {
                 self.ended.until = Some(true);
                 self.stop(Stop::Until);
             }
+            Event::Console(Seen::Next(line)) => self.ended.next_line = Some(line),
             Event::Console(Seen::Panic(line)) => self.ended.panic = Some(line),
             Event::Console(Seen::Kernel(banner)) => self.ended.kernel = Some(banner),
             Event::OutputClosed(last_line) => {
@@ -420,13 +430,17 @@ impl Session {
                 self.ended.streamed.push(finding);
                 self.findings = self.findings.max(self.ended.streamed.len() as u64);
             }
+            Message::Delivering { delivery } => {
+                self.delivering.store(true, Ordering::Release);
+                self.ended.delivering = Some(delivery);
+            }
             Message::Stopped { finding, before } => self.tell_of_stop(finding, before),
             Message::Failure { kind, reason } => self.fail(kind, reason),
             Message::RecordingFailed { reason } => self.ended.recording_failure = Some(reason),
-            Message::Final { stats, findings, consequences, chains, ledger, ledger_callers, limits } => {
+            Message::Final { stats, findings, consequences, chains, ledger, ledger_callers, delivered, limits } => {
                 self.learn(chains);
                 let ledger_callers = ledger_callers.into_iter().map(|chain| (chain.context, chain.callers)).collect();
-                self.ended.whole = Some(Whole { stats, findings, consequences, ledger, ledger_callers, limits });
+                self.ended.whole = Some(Whole { stats, findings, consequences, ledger, ledger_callers, delivered, limits });
             }
         }
     }

@@ -17,8 +17,8 @@ pub struct Callbacks {
     pub memory_in_turn: MemoryCallback<Instruction>,
     /// The same on guests where an address belongs to a space.
     pub memory_in_space: MemoryCallback<Instruction>,
-    /// The same while the guest may be stopped at any of them.
-    pub memory_stopping: MemoryCallback<Instruction>,
+    /// The same while generated code may be left at any of them.
+    pub memory_leaving: MemoryCallback<Instruction>,
     /// The same of the few instructions whose registers are needed.
     pub memory_with_registers: MemoryCallback<Instruction>,
     /// Blocks, while fetches are judged.

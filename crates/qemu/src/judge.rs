@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 
 use congruent_geometry::{ByteMask, CacheGeometry, PhysAddr, VirtAddr};
-use congruent_shadow::{Alias, ByteId, Config, Consequence, Finding, LedgerLine, PageId, Shadow, Stats};
+use congruent_shadow::{Alias, ByteId, Config, Consequence, Finding, LedgerLine, OldBytes, PageId, Shadow, Stats};
 use congruent_trace::file::{Access, Filter, Footer, Header, Keep, Moment};
 use congruent_trace::{AccessKind, Context, Event, IndexForm, Operation, Site};
 
@@ -88,6 +88,32 @@ impl Judge {
     /// See [`Shadow::enter_cpu`]; not to be used while recording.
     pub fn enter_cpu(&mut self, cpu: u16) {
         self.shadow.enter_cpu(cpu);
+    }
+
+    /// See [`Shadow::lacks_bytes`].
+    pub fn lacks_bytes(&self, page: PageId) -> bool {
+        self.shadow.lacks_bytes(page)
+    }
+
+    /// See [`Shadow::tell_page`].
+    pub fn tell_page(&mut self, page: PageId, bytes: &[u8]) {
+        self.shadow.tell_page(page, bytes);
+    }
+
+    /// See [`Shadow::tell_stored`].
+    #[inline]
+    pub fn tell_stored(&mut self, byte: ByteId, bytes: &[u8]) {
+        self.shadow.tell_stored(byte, bytes);
+    }
+
+    /// See [`Shadow::tell_storing`].
+    pub fn tell_storing(&mut self, paddr: PhysAddr, bytes: &[u8]) {
+        self.shadow.tell_storing(paddr, bytes);
+    }
+
+    /// See [`Shadow::take_old_bytes`].
+    pub fn take_old_bytes(&mut self) -> Option<OldBytes> {
+        self.shadow.take_old_bytes()
     }
 
     /// See [`Shadow::set_context`].

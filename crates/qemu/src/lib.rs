@@ -37,6 +37,7 @@ mod moment;
 mod mute;
 mod plugin;
 mod programs;
+mod ram;
 mod recorder;
 mod session;
 mod settled;

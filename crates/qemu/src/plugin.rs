@@ -49,10 +49,12 @@ fn guarded(body: impl FnOnce(&mut Session)) -> Option<(Halt, Generated)> {
             }
             body(session);
             session.heed_changes();
-            let (halt, leave) = session.halting()?;
-            // SAFETY: what is found is found on the thread of the CPUs.
-            unsafe { halt.ask() };
-            leave.map(|leave| (halt, leave))
+            let (stop, leave) = session.leave()?;
+            if let Some(halt) = stop {
+                // SAFETY: what is found is found on the thread of the CPUs.
+                unsafe { halt.ask() };
+            }
+            leave
         }));
         judged.unwrap_or_else(|_| {
             broken(session);
@@ -258,7 +260,7 @@ static CALLBACKS: Callbacks = unsafe {
         memory_recorded: MemoryCallback::new(memory::on_memory_recorded, Registers::Unused),
         memory_in_turn: MemoryCallback::new(memory::on_memory_in_turn, Registers::Unused),
         memory_in_space: MemoryCallback::new(memory::on_memory_in_space, Registers::Unused),
-        memory_stopping: MemoryCallback::new(memory::memory_stopping, Registers::Unused),
+        memory_leaving: MemoryCallback::new(memory::memory_leaving, Registers::Unused),
         memory_with_registers: MemoryCallback::new(memory::memory_with_registers, Registers::Read),
         fetch: ExecutionCallback::new(on_fetch, Registers::Unused),
         fetch_settling: ExecutionCallback::new(on_fetch_settling, Registers::Unused),

@@ -2,12 +2,15 @@
 
 mod code;
 mod follow;
+mod inject;
+mod leave;
 mod ledger;
 mod lives;
 mod maintain;
 mod masters;
 mod memory;
 mod reach;
+mod redo;
 mod stops;
 mod tell;
 mod turns;
@@ -38,6 +41,8 @@ use crate::mute::Mute;
 use crate::settled::Settled;
 use crate::translation::{GRANULE, Known};
 use follow::{Callers, Following};
+use inject::{Inject, tell_moved};
+use leave::Leaving;
 use lives::Lives;
 use memory::MemoryCopy;
 use reach::{Reach, Reached};
@@ -79,6 +84,10 @@ pub struct Session {
     telling: Telling,
     /// Where the guest is stopped, if anywhere.
     stops: Option<Stops>,
+    /// What the guest is given, if it is given old bytes.
+    inject: Option<Inject>,
+    /// How generated code is left, if it ever is.
+    leaving: Option<Leaving>,
     stopped: bool,
     /// The guest's architecture, and what each of its lives is judged with.
     arch: Arch,
@@ -134,6 +143,9 @@ impl Session {
         if config.ledger {
             caches = caches.with_ledger().map_err(|error| format!("--ledger: {error}"))?;
         }
+        if let Some(schedules) = config.inject {
+            caches = caches.with_bytes(schedules).map_err(|error| format!("--inject: {error}"))?;
+        }
         let mut judge = Judge::new(caches, cpu.index_form());
         if let Some(record) = &config.record {
             let path = record.file.display();
@@ -158,7 +170,9 @@ impl Session {
             judge,
             callers: Callers::new(following),
             telling: Telling::new(config.record, config.memory.map(|file| MemoryCopy::of(arch, file))),
-            stops: config.stop_at.map(Stops::new).transpose()?,
+            leaving: Leaving::find(config.stop_at.is_some(), config.inject.is_some())?,
+            stops: config.stop_at.map(Stops::new),
+            inject: config.inject.map(|_| Inject::find()).transpose()?,
             stopped: false,
             gate: config.gate,
             arch,
@@ -209,6 +223,7 @@ impl Session {
         if self.stopped {
             return;
         }
+        self.keep_first_bytes();
         let mut first = true;
         let mut fetched = Fetched::default();
         let facts = self.reach.cpu.arch().facts();
@@ -381,10 +396,12 @@ impl Session {
             match self.reach(access, vaddr) {
                 Reached::Cached(page, offset) => {
                     self.look_for_unseen(kind, self.judge.paddr(page, offset), piece, access);
+                    self.tell_access(kind, page, offset, piece);
                     self.judge.access(kind, page, self.reach.cache_address(vaddr), offset, piece, site);
                 }
                 Reached::Uncached(paddr) => {
                     self.look_for_unseen(kind, paddr, piece, access);
+                    self.tell_past(kind, paddr, piece);
                     self.judge.bypass(&Event::Uncached { kind, paddr, size: piece, site });
                 }
                 Reached::Harmless => self.reach.harmless += 1,
@@ -394,6 +411,7 @@ impl Session {
             vaddr = vaddr.wrapping_add(piece);
             size -= piece;
         }
+        self.give_old_bytes(kind);
         self.step(access);
     }
 
@@ -406,9 +424,11 @@ impl Session {
         let reported = self.reach.cpu.reported(vaddr);
         let (judge, mut memory) = (&mut self.judge, |address| access.physical_word(address));
         let (unseen, geometry) = (&mut self.unseen, &self.reach.geometry);
+        let ram = self.inject.as_ref().map(Inject::ram);
         let name = || access.device_name(reported);
         self.devices.access(kind, paddr, size, value, name, &mut memory, &mut |event| {
             unseen.before(judge, geometry, &event, |at, to| access.physical_bytes(at, to), bus::is_pending);
+            tell_moved(judge, ram, &event);
             judge.bypass(&event);
         });
     }
@@ -440,7 +460,7 @@ impl Session {
         } else if let Err(reason) = self.reach.cpu.calibrate(instruction.word, vaddr, access.value(), registers) {
             return self.stop(FailureKind::Environment, reason);
         }
-        if !self.quiet_access(info, vaddr, site) {
+        if !self.quiet_known_access(info, vaddr, site) {
             self.access(access, vaddr, site);
         }
     }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::baseline::{BaselineEntry, Known};
 use crate::caveats::{core, limits_of_the_judge, unknown};
 use crate::chain::{CallerEntry, Chains, callers_of};
+use crate::injected::{GivenEntry, InjectedEntry};
 use crate::ledger::Ledger;
 use crate::run::{Outcome, Run};
 use crate::{Address, Mode, Symbols};
@@ -64,6 +65,9 @@ pub struct Report {
     /// How often the machine started, each time with empty caches; absent if once.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub lives: u32,
+    /// What the guest was given, if it was given old bytes; absent if not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injected: Option<InjectedEntry>,
     /// What was seen, in numbers, in all lives.
     pub stats: StatsEntry,
     /// Every finding, the most important first.
@@ -155,6 +159,9 @@ pub struct Entry {
     pub example: ExampleEntry,
     /// Maintenance on the line between producer and consumer of the example, oldest first.
     pub maintenance_between: Vec<PastMaintenanceEntry>,
+    /// What the guest was given because of it; absent if nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<GivenEntry>,
     /// Why it may pass; absent if it may not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppressed: Option<Suppressed>,
@@ -309,6 +316,8 @@ impl Report {
             pairs: 1,
             follows: it.follows.iter().map(|place| *place as usize).collect(),
         };
+        let given = |place: usize| run.injected.and_then(|injected| injected.given.get(place)?.as_ref());
+        let finding_of = |place, finding| Entry { given: given(place).map(GivenEntry::from), ..names.entry(finding) };
         let mut report = Self {
             schema: SCHEMA.to_owned(),
             verdict,
@@ -321,8 +330,9 @@ impl Report {
             core: core(run),
             unknown: unknown(run.stats.unseen_writes),
             lives: run.lives,
+            injected: run.injected.map(InjectedEntry::of),
             stats: run.stats.into(),
-            findings: run.findings.iter().map(|finding| names.entry(finding)).collect(),
+            findings: run.findings.iter().enumerate().map(|(place, finding)| finding_of(place, finding)).collect(),
             consequences: run.consequences.iter().map(consequence).collect(),
             ledger: run.ledger.as_ref().map(|booked| Ledger::new(booked, run.target, symbols)),
             limits: run.limits.iter().cloned().chain(limits_of_the_judge(run)).collect(),
@@ -388,6 +398,7 @@ impl Names<'_> {
                 bytes: example.bytes,
             },
             maintenance_between: maintenance_between.iter().map(|past| self.past(past)).collect(),
+            given: None,
             suppressed: None,
             baseline: None,
         }

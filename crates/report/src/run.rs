@@ -5,6 +5,7 @@ use congruent_geometry::{Behaviour, CacheGeometry};
 use congruent_shadow::{Consequence, Finding, Stats};
 
 use crate::chain::Chains;
+use crate::injected::Injected;
 use crate::ledger::Booked;
 
 /// How a run ended.
@@ -45,6 +46,8 @@ pub struct Run<'a> {
     pub core: Option<String>,
     /// How often the machine started: once, and once more for each reset.
     pub lives: u32,
+    /// What the guest was given, if it was given old bytes.
+    pub injected: Option<&'a Injected>,
     /// How it ended.
     pub outcome: Outcome,
 }
@@ -73,6 +76,7 @@ impl<'a> Run<'a> {
             kernel: None,
             core: None,
             lives: 1,
+            injected: None,
             outcome: Outcome::Finished,
         }
     }

@@ -12,6 +12,7 @@ use congruent_geometry::Behaviour;
 use crate::Address;
 use crate::explain::{class_name, explain, past};
 use crate::group::{Group, called, device, groups};
+use crate::injected::{GivenEntry, InjectedEntry};
 use crate::report::{Entry, GeometryEntry, PartyEntry, PartyKindName, Report, Suppressed, Verdict};
 
 /// How to write the text.
@@ -130,6 +131,9 @@ impl Report {
             let resets = amount(resets.into(), "time", "times");
             page.field("lives", &format!("{}: the machine was reset {resets}, and judged anew with empty caches", self.lives));
         }
+        if let Some(injected) = &self.injected {
+            page.field("injected", &given_to_the_guest(injected));
+        }
         if !self.muted.is_empty() {
             let muted = amount(stats.maintenance_muted, "operation", "operations");
             page.field("muted", &format!("{} ({muted} made to do nothing)", self.muted.join(", ")));
@@ -208,6 +212,14 @@ fn account(page: &mut Page, number: usize, group: &Group<'_>) {
         let _ = write!(what, ", virtual address {vaddr}");
     }
     page.field("", &format!("{what}, the first time"));
+    if let Some(given) = &entry.given {
+        let loads = amount(given.loads, "load", "loads");
+        let GivenEntry { paddr, got, newest, .. } = given;
+        page.field(
+            "given",
+            &format!("old bytes to {loads}; the first time {got} in place of {newest}, at physical address {paddr}"),
+        );
+    }
     match &entry.producer {
         Some(producer) => page.party("written by", producer, entry.producer_colour),
         None => page.field("written by", "a store that was not seen, or a loader"),
@@ -224,6 +236,19 @@ fn account(page: &mut Page, number: usize, group: &Group<'_>) {
     }
     page.field("why", &explanation.why);
     page.field("missing", &explanation.missing);
+}
+
+/// What the guest was given, in a sentence.
+fn given_to_the_guest(injected: &InjectedEntry) -> String {
+    let schedule = match injected.schedule.as_str() {
+        "worst" => "whatever any schedule gives".to_owned(),
+        seed => format!("what the schedule of seed {seed} gives"),
+    };
+    let Some(accesses) = injected.after_accesses else { return format!("{schedule}; no load was given old bytes") };
+    let loads = amount(injected.loads, "load was", "loads were");
+    let accesses = amount(accesses, "cached access", "cached accesses");
+    let line = injected.next_line.as_ref().map_or(String::new(), |line| format!("; then the console printed `{line}`"));
+    format!("{schedule}; {loads} given old bytes, the first after {accesses}{line}")
 }
 
 fn maintenance(entry: &Entry, operation: &crate::report::PastMaintenanceEntry) -> String {

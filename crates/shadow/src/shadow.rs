@@ -36,6 +36,13 @@ pub struct PageId(pub(crate) u32);
 pub struct ByteId(pub(crate) u64);
 
 impl ByteId {
+    /// The number: bytes of one page are numbered one after the other.
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
     /// The byte that is so many further on from one whose address is a multiple of a power of two above that number.
     #[inline]
     #[must_use]

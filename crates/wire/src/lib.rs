@@ -11,15 +11,15 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use congruent_arch::Arch;
-use congruent_geometry::{Behaviour, CacheGeometry};
+use congruent_geometry::{Behaviour, CacheGeometry, PhysAddr};
 use congruent_shadow::{
-    AddressReach, Config as JudgeConfig, ConfigError, Consequence, Cpus, Finding, HazardClass, LedgerLine, Stats,
+    AddressReach, Config as JudgeConfig, ConfigError, Consequence, Cpus, Finding, HazardClass, LedgerLine, Schedules, Stats,
 };
 use congruent_trace::{Context, Site};
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol; both sides must have the same.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// The modelled caches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -118,6 +118,31 @@ pub struct Config {
     /// Where the guest is to be stopped, if anywhere.
     #[serde(default)]
     pub stop_at: Option<StopAt>,
+    /// By which schedules the guest is given old bytes, if it is.
+    #[serde(default)]
+    pub inject: Option<Schedules>,
+}
+
+/// Old bytes that the guest was given.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Delivered {
+    /// To how many loads.
+    pub count: u64,
+    /// The first of them.
+    pub first: Delivery,
+}
+
+/// One load that was given old bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Where the first byte is that differs.
+    pub paddr: PhysAddr,
+    /// The bytes from there to the last that differs, as they were given.
+    pub got: Vec<u8>,
+    /// As they should have been.
+    pub newest: Vec<u8>,
+    /// Loads and stores of the guest before it.
+    pub accesses: u64,
 }
 
 /// Findings at which the guest is stopped, each when it is first seen.
@@ -219,6 +244,11 @@ pub enum Message {
         /// Whether it will stand before the access that found it; else behind the block of instructions that has it.
         before: bool,
     },
+    /// The guest is given old bytes for the first time.
+    Delivering {
+        /// Which.
+        delivery: Delivery,
+    },
     /// The check cannot go on. No further message but [`Message::Final`] follows.
     Failure {
         /// Whose fault.
@@ -249,6 +279,9 @@ pub enum Message {
         /// The nearest callers of what the ledger names. The numbers are of these chains only.
         #[serde(default)]
         ledger_callers: Vec<Chain>,
+        /// Of each finding, in the order of that list, the old bytes that the guest was given because of it; empty unless it is given any.
+        #[serde(default)]
+        delivered: Vec<Option<Delivered>>,
         /// What this run could not observe, in sentences.
         limits: Vec<String>,
     },
@@ -299,7 +332,6 @@ mod arch {
 
 #[cfg(test)]
 mod tests {
-    use congruent_geometry::PhysAddr;
     use congruent_shadow::{Contexts, Example, OnCpus, Party, PartyKind};
 
     use super::*;

@@ -13,6 +13,7 @@ const TRUSTED: &[(&str, &str)] = &[
     ("crates/qemu/src/plugin/", "what QEMU calls of it most"),
     ("crates/qemu/src/global.rs", "the value that callbacks share"),
     ("crates/qemu/src/halt.rs", "QEMU's functions that stop a guest, found by their names; one of them jumps"),
+    ("crates/qemu/src/ram.rs", "the guest's memory, by QEMU's functions and by pointers"),
     ("crates/qemu/src/bus/mod.rs", "begun while the plugin is installed"),
     ("crates/qemu/src/bus/qemu.rs", "QEMU's functions beside its plugin interface, found by their names"),
     ("crates/qemu/src/bus/region.rs", "QEMU's objects, and what QEMU calls of ours"),

@@ -219,6 +219,7 @@ impl Fake {
             self.shutdown(if self.terminated.load(Ordering::SeqCst) { "host-signal" } else { "guest-shutdown" });
         }
         self.say(Message::Final {
+            delivered: Vec::new(),
             consequences: Vec::new(),
             stats,
             findings,

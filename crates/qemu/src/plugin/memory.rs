@@ -112,15 +112,14 @@ pub unsafe extern "C" fn on_memory_recorded(_vcpu: c_uint, info: u32, vaddr: u64
     }
 }
 
-/// As [`on_memory`], while the guest may be stopped at any access, of every guest.
+/// As [`on_memory`], while generated code may be left at any access, of every guest.
 ///
 /// # Safety
 /// See [`on_memory`]; `return_address` is where it returns to.
-unsafe extern "C" fn on_memory_stopping(_vcpu: c_uint, info: u32, reported: u64, data: *mut c_void, return_address: usize) {
+unsafe extern "C" fn on_memory_leaving(_vcpu: c_uint, info: u32, reported: u64, data: *mut c_void, return_address: usize) {
     let (info, vaddr, site) = (AccessInfo(info), reported as u32, Instruction::unpack(data as usize).site());
-    let quiet = |session: &mut Session| {
-        session.is_alone() && session.awaits_nothing() && session.quiet_recorded_access(info, vaddr, site)
-    };
+    let quiet =
+        |session: &mut Session| session.is_alone() && session.awaits_nothing() && session.quiet_known_access(info, vaddr, site);
     // SAFETY: none of it can panic, or calls anything of QEMU's.
     if unsafe { SESSION.quietly(quiet) } == Some(true) {
         return;
@@ -130,7 +129,7 @@ unsafe extern "C" fn on_memory_stopping(_vcpu: c_uint, info: u32, reported: u64,
         let access = unsafe { Accessing::new(session.api(), info) };
         session.enter(reported);
         session.take_turn(&access);
-        if session.begin_access(&access, site, vaddr, return_address) && !session.quiet_recorded_access(info, vaddr, site) {
+        if session.begin_access(&access, site, vaddr, return_address) && !session.quiet_known_access(info, vaddr, site) {
             session.access(&access, vaddr, site);
         }
     });
@@ -191,11 +190,11 @@ pub unsafe extern "C" fn memory_with_registers(_: c_uint, _: u32, _: u64, _: *mu
     naked_asm!("mov x4, x19", "mov x5, x30", "b {}", sym on_memory_with_registers);
 }
 
-/// The naked half of [`on_memory_stopping`].
+/// The naked half of [`on_memory_leaving`].
 #[unsafe(naked)]
-pub unsafe extern "C" fn memory_stopping(_: c_uint, _: u32, _: u64, _: *mut c_void) {
+pub unsafe extern "C" fn memory_leaving(_: c_uint, _: u32, _: u64, _: *mut c_void) {
     #[cfg(target_arch = "x86_64")]
-    naked_asm!("mov r8, [rsp]", "jmp {}", sym on_memory_stopping);
+    naked_asm!("mov r8, [rsp]", "jmp {}", sym on_memory_leaving);
     #[cfg(target_arch = "aarch64")]
-    naked_asm!("mov x4, x30", "b {}", sym on_memory_stopping);
+    naked_asm!("mov x4, x30", "b {}", sym on_memory_leaving);
 }

@@ -166,9 +166,7 @@ impl Session {
         self.forget_translations();
         self.reset_cpus();
         self.callers.begin_anew();
-        if let Some(stops) = &mut self.stops {
-            stops.begin_anew();
-        }
+        self.leaving_begins_anew();
     }
 
     /// A recording is of one life: nothing in it says that memory and caches began anew.

@@ -8,9 +8,11 @@ use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_trace::{DmaDirection, Event, Maintenance, On, Operation, Target};
 
 use super::Session;
+use super::inject::{Inject, tell_moved};
 use super::unseen::Unseen;
 use crate::bus::{self, Access, Master};
 use crate::judge::Judge;
+use crate::ram::Ram;
 use crate::translation::GRANULE;
 
 impl Session {
@@ -24,14 +26,23 @@ impl Session {
             self.devices.note_master(access.master);
             if !master.is_coherent || !self.reach.virtual_tags {
                 let later = &accesses[number + 1..];
-                transfer(&mut self.judge, &mut self.unseen, &self.reach.geometry, master, access, later);
+                let ram = self.inject.as_ref().map(Inject::ram);
+                transfer(&mut self.judge, &mut self.unseen, ram, &self.reach.geometry, master, access, later);
             }
         }
     }
 }
 
 /// One access of a bus master, before these others.
-fn transfer(judge: &mut Judge, unseen: &mut Unseen, geometry: &CacheGeometry, master: &Master, access: Access, later: &[Access]) {
+fn transfer(
+    judge: &mut Judge,
+    unseen: &mut Unseen,
+    ram: Option<&Ram>,
+    geometry: &CacheGeometry,
+    master: &Master,
+    access: Access,
+    later: &[Access],
+) {
     let Access { direction, paddr, len, .. } = access;
     match (master.is_coherent, direction) {
         (true, DmaDirection::Read) => return,
@@ -42,6 +53,7 @@ fn transfer(judge: &mut Judge, unseen: &mut Unseen, geometry: &CacheGeometry, ma
     // Memory has what those wrote already.
     let writes = |other: &Access| other.direction == DmaDirection::Write && shares_page(other, &access);
     unseen.before(judge, geometry, &event, bus::read, || bus::is_pending() || later.iter().any(writes));
+    tell_moved(judge, ram, &event);
     judge.bypass(&event);
 }
 
@@ -97,7 +109,7 @@ mod tests {
         all(&mut judge, AccessKind::Store, 1, 0, 0x2000);
         for direction in [DmaDirection::Write, DmaDirection::Read] {
             let access = Access { master: 0, direction, paddr: start + 0x804, len: 0x1000 };
-            transfer(&mut judge, &mut Unseen::default(), &geometry, &master, access, &[]);
+            transfer(&mut judge, &mut Unseen::default(), None, &geometry, &master, access, &[]);
         }
         for colour in 0..4 {
             all(&mut judge, AccessKind::Load, colour, 0x808, 0x1800);

@@ -125,7 +125,9 @@ impl Session {
         let (ledger, ledger_callers) = self.ledger();
         let (findings, consequences) = self.lives.all(self.judge.findings(), self.judge.consequences());
         let told = findings.iter().chain(consequences.iter().map(|it| &it.finding));
+        let delivered = self.inject.as_ref().map(|inject| inject.delivered(&findings)).unwrap_or_default();
         let message = Message::Final {
+            delivered,
             ledger,
             ledger_callers,
             stats: self.lives.stats(self.stats()),
@@ -147,6 +149,7 @@ impl Session {
         limits.extend(self.limits_of_cpus());
         limits.extend(self.limits_of_following());
         limits.extend(self.unseen.limit());
+        limits.extend(self.inject.iter().flat_map(super::Inject::limits));
         if self.reach.untranslated > 0 {
             limits.push(format!(
                 "{} operations on addresses that were not mapped at that moment were not judged",

@@ -144,8 +144,8 @@ impl Session {
 
     /// The callback of plain loads and stores.
     pub(super) fn memory_callback(&self) -> &'static MemoryCallback<Instruction> {
-        if self.stops() {
-            return &self.callbacks.memory_stopping;
+        if self.leaves() {
+            return &self.callbacks.memory_leaving;
         }
         match (self.turns.are_several(), self.reach.cpu.has_spaces(), self.judge.is_recording()) {
             // Several CPUs are not recorded.

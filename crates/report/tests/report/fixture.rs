@@ -76,6 +76,7 @@ pub fn report_of(
             kernel: None,
             core: None,
             lives: 1,
+            injected: None,
             outcome,
         },
         symbols,

@@ -73,6 +73,7 @@ fn counted(stats: Stats, core: Option<&str>) -> Report {
         kernel: Some("Linux version 6.1.0-50-4kc-malta (debian-kernel@lists.debian.org) #1 Debian 6.1.176-1".to_owned()),
         core: core.map(str::to_owned),
         lives: 1,
+        injected: None,
         outcome: Outcome::Finished,
     };
     Report::new(&run, &symbols())

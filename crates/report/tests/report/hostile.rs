@@ -53,6 +53,7 @@ fn run() -> Report {
             kernel: Some("Linux version 6.1\u{1b}[2J".to_owned()),
             core: Some(hostile("The core.")),
             lives: 1,
+            injected: None,
             outcome: Outcome::Incomplete(hostile("the guest said")),
         },
         &symbols,

@@ -58,6 +58,7 @@ fn report_of(target: Option<Arch>, costs: Option<OperationCosts>, booked: &[Ledg
         kernel: None,
         core: None,
         lives: 1,
+        injected: None,
         outcome: Outcome::Finished,
     };
     Report::new(&run, &symbols())

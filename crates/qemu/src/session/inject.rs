@@ -1,0 +1,255 @@
+//! The guest is given old bytes (`--inject`): what the judge has to know for it, and what is delivered.
+//!
+//! Memory always has the guest's own bytes, the newest, so that whoever is not judged (walks of page tables, loads that QEMU makes for itself)
+//! sees what it would see without us. Only for one load at a time does it show what a core could have given (`redo`, `ram`).
+//!
+//! Guarantees: old bytes are delivered where a finding is, or what follows from one, and nowhere else: of what the judge knows of memory, what a
+//! device writes may be late by a moment. Not here: which bytes are old (`congruent_shadow`).
+
+use std::collections::BTreeMap;
+
+use congruent_geometry::PhysAddr;
+use congruent_shadow::{Finding, Key, PageId};
+use congruent_trace::{AccessKind, DmaDirection, Event, Site};
+use congruent_wire::{Delivered, Delivery, Message};
+
+use super::Session;
+use super::redo::{Redo, Shown};
+use crate::access::{AccessInfo, AccessShape};
+use crate::judge::Judge;
+use crate::ram::{Granule, Ram};
+use crate::translation::{GRANULE, Known};
+
+/// The longest access.
+const LONGEST: usize = 64;
+
+/// What is known for it.
+pub(super) struct Inject {
+    ram: Ram,
+    /// Whether what memory had at first is kept.
+    begun: bool,
+    /// The granules of the judge's memory.
+    granules: Vec<Option<Granule>>,
+    /// What is being delivered, and because of which finding.
+    delivering: Option<(Key, Delivery)>,
+    delivered: BTreeMap<Key, Delivered>,
+    /// Loads that could not be made again.
+    undelivered: u64,
+}
+
+impl Inject {
+    /// Nothing is known yet.
+    ///
+    /// # Errors
+    /// A sentence, if this QEMU lacks something.
+    pub fn find() -> Result<Self, String> {
+        let ram = Ram::find().map_err(|missing| {
+            format!("--inject: this QEMU does not export {missing}; take a distribution's QEMU 10.0 or newer, or leave it out")
+        })?;
+        let (granules, delivered) = (Vec::new(), BTreeMap::new());
+        Ok(Self { ram, begun: false, granules, delivering: None, delivered, undelivered: 0 })
+    }
+
+    pub fn ram(&self) -> &Ram {
+        &self.ram
+    }
+
+    /// The machine starts anew, with a new judge.
+    pub fn begin_anew(&mut self) {
+        self.begun = false;
+        self.granules.clear();
+        self.delivering = None;
+    }
+
+    fn granule_of(&self, number: u64) -> Option<Granule> {
+        self.granules.get((number / u64::from(GRANULE)) as usize).copied().flatten()
+    }
+
+    /// Tells the judge of a page, into which these bytes have just been stored, if any.
+    fn meet(&mut self, judge: &mut Judge, page: PageId, size: usize, stored: Option<(usize, usize)>) {
+        let start = judge.paddr(page, 0).0;
+        let first = (judge.byte(page, 0).number() / u64::from(GRANULE)) as usize;
+        let count = size / GRANULE as usize;
+        if self.granules.len() < first + count {
+            self.granules.resize(first + count, None);
+        }
+        let mut bytes = vec![0; size];
+        for at in 0..count {
+            let Some(granule) = self.ram.granule(start + (at as u64) * u64::from(GRANULE)) else { continue };
+            self.granules[first + at] = Some(granule);
+            let range = at * GRANULE as usize..(at + 1) * GRANULE as usize;
+            granule.read(0, &mut bytes[range.clone()]);
+            if let Some((offset, size)) = stored.filter(|(offset, _)| range.contains(offset)) {
+                let before = self.ram.first(granule);
+                let within = offset % GRANULE as usize;
+                bytes[offset..offset + size].copy_from_slice(&before[within..within + size]);
+            }
+        }
+        judge.tell_page(page, &bytes);
+    }
+
+    /// What was delivered, in the order of these findings.
+    pub fn delivered(&self, findings: &[Finding]) -> Vec<Option<Delivered>> {
+        findings.iter().map(|finding| self.delivered.get(&finding.key()).cloned()).collect()
+    }
+
+    /// What was not delivered, in a sentence.
+    pub fn limits(&self) -> Vec<String> {
+        let mut limits =
+            vec!["old bytes were given to loads: walks of page tables, fetches and devices had the newest".to_owned()];
+        if self.undelivered > 0 {
+            limits.push(format!(
+                "{} loads that QEMU makes in functions of its own (such as `ll`) had the newest bytes, because they cannot be made again",
+                self.undelivered
+            ));
+        }
+        limits
+    }
+}
+
+/// Tells the judge what a device, or who else goes past the cache, has written.
+pub(super) fn tell_moved(judge: &mut Judge, ram: Option<&Ram>, event: &Event) {
+    let Some(ram) = ram else { return };
+    let &Event::Dma { direction: DmaDirection::Write, paddr, len, .. } = event else { return };
+    let mut bytes = vec![0; len as usize];
+    read(ram, paddr.0, &mut bytes);
+    judge.tell_storing(paddr, &bytes);
+}
+
+/// Of bytes that were read, those that are shown for a load become memory's own.
+fn own_bytes(redo: &Redo, paddr: u64, bytes: &mut [u8]) {
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = redo.own(paddr + at as u64).unwrap_or(*byte);
+    }
+}
+
+fn read(ram: &Ram, paddr: u64, to: &mut [u8]) {
+    let mut at = 0;
+    while at < to.len() {
+        let offset = ((paddr + at as u64) % u64::from(GRANULE)) as usize;
+        let piece = (to.len() - at).min(GRANULE as usize - offset);
+        if let Some(granule) = ram.granule(paddr + at as u64 - offset as u64) {
+            granule.read(offset, &mut to[at..at + piece]);
+        }
+        at += piece;
+    }
+}
+
+impl Session {
+    /// As [`quiet_recorded_access`](Self::quiet_recorded_access), of a run in which bytes may have to be known. Cannot panic either.
+    #[inline(always)]
+    pub fn quiet_known_access(&mut self, info: AccessInfo, vaddr: u32, site: Site) -> bool {
+        if !self.quiet_recorded_access(info, vaddr, site) {
+            return false;
+        }
+        if let (Some(inject), Some(AccessShape { kind: AccessKind::Store, size })) = (&self.inject, self.known_shape(info))
+            && let Known::Cached(target) = self.reach.translations.find(vaddr)
+        {
+            let byte = target.byte(vaddr);
+            let mut bytes = [0; LONGEST];
+            if let (Some(granule), Some(bytes)) = (inject.granule_of(byte.number()), bytes.get_mut(..size as usize)) {
+                granule.read((vaddr % GRANULE) as usize, bytes);
+                self.judge.tell_stored(byte, bytes);
+            }
+        }
+        true
+    }
+
+    /// What memory had when the guest began is kept, once.
+    #[inline]
+    pub(super) fn keep_first_bytes(&mut self) {
+        if let Some(inject) = &mut self.inject
+            && !std::mem::replace(&mut inject.begun, true)
+        {
+            inject.ram.keep_first();
+        }
+    }
+
+    /// The judge is told the bytes of an access that it is about to judge.
+    pub(super) fn tell_access(&mut self, kind: AccessKind, page: PageId, offset: u32, size: u32) {
+        self.keep_first_bytes();
+        let Some(inject) = &mut self.inject else { return };
+        let stores = kind == AccessKind::Store;
+        if self.judge.lacks_bytes(page) {
+            let stored = stores.then_some((offset as usize, size as usize));
+            inject.meet(&mut self.judge, page, self.reach.geometry.page() as usize, stored);
+        }
+        let byte = self.judge.byte(page, offset);
+        let mut bytes = [0; LONGEST];
+        if let (Some(granule), Some(bytes)) = (inject.granule_of(byte.number()), bytes.get_mut(..size as usize)) {
+            granule.read((byte.number() % u64::from(GRANULE)) as usize, bytes);
+            let paddr = self.judge.paddr(page, offset);
+            if stores {
+                self.judge.tell_storing(paddr, bytes);
+            } else {
+                if let Some(leaving) = self.leaving.as_ref().filter(|leaving| !leaving.redo.is_idle()) {
+                    own_bytes(&leaving.redo, paddr.0, bytes);
+                }
+                self.judge.tell_stored(byte, bytes);
+            }
+        }
+    }
+
+    /// The same of an access past the cache.
+    pub(super) fn tell_past(&mut self, kind: AccessKind, paddr: PhysAddr, size: u32) {
+        let Some(inject) = &self.inject else { return };
+        if kind == AccessKind::Store {
+            let mut bytes = vec![0; size as usize];
+            read(&inject.ram, paddr.0, &mut bytes);
+            self.judge.tell_storing(paddr, &bytes);
+        }
+    }
+
+    /// The load that was just judged is to be given what old bytes it could see.
+    pub(super) fn give_old_bytes(&mut self, kind: AccessKind) {
+        if self.inject.is_none() {
+            return;
+        }
+        let Some(old) = self.judge.take_old_bytes().filter(|_| kind == AccessKind::Load) else { return };
+        let (Some(inject), Some(leaving)) = (&mut self.inject, &mut self.leaving) else { return };
+        let Some(finding) = old.finding.and_then(|finding| self.judge.findings().get(finding as usize)) else { return };
+        let mut shown = Vec::new();
+        for (paddr, old) in old.bytes {
+            let mut own = [old];
+            read(&inject.ram, paddr.0, &mut own);
+            own_bytes(&leaving.redo, paddr.0, &mut own);
+            let [own] = own;
+            if own != old {
+                shown.push(Shown { paddr: paddr.0, old, own });
+            }
+        }
+        let (Some(first), Some(last)) = (shown.first().copied(), shown.last().copied()) else { return };
+        if !leaving.redo.can_be_made_again() {
+            inject.undelivered += 1;
+            return;
+        }
+        let mut newest = vec![0; (last.paddr - first.paddr) as usize + 1];
+        read(&inject.ram, first.paddr, &mut newest);
+        own_bytes(&leaving.redo, first.paddr, &mut newest);
+        let mut got = newest.clone();
+        for byte in &shown {
+            got[(byte.paddr - first.paddr) as usize] = byte.old;
+        }
+        let accesses = self.judge.stats().accesses;
+        inject.delivering = Some((finding.key(), Delivery { paddr: PhysAddr(first.paddr), got, newest, accesses }));
+        leaving.redo.show(shown);
+    }
+
+    /// A load has been made with what was shown for it.
+    pub(super) fn note_delivered(&mut self) {
+        let Some((key, delivery)) = self.inject.as_mut().and_then(|inject| inject.delivering.take()) else { return };
+        let Some(inject) = &mut self.inject else { return };
+        if inject.delivered.is_empty() {
+            self.telling.send(&Message::Delivering { delivery: delivery.clone() });
+        }
+        inject.delivered.entry(key).or_insert(Delivered { count: 0, first: delivery }).count += 1;
+    }
+
+    /// Memory is told what it is to show, or its own again.
+    pub(super) fn write_memory(&mut self) {
+        let (Some(inject), Some(leaving)) = (&self.inject, &mut self.leaving) else { return };
+        for (paddr, byte) in leaving.redo.take_writes() {
+            inject.ram.write(paddr, &[byte]);
+        }
+    }
+}

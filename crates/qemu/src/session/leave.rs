@@ -1,0 +1,114 @@
+//! Leaving generated code: to stop the guest at a finding, or to have a load made again with other bytes.
+//!
+//! Guarantees: what is to be stopped at is told; what memory shows for a load is written before it is made, and taken away before anything
+//! else is judged. An access that saw what was shown for another is made again, or the check ends as incomplete.
+
+use congruent_trace::{AccessKind, Site};
+use congruent_wire::{FailureKind, Message};
+
+use super::Session;
+use super::reach::Reached;
+use super::redo::{Access, Begun, Leave, Redo};
+use crate::halt::{Generated, Halt};
+use crate::moment::Accessing;
+
+/// How generated code is left.
+pub(super) struct Leaving {
+    halt: Halt,
+    pub redo: Redo,
+    /// The access in hand saw what was shown for another.
+    astray: bool,
+}
+
+impl Leaving {
+    /// What leaving takes, if anything asks for it.
+    ///
+    /// # Errors
+    /// A sentence, if this QEMU lacks something.
+    pub fn find(stops: bool, injects: bool) -> Result<Option<Self>, String> {
+        let option = match (stops, injects) {
+            (false, false) => return Ok(None),
+            (_, true) => "--inject",
+            (true, false) => "--stop-at",
+        };
+        let halt = Halt::find().map_err(|missing| {
+            format!("{option}: this QEMU does not export {missing}; take a distribution's QEMU 10.0 or newer, or leave it out")
+        })?;
+        Ok(Some(Self { halt, redo: Redo::default(), astray: false }))
+    }
+}
+
+impl Session {
+    /// Whether generated code is ever left.
+    pub fn leaves(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Whether no access has to be looked at before it is taken: none is awaited that has been judged.
+    #[inline]
+    pub fn awaits_nothing(&self) -> bool {
+        self.leaving.as_ref().is_none_or(|leaving| leaving.redo.is_idle())
+    }
+
+    /// The machine starts anew: nothing that was begun is made again.
+    pub(super) fn leaving_begins_anew(&mut self) {
+        if let Some(leaving) = &mut self.leaving {
+            leaving.redo.begin_anew();
+            leaving.astray = false;
+        }
+        if let Some(inject) = &mut self.inject {
+            inject.begin_anew();
+        }
+    }
+
+    /// An access begins, whose callback returns to this address. False if it is not to be judged: it has been, or it will be made again first.
+    pub fn begin_access(&mut self, access: &Accessing, site: Site, vaddr: u32, return_address: usize) -> bool {
+        if self.leaving.is_none() {
+            return true;
+        }
+        let shape = access.shape();
+        let now = Access { cpu: self.turn(), site, vaddr, size: shape.size };
+        let paddr = if self.awaits_nothing() { None } else { self.physical(access, vaddr) };
+        let Some(leaving) = &mut self.leaving else { return true };
+        let load = (shape.kind == AccessKind::Load).then_some(return_address);
+        let begun = leaving.redo.begin(now, paddr, load);
+        leaving.astray = begun == Begun::Astray;
+        self.write_memory();
+        if begun == Begun::Pass {
+            self.note_delivered();
+        }
+        begun == Begun::Judge
+    }
+
+    /// Where an access goes, if to memory.
+    fn physical(&mut self, access: &Accessing, vaddr: u32) -> Option<u64> {
+        match self.reach(access, vaddr) {
+            Reached::Cached(page, offset) => Some(self.judge.paddr(page, offset).0),
+            Reached::Uncached(paddr) => Some(paddr.0),
+            Reached::Harmless | Reached::Device(_) | Reached::Nothing => None,
+        }
+    }
+
+    /// How to stop the guest, if it is to be stopped now, and where to leave generated code if the instruction is to be executed again. The
+    /// program has been told.
+    #[inline]
+    pub fn leave(&mut self) -> Option<(Option<Halt>, Option<(Halt, Generated)>)> {
+        if self.leaving.is_some() { self.leave_now() } else { None }
+    }
+
+    fn leave_now(&mut self) -> Option<(Option<Halt>, Option<(Halt, Generated)>)> {
+        let finding = self.stops.as_mut().and_then(super::Stops::take);
+        let leaving = self.leaving.as_mut()?;
+        let halt = leaving.halt;
+        let astray = std::mem::take(&mut leaving.astray);
+        let Leave { stop, at } = leaving.redo.leave(finding.is_some(), astray)?;
+        if let Some(finding) = finding {
+            self.telling.send(&Message::Stopped { finding, before: at.is_some() });
+        }
+        if astray && at.is_none() {
+            self.stop(FailureKind::Internal, "an access saw old bytes that were meant for another one".into());
+        }
+        self.write_memory();
+        Some((stop.then_some(halt), at.map(|at| (halt, at))))
+    }
+}
