@@ -91,6 +91,8 @@ pub(crate) enum Stop {
     Signal(i32),
     /// The plugin gave up.
     Failure,
+    /// The guest's kernel panicked after it was given old bytes.
+    Died,
 }
 
 /// The QEMUs whose plugin interface is spoken, as a remedy.
@@ -231,7 +233,7 @@ impl Ended {
                     _ => format!("the time limit of {limit} ran out{paused}"),
                 });
             }
-            Some(Stop::Until | Stop::Failure) | None => {}
+            Some(Stop::Until | Stop::Failure | Stop::Died) | None => {}
         }
         if self.until == Some(false) {
             return Some(format!("{} before the console printed `{until}`", self.how()));

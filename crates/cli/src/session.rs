@@ -34,6 +34,9 @@ use crate::stopping::{Stopping, Told};
 /// How long QEMU has to leave after it was asked to, before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// How long a kernel has for what it says after its panic, before it is stopped. What it was given may keep it from ending by itself.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
 /// How long the plugin has to report before anybody wonders.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -145,6 +148,7 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
         started: now,
         timeout: plan.timeout.map(|timeout| now + timeout),
         kill_at: None,
+        dead_at: None,
         outputs_open: 2,
         judge_connected: false,
         judge_gone: false,
@@ -298,6 +302,8 @@ struct Session {
     timeout: Option<Instant>,
     /// When to kill QEMU, if it was asked to leave.
     kill_at: Option<Instant>,
+    /// When a guest that was given old bytes and has panicked is taken for dead.
+    dead_at: Option<Instant>,
     outputs_open: u32,
     judge_connected: bool,
     judge_gone: bool,
@@ -328,6 +334,10 @@ impl Session {
                 self.timeout = None;
                 self.stop(Stop::Timeout);
             }
+            if self.dead_at.is_some_and(|at| at <= now) {
+                self.dead_at = None;
+                self.stop(Stop::Died);
+            }
             if self.kill_at.is_some_and(|at| at <= now) {
                 self.kill();
                 self.kill_at = Some(now + GRACE);
@@ -349,7 +359,8 @@ impl Session {
                     stopping: self.ended.stop.is_some(),
                 });
             }
-            let next = [self.timeout, self.kill_at, self.patience].into_iter().flatten().fold(now + TICK, Instant::min);
+            let next =
+                [self.timeout, self.kill_at, self.patience, self.dead_at].into_iter().flatten().fold(now + TICK, Instant::min);
             match incoming.recv_timeout(next.saturating_duration_since(now)) {
                 Ok(Event::QemuEnded) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(event) => self.take(event),
@@ -387,7 +398,12 @@ impl Session {
                 self.stop(Stop::Until);
             }
             Event::Console(Seen::Next(line)) => self.ended.next_line = Some(line),
-            Event::Console(Seen::Panic(line)) => self.ended.panic = Some(line),
+            Event::Console(Seen::Panic(line)) => {
+                self.ended.panic = Some(line);
+                if self.ended.delivering.is_some() {
+                    self.dead_at = Some(Instant::now() + LAST_WORDS);
+                }
+            }
             Event::Console(Seen::Kernel(banner)) => self.ended.kernel = Some(banner),
             Event::OutputClosed(last_line) => {
                 self.outputs_open -= 1;

@@ -29,13 +29,20 @@ pub type Bytes = [u8; SIZE];
 pub struct Granule(NonNull<u8>);
 
 impl Granule {
+    /// So many bytes of it from an offset on; zeroes beyond its end.
+    #[inline]
+    pub fn get<const N: usize>(self, offset: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.read(offset, &mut bytes);
+        bytes
+    }
+
     /// What it has from an offset on; nothing beyond its end.
     #[inline]
     pub fn read(self, offset: usize, to: &mut [u8]) {
-        for (at, byte) in to.iter_mut().take(SIZE.saturating_sub(offset)).enumerate() {
-            // SAFETY: within the granule. Devices may write it meanwhile, byte by byte or by words; whichever byte is read is one of theirs.
-            *byte = unsafe { self.0.add(offset + at).read_volatile() };
-        }
+        let length = to.len().min(SIZE.saturating_sub(offset));
+        // SAFETY: within the granule. Devices may write it meanwhile; whichever bytes are read, some of theirs or those before, are as good.
+        unsafe { std::ptr::copy_nonoverlapping(self.0.add(offset.min(SIZE)).as_ptr(), to.as_mut_ptr(), length) };
     }
 }
 

@@ -88,6 +88,10 @@ pub struct Session {
     inject: Option<Inject>,
     /// How generated code is left, if it ever is.
     leaving: Option<Leaving>,
+    /// Whether no load is awaited that is made again.
+    idle: bool,
+    /// See [`is_alone`](Self::is_alone).
+    alone: bool,
     stopped: bool,
     /// The guest's architecture, and what each of its lives is judged with.
     arch: Arch,
@@ -136,6 +140,7 @@ impl Session {
         }
         let following = config.backtraces.then(|| Following::of(&*cpu)).flatten();
         let block_word = cpu.block_word();
+        let alone = !turns.are_several() && !cpu.has_spaces();
         if caches.code.is_some() && !facts.follows_code_maintenance {
             return Err(format!("instruction fetches of {} guests cannot be judged; leave --icache out", facts.name));
         }
@@ -170,6 +175,8 @@ impl Session {
             judge,
             callers: Callers::new(following),
             telling: Telling::new(config.record, config.memory.map(|file| MemoryCopy::of(arch, file))),
+            idle: true,
+            alone,
             leaving: Leaving::find(config.stop_at.is_some(), config.inject.is_some())?,
             stops: config.stop_at.map(Stops::new),
             inject: config.inject.map(|_| Inject::find()).transpose()?,

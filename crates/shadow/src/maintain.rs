@@ -95,7 +95,7 @@ impl Shadow {
         match self.heads.head(id) {
             Head::Empty => return Effect::Nothing,
             Head::Single { colour: held, .. } if held != colour => return Effect::Nothing,
-            Head::Single { stamp, .. } if !self.looks_at_lines() && self.sweeps.quiet_since(self.set_of(id, colour), stamp) => {
+            Head::Single { stamp, .. } if self.ledger.is_none() && self.sweeps.quiet_since(self.set_of(id, colour), stamp) => {
                 let dirty = !self.heads.bits(id).is_empty();
                 // What stops being dirty may go on being old in the instruction cache.
                 let forgets = dirty && self.code.may_hold(id);

@@ -2,6 +2,7 @@
 
 mod batch;
 mod classes;
+mod injected;
 mod left_out;
 mod lives;
 mod recorded;
@@ -24,6 +25,7 @@ use crate::guests::machine::Guest;
 use crate::guests::programs;
 use crate::{place, run};
 use batch::Batch;
+use injected::Injected;
 pub use table::{Load, RUNS, Run};
 use table::{RECORDED, Recorded};
 
@@ -128,6 +130,7 @@ pub fn bare_command() -> Result<Vec<OsString>> {
 enum Task {
     Judged(Batch),
     Recorded(&'static Recorded),
+    Injected(&'static Injected),
 }
 
 impl Task {
@@ -136,6 +139,7 @@ impl Task {
         match self {
             Self::Judged(batch) => batch.perform(qemu, reports),
             Self::Recorded(row) => vec![(row.name, row.perform(qemu, reports))],
+            Self::Injected(row) => vec![(row.name, row.perform(qemu, reports))],
         }
     }
 }
@@ -154,6 +158,7 @@ pub fn guests(only: &str) -> Result<Vec<Guest>> {
         .collect();
     guests.extend(lives::has(only).then_some(Guest::Mips));
     guests.extend(stopped::guests(only));
+    guests.extend(injected::rows(only, false).filter_map(Injected::guest));
     guests.sort_unstable();
     guests.dedup();
     ensure!(!guests.is_empty(), "no run is called {only}; there are: {}", names());
@@ -175,6 +180,7 @@ pub fn perform(qemu: Qemu, only: &str, again: bool) -> Result<String> {
     let judged: Vec<&Run> = judged.filter(|run| run.left_out(qemu, again).is_none()).collect();
     let recorded = recorded.filter(|row| row.left_out(qemu, again).is_none());
     let mut tasks: Vec<Task> = recorded.map(Task::Recorded).collect();
+    tasks.extend(injected::rows(only, again).map(Task::Injected));
     let rows = judged.len() + tasks.len();
     ensure!(
         rows > 0 || lives::has(only) || stopped::guests(only).next().is_some(),
@@ -221,8 +227,13 @@ pub fn print(qemu: Qemu, only: &str) -> Result<()> {
 }
 
 fn names() -> String {
-    let names =
-        RUNS.iter().map(|run| run.name).chain(RECORDED.iter().map(|row| row.name)).chain(lives::names()).chain(stopped::names());
+    let names = RUNS
+        .iter()
+        .map(|run| run.name)
+        .chain(RECORDED.iter().map(|row| row.name))
+        .chain(lives::names())
+        .chain(stopped::names())
+        .chain(injected::rows("", false).map(|row| row.name));
     names.collect::<Vec<_>>().join(" ")
 }
 

@@ -118,8 +118,7 @@ pub unsafe extern "C" fn on_memory_recorded(_vcpu: c_uint, info: u32, vaddr: u64
 /// See [`on_memory`]; `return_address` is where it returns to.
 unsafe extern "C" fn on_memory_leaving(_vcpu: c_uint, info: u32, reported: u64, data: *mut c_void, return_address: usize) {
     let (info, vaddr, site) = (AccessInfo(info), reported as u32, Instruction::unpack(data as usize).site());
-    let quiet =
-        |session: &mut Session| session.is_alone() && session.awaits_nothing() && session.quiet_known_access(info, vaddr, site);
+    let quiet = |session: &mut Session| session.is_alone() && session.quiet_known_access(info, vaddr, site);
     // SAFETY: none of it can panic, or calls anything of QEMU's.
     if unsafe { SESSION.quietly(quiet) } == Some(true) {
         return;

@@ -136,20 +136,35 @@ fn read(ram: &Ram, paddr: u64, to: &mut [u8]) {
 }
 
 impl Session {
-    /// As [`quiet_recorded_access`](Self::quiet_recorded_access), of a run in which bytes may have to be known. Cannot panic either.
+    /// As [`quiet_recorded_access`](Self::quiet_recorded_access), of a run in which generated code may be left and bytes may have to be known; false
+    /// also while a load is awaited. Cannot panic either.
     #[inline(always)]
     pub fn quiet_known_access(&mut self, info: AccessInfo, vaddr: u32, site: Site) -> bool {
-        if !self.quiet_recorded_access(info, vaddr, site) {
+        if !self.awaits_nothing() {
             return false;
         }
-        if let (Some(inject), Some(AccessShape { kind: AccessKind::Store, size })) = (&self.inject, self.known_shape(info))
-            && let Known::Cached(target) = self.reach.translations.find(vaddr)
-        {
-            let byte = target.byte(vaddr);
-            let mut bytes = [0; LONGEST];
-            if let (Some(granule), Some(bytes)) = (inject.granule_of(byte.number()), bytes.get_mut(..size as usize)) {
-                granule.read((vaddr % GRANULE) as usize, bytes);
-                self.judge.tell_stored(byte, bytes);
+        if self.inject.is_none() {
+            return self.quiet_recorded_access(info, vaddr, site);
+        }
+        let (Some(AccessShape { kind: AccessKind::Store, size }), Known::Cached(target)) =
+            (self.known_shape(info), self.reach.translations.find(vaddr))
+        else {
+            return self.quiet_recorded_access(info, vaddr, site);
+        };
+        let (byte, alias) = (target.byte(vaddr), target.alias);
+        let recorded = self.recorded_address(vaddr);
+        if self.callers.unknown || !self.judge.quiet_recorded_store(byte, alias, recorded, size, site) {
+            return false;
+        }
+        if let Some(granule) = self.inject.as_ref().and_then(|inject| inject.granule_of(byte.number())) {
+            let offset = (vaddr % GRANULE) as usize;
+            // What is stored of a length that the compiler knows is copied by one instruction.
+            match size {
+                4 => self.judge.tell_stored(byte, &granule.get::<4>(offset)),
+                1 => self.judge.tell_stored(byte, &granule.get::<1>(offset)),
+                2 => self.judge.tell_stored(byte, &granule.get::<2>(offset)),
+                8 => self.judge.tell_stored(byte, &granule.get::<8>(offset)),
+                _ => self.judge.tell_stored(byte, &granule.get::<LONGEST>(offset)[..(size as usize).min(LONGEST)]),
             }
         }
         true

@@ -47,7 +47,7 @@ impl Session {
     /// Whether no access has to be looked at before it is taken: none is awaited that has been judged.
     #[inline]
     pub fn awaits_nothing(&self) -> bool {
-        self.leaving.as_ref().is_none_or(|leaving| leaving.redo.is_idle())
+        self.idle
     }
 
     /// The machine starts anew: nothing that was begun is made again.
@@ -55,6 +55,7 @@ impl Session {
         if let Some(leaving) = &mut self.leaving {
             leaving.redo.begin_anew();
             leaving.astray = false;
+            self.idle = true;
         }
         if let Some(inject) = &mut self.inject {
             inject.begin_anew();
@@ -73,6 +74,7 @@ impl Session {
         let load = (shape.kind == AccessKind::Load).then_some(return_address);
         let begun = leaving.redo.begin(now, paddr, load);
         leaving.astray = begun == Begun::Astray;
+        self.idle = leaving.redo.is_idle();
         self.write_memory();
         if begun == Begun::Pass {
             self.note_delivered();
@@ -101,7 +103,9 @@ impl Session {
         let leaving = self.leaving.as_mut()?;
         let halt = leaving.halt;
         let astray = std::mem::take(&mut leaving.astray);
-        let Leave { stop, at } = leaving.redo.leave(finding.is_some(), astray)?;
+        let left = leaving.redo.leave(finding.is_some(), astray);
+        self.idle = leaving.redo.is_idle();
+        let Leave { stop, at } = left?;
         if let Some(finding) = finding {
             self.telling.send(&Message::Stopped { finding, before: at.is_some() });
         }

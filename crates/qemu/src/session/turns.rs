@@ -139,7 +139,7 @@ impl Session {
     /// Whether the guest has one CPU, and one address space at a time of which nothing is said with each access.
     #[inline]
     pub fn is_alone(&self) -> bool {
-        !self.turns.are_several() && !self.reach.cpu.has_spaces()
+        self.alone
     }
 
     /// The callback of plain loads and stores.

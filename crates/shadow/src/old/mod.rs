@@ -228,7 +228,7 @@ impl Shadow {
     }
 
     /// Tells what a [quiet store](Self::quiet_store) has stored: these bytes, from this one on.
-    #[inline]
+    #[inline(always)]
     pub fn tell_stored(&mut self, byte: ByteId, bytes: &[u8]) {
         let (page, offset) = self.page_of(byte);
         let Some(old) = &mut self.old else { return };
@@ -286,6 +286,13 @@ impl Shadow {
         let head = self.heads.head(id);
         if !matches!(head, Head::Record(_)) {
             self.note_memory_of(id, head);
+            if let (Head::Single { colour, .. }, Deed::Maintain(op, place, _)) = (head, deed)
+                && op.writes_back()
+                && colour == place
+                && let Some(old) = &mut self.old
+            {
+                old.note_memory(id, ByteMask::EMPTY);
+            }
             if is_simple(head, deed) {
                 self.take_stored(id, deed);
                 return;
@@ -422,7 +429,8 @@ fn is_simple(head: Head, deed: Deed) -> bool {
         (Head::Single { colour, .. }, Deed::Load(Some(place), _) | Deed::Store(Some(place), _) | Deed::Prefetch(place)) => {
             place == colour
         }
-        (Head::Shared { .. }, Deed::Load(..) | Deed::Prefetch(_)) => true,
+        (Head::Single { colour, .. }, Deed::Maintain(op, place, _)) => place != colour || op.writes_back(),
+        (Head::Shared { .. }, Deed::Load(..) | Deed::Prefetch(_) | Deed::Maintain(..)) => true,
         _ => false,
     }
 }
