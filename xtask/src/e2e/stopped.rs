@@ -97,24 +97,32 @@ fn row(name: &str, run: &Run, counter: Counter, qemu: Qemu, reports: &Path) -> R
     let plain = run.command(qemu, None, &options("plain", &[]))?.stdin(Stdio::null()).output()?;
     ensure!(plain.status.code() == Some(1), "unstopped: {}", String::from_utf8_lossy(&plain.stderr));
 
-    let mut command = run.command(qemu, None, &options("stopped", &["--stop-at", "first"]))?;
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let said = child.stdout.take().context("no console")?;
-    let console = std::thread::spawn(move || std::io::read_to_string(BufReader::new(said)));
-    let stops = follow(BufReader::new(child.stderr.take().context("nothing is said")?), counter);
-    if stops.is_err() {
-        let _ = child.kill();
-    }
-    let status = child.wait()?;
-    let stops = stops?;
-    let console = console.join().unwrap_or_else(|_| Ok(String::new()))?;
-    ensure!(status.code() == Some(1), "exit status {status:?}");
-    let (plain, stopped) = (report("plain")?, report("stopped")?);
+    let paused = |what: &str, more: &[&str]| -> Result<(Vec<Stop>, String, Value)> {
+        let mut command = run.command(qemu, None, &options(what, &[&["--stop-at", "first"], more].concat()))?;
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let said = child.stdout.take().context("no console")?;
+        let console = std::thread::spawn(move || std::io::read_to_string(BufReader::new(said)));
+        let stops = follow(BufReader::new(child.stderr.take().context("nothing is said")?), counter);
+        if stops.is_err() {
+            let _ = child.kill();
+        }
+        let status = child.wait()?;
+        let stops = stops?;
+        ensure!(status.code() == Some(1), "exit status {status:?}");
+        Ok((stops, console.join().unwrap_or_else(|_| Ok(String::new()))?, report(what)?))
+    };
+    let (stops, console, stopped) = paused("stopped", &[])?;
+    let plain = report("plain")?;
     // Not the counters: a block that is begun again is fetched again, with what an instruction of several loads had loaded before.
     for what in ["findings", "consequences", "verdict"] {
         ensure!(plain[what] == stopped[what], "{what} are not what they are where the guest is not stopped");
     }
     ensure!(!console.contains("FAIL"), "the guest noticed: {console}");
+    // The same while it is given old bytes: the debugger sees memory's own, and the load that it steps over gets what is meant for it.
+    let (given, console, _) = paused("given", &["--inject", "worst"])?;
+    let places = |stops: &[Stop]| stops.iter().map(|stop| (stop.before, stop.counter, stop.stepped)).collect::<Vec<_>>();
+    ensure!(places(&given) == places(&stops), "given old bytes, it was stopped elsewhere");
+    ensure!(console.contains("FAIL stale_") && !console.contains("FAIL clean_"), "given old bytes, it said: {console}");
     let findings = plain["findings"].as_array().context("no findings")?;
     ensure!(stops.len() == findings.len(), "{} stops for {} findings", stops.len(), findings.len());
     let before = stops.iter().filter(|stop| stop.before);
