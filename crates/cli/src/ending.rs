@@ -290,6 +290,7 @@ fn signal_name(signal: i32) -> String {
 #[cfg(test)]
 mod tests {
     use congruent_arch::Endian;
+    use congruent_geometry::PhysAddr;
 
     use super::*;
 
@@ -310,6 +311,10 @@ mod tests {
             Outcome::Finished => "finished".to_owned(),
             Outcome::Incomplete(reason) => reason,
         }
+    }
+
+    fn delivery() -> Delivery {
+        Delivery { paddr: PhysAddr(0x4000), got: vec![0], newest: vec![1], accesses: 7 }
     }
 
     const RESETS: Allowed = Allowed { reset: true, semihosting: false };
@@ -345,6 +350,25 @@ mod tests {
                 &format!("the guest's kernel panicked: {PANIC}"),
             ),
             (Ended { panic: panic.clone(), stop: Some(Stop::Timeout), until: Some(false), ..started() }, PANIC),
+            // It may have died of what it was given.
+            (
+                Ended { panic: panic.clone(), delivering: Some(delivery()), allowed: RESETS, ..ended_by(Cause::GuestReset) },
+                "finished",
+            ),
+            (
+                Ended {
+                    panic: panic.clone(),
+                    delivering: Some(delivery()),
+                    stop: Some(Stop::Died),
+                    until: Some(false),
+                    ..started()
+                },
+                "finished",
+            ),
+            (
+                Ended { delivering: Some(delivery()), stop: Some(Stop::Timeout), until: Some(false), ..started() },
+                "ran out before the console printed `done`",
+            ),
             (Ended { panic: panic.clone(), stop: Some(Stop::Signal(2)), ..started() }, PANIC),
             (Ended { panic: panic.clone(), until: Some(false), ..ended_by(Cause::GuestShutdown) }, PANIC),
             // Whoever waits for a panic has got what was asked for.

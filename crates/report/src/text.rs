@@ -213,12 +213,7 @@ fn account(page: &mut Page, number: usize, group: &Group<'_>) {
     }
     page.field("", &format!("{what}, the first time"));
     if let Some(given) = &entry.given {
-        let loads = amount(given.loads, "load", "loads");
-        let GivenEntry { paddr, got, newest, .. } = given;
-        page.field(
-            "given",
-            &format!("old bytes to {loads}; the first time {got} in place of {newest}, at physical address {paddr}"),
-        );
+        page.field("given", &given_because_of(given));
     }
     match &entry.producer {
         Some(producer) => page.party("written by", producer, entry.producer_colour),
@@ -238,8 +233,15 @@ fn account(page: &mut Page, number: usize, group: &Group<'_>) {
     page.field("missing", &explanation.missing);
 }
 
+/// What was given because of a finding, in a sentence.
+pub(crate) fn given_because_of(given: &GivenEntry) -> String {
+    let GivenEntry { paddr, got, newest, .. } = given;
+    let loads = amount(given.loads, "load", "loads");
+    format!("old bytes to {loads}; the first time {got} in place of {newest}, at physical address {paddr}")
+}
+
 /// What the guest was given, in a sentence.
-fn given_to_the_guest(injected: &InjectedEntry) -> String {
+pub(crate) fn given_to_the_guest(injected: &InjectedEntry) -> String {
     let schedule = match injected.schedule.as_str() {
         "worst" => "whatever any schedule gives".to_owned(),
         seed => format!("what the schedule of seed {seed} gives"),

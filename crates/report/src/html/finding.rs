@@ -9,7 +9,7 @@ use crate::group::called;
 use crate::identity::Same;
 use crate::printable;
 use crate::report::{Entry, GeometryEntry, PartyEntry, PartyKindName};
-use crate::text::{amount, doing, place, thousands, who};
+use crate::text::{amount, doing, given_because_of, place, thousands, who};
 
 /// Lines of source shown before and after the one that is meant.
 const AROUND: usize = 3;
@@ -55,6 +55,10 @@ pub(super) fn item(rank: usize, same: &Same<'_>, cache: &GeometryEntry, sources:
                                 @if let Some(vaddr) = entry.example.vaddr { ", virtual address " code { (vaddr) } }
                                 ", the first time"
                             }
+                        }
+                        @if let Some(given) = &entry.given {
+                            dt { "Given" }
+                            dd { p { (given_because_of(given)) } }
                         }
                         dt { "Written by" }
                         dd {

@@ -15,7 +15,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crate::explain::class_name;
 use crate::identity::by_identity;
 use crate::report::{Report, StatsEntry, Verdict};
-use crate::text::{amount, geometry, thousands};
+use crate::text::{amount, geometry, given_to_the_guest, thousands};
 
 /// The text of a source file by the name that debug information has for it; `None` where it is not at hand.
 pub type Sources<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -123,6 +123,9 @@ impl Report {
                 }
                 @if let Some(core) = &self.core {
                     div { dt { "Core" } dd { (core) } }
+                }
+                @if let Some(injected) = &self.injected {
+                    div { dt { "Injected" } dd { (given_to_the_guest(injected)) } }
                 }
                 @if let Some(unknown) = &self.unknown {
                     div { dt { "Unknown" } dd { (unknown) } }

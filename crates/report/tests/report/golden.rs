@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use congruent_arch::{Arch, Endian};
-use congruent_geometry::Behaviour;
-use congruent_report::{Chains, Outcome, Report, Run, SCHEMA, Symbols, TextOptions, Verdict};
+use congruent_geometry::{Behaviour, PhysAddr};
+use congruent_report::{Chains, Given, Injected, Outcome, Report, Run, SCHEMA, Symbols, TextOptions, Verdict};
 use congruent_shadow::{HazardClass, PartyKind, Stats};
 use serde_json::{Value, json};
 
-use super::fixture::{STATS, found, one_of_each, p5600, party, report, symbols};
+use super::fixture::{STATS, chains, found, one_of_each, p5600, party, report, symbols};
 
 pub fn compare(name: &str, actual: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
@@ -104,6 +104,27 @@ fn a_guest_that_maintains_less_than_the_modelled_cache_is_told_of_whether_its_co
     assert_eq!(core(32, 2048, None), Some(format!("{less}; whatever is found may follow from that alone")));
     let both = format!("{less}, and it goes through its cache by 64 bytes over lines of 32");
     assert_eq!(core(64, 2048, Some("a small core")), Some(format!("a small core. Indeed {both}")));
+}
+
+#[test]
+fn what_the_guest_was_given_is_told_beside_what_it_was_given_for() {
+    let findings = one_of_each();
+    let given = Given { loads: 3, paddr: PhysAddr(0x4010), got: vec![0, 1], newest: vec![0xa5, 0x5a], accesses: 12_345 };
+    let told = |injected: &Injected| {
+        let chains = chains();
+        let of = Run::of_findings(Arch::Mips(Endian::Little), p5600(), Behaviour::USUAL, &findings[..1], &chains);
+        Report::new(&Run { injected: Some(injected), stats: STATS, ..of }, &symbols())
+    };
+    let next_line = Some("Oops[#1]:".to_owned());
+    let report = told(&Injected { schedule: "7".to_owned(), given: vec![Some(given)], next_line });
+    compare("injected.txt", &report.to_text(TextOptions::default()));
+    let html = report.to_html(&|_| None);
+    assert_eq!((html.matches("00 01 in place of a5 5a").count(), html.matches("seed 7").count()), (1, 1), "{html}");
+    let read: Report = serde_json::from_str(&report.to_json()).unwrap();
+    assert_eq!(read, report);
+    let nothing = told(&Injected { schedule: "worst".to_owned(), given: vec![None], next_line: None });
+    assert!(nothing.to_text(TextOptions::default()).contains("whatever any schedule gives; no load was given old bytes"));
+    assert_eq!(nothing.findings[0].given, None);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! One line in every schedule: as few states as all others can come from, and none that does more harm.
 //!
-//! A state stands for whatever hardware may make of it on its own. And for every state that holds the same but newer bytes: whatever happens, it
-//! never shows an old byte that the other does not. What is left is one or two states for most lines. Or one schedule is followed, by chance; then it is
-//! one state.
+//! A state stands for whatever hardware may make of it on its own. And for every state that holds the same but newer bytes: whatever
+//! happens, that one never shows an old byte where this one does not. What is left is one or two states for most lines. Or one schedule is
+//! followed, by chance; then it is one state.
 
 use alloc::vec::Vec;
 
