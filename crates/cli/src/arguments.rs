@@ -79,6 +79,9 @@ pub(crate) struct CheckOptions {
     /// or a number, the one schedule of that seed
     #[arg(long, value_name = "SCHEDULE", value_parser = schedules, conflicts_with = "ledger")]
     pub(crate) inject: Option<Schedules>,
+    /// What the same guest's console said without --inject: the report names the first line that is not in it
+    #[arg(long, value_name = "FILE", requires = "inject")]
+    pub(crate) undisturbed: Option<PathBuf>,
     /// Stop the guest when its console prints this; a run that never prints it is incomplete
     #[arg(long, value_name = "REGEX")]
     pub(crate) until: Option<String>,

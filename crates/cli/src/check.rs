@@ -47,6 +47,11 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         Ok(Stopping::new(at, options.reports.read_symbols()?, caches, &options.qemu))
     });
     let stopping = stopping.transpose()?;
+    let undisturbed = options.undisturbed.as_deref().map(|path| {
+        fs::read(path)
+            .with_context(|| format!("--undisturbed: cannot read `{}`; give it what the guest's console said", path.display()))
+    });
+    let undisturbed = undisturbed.transpose()?;
     let until = options.until.as_deref().map(until).transpose()?;
     let plugin = plugin::find(options.plugin.as_deref())?;
     let reporting = Reporting::open(&options.reports)?;
@@ -74,6 +79,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         report_on_stdout,
         stopping,
         inject: options.inject,
+        undisturbed,
     })?;
     let began = ended.target.is_some();
     let judged = ended.judge(options.timeout, options.until.as_deref()).map_err(|line| anyhow!(line))?;
@@ -97,6 +103,7 @@ pub(crate) fn check(options: &CheckOptions) -> anyhow::Result<u8> {
         },
         given: judged.delivered.iter().map(|delivered| delivered.as_ref().map(given)).collect(),
         next_line: judged.next_line,
+        later: judged.later,
     });
     let run = Run {
         target: judged.target,

@@ -1,5 +1,6 @@
 //! The guest's console on its way through: watching for the text at which the check ends, for what a kernel calls itself, and for its panic.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,7 +28,7 @@ pub(crate) enum Seen {
     Kernel(String),
     /// The first line of a panic.
     Panic(String),
-    /// The first line since the guest was given old bytes.
+    /// The first line since the guest was given old bytes, or the first that it does not say otherwise.
     Next(String),
 }
 
@@ -42,17 +43,17 @@ type Says = fn(String) -> Seen;
 pub(crate) struct Watch {
     until: Option<Regex>,
     lines: Vec<(Regex, Says)>,
-    /// Whether the guest has been given old bytes; not asked any more once a line has followed.
-    delivering: Option<Arc<AtomicBool>>,
+    /// What is looked for once the guest has been given old bytes; nothing any more once it was seen.
+    disturbed: Option<Disturbed>,
     escapes: StripBytes,
     line: Vec<u8>,
 }
 
 impl Watch {
     /// Looks for this text, if there is one to stop at, and for what whole lines say.
-    pub(crate) fn new(until: Option<Regex>, delivering: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(until: Option<Regex>, disturbed: Disturbed) -> Self {
         let lines = LINES.iter().filter_map(|(line, seen)| Some((Regex::new(line).ok()?, *seen))).collect();
-        Self { until, lines, delivering: Some(delivering), escapes: StripBytes::new(), line: Vec::new() }
+        Self { until, lines, disturbed: Some(disturbed), escapes: StripBytes::new(), line: Vec::new() }
     }
 
     /// Takes the next piece of output, and says what was seen in it.
@@ -63,7 +64,7 @@ impl Watch {
                 b'\r' => continue,
                 b'\n' => {
                     seen.extend(look(&mut self.lines, &self.line));
-                    seen.extend(next(&mut self.delivering, &self.line));
+                    seen.extend(next(&mut self.disturbed, &self.line));
                     self.line.clear();
                 }
                 _ => self.line.push(byte),
@@ -85,11 +86,44 @@ impl Watch {
     }
 }
 
-/// A line, if it is the first that has something since the guest was given old bytes.
-fn next(delivering: &mut Option<Arc<AtomicBool>>, line: &[u8]) -> Option<Seen> {
+/// A line, if it is the one that is looked for.
+fn next(disturbed: &mut Option<Disturbed>, line: &[u8]) -> Option<Seen> {
     let line = line.trim_ascii();
-    delivering.take_if(|delivering| !line.is_empty() && delivering.load(Ordering::Acquire))?;
+    let is_it = |disturbed: &mut Disturbed| {
+        let given = disturbed.given.load(Ordering::Acquire);
+        given && !line.is_empty() && !disturbed.usual.as_ref().is_some_and(|usual| usual.contains(without_time(line)))
+    };
+    disturbed.take_if(is_it)?;
     Some(Seen::Next(String::from_utf8_lossy(line).into_owned()))
+}
+
+/// What a line says, without the time that Linux puts before it.
+fn without_time(line: &[u8]) -> &[u8] {
+    let stamp = line.strip_prefix(b"[").and_then(|rest| Some((rest, rest.iter().position(|byte| *byte == b']')?)));
+    match stamp {
+        Some((rest, end)) if rest[..end].iter().all(|byte| byte.is_ascii_digit() || b" .".contains(byte)) => {
+            rest[end + 1..].trim_ascii()
+        }
+        _ => line.trim_ascii(),
+    }
+}
+
+/// The first line that tells of old bytes: the first since the guest was given any, and of those that it does not say otherwise, if that is known.
+#[derive(Default)]
+pub(crate) struct Disturbed {
+    given: Arc<AtomicBool>,
+    usual: Option<HashSet<Vec<u8>>>,
+}
+
+impl Disturbed {
+    /// Where to say that the guest was given old bytes, and what its console says otherwise, if that is known.
+    pub(crate) fn new(given: Arc<AtomicBool>, usual: Option<&[u8]>) -> Self {
+        let lines = |text: &[u8]| {
+            let text: Vec<u8> = StripBytes::new().strip_next(text).flatten().copied().collect();
+            text.split(|byte| b"\r\n".contains(byte)).map(|line| without_time(line).to_vec()).collect()
+        };
+        Self { given, usual: usual.map(lines) }
+    }
 }
 
 /// What a whole line says, which is not looked for again.
@@ -105,12 +139,12 @@ mod tests {
     use super::*;
 
     fn seen(regex: &str, pieces: &[&str]) -> bool {
-        let mut watch = Watch::new(Some(Regex::new(regex).unwrap()), Arc::default());
+        let mut watch = Watch::new(Some(Regex::new(regex).unwrap()), Disturbed::default());
         pieces.iter().filter(|piece| watch.feed(piece.as_bytes()).contains(&Seen::Until)).count() == 1
     }
 
     fn panic_in(text: &str) -> Option<String> {
-        let mut watch = Watch::new(None, Arc::default());
+        let mut watch = Watch::new(None, Disturbed::default());
         let mut seen: Vec<Seen> = text.as_bytes().chunks(3).flat_map(|piece| watch.feed(piece)).collect();
         seen.extend(watch.finish());
         match &seen[..] {
@@ -139,7 +173,7 @@ mod tests {
     fn a_kernel_is_known_by_the_first_banner_that_it_prints() {
         let banner = "Linux version 6.1.0-50-4kc-malta (debian-kernel@lists.debian.org) #1 Debian 6.1.176-1";
         let text = format!("welcome to Linux version x\r\n[    0.000000] {banner}\r\n[    9.1] Linux version 7.0\r\n");
-        let mut watch = Watch::new(None, Arc::default());
+        let mut watch = Watch::new(None, Disturbed::default());
         let seen: Vec<Seen> = text.as_bytes().chunks(7).flat_map(|piece| watch.feed(piece)).collect();
         assert_eq!(seen, [Seen::Kernel(banner.to_owned())]);
     }
@@ -169,5 +203,20 @@ mod tests {
         let mut text = "x".repeat(10_000);
         text.push_str("login:");
         assert!(seen("login:", &[&text]));
+    }
+
+    #[test]
+    fn the_line_that_tells_of_old_bytes_is_the_first_after_them_that_is_not_said_otherwise() {
+        for (usual, expected) in
+            [(None, "[    2.5] starting"), (Some("[    1.0] booting\r\n[ 9.75] starting\r\n"), "[    2.6] Oops[#1]:")]
+        {
+            let given = Arc::new(AtomicBool::new(false));
+            let mut watch = Watch::new(None, Disturbed::new(given.clone(), usual.map(str::as_bytes)));
+            let mut seen = watch.feed(b"[    1.1] booting\n[    2.0] something else\n");
+            assert!(seen.is_empty(), "{seen:?}");
+            given.store(true, Ordering::Release);
+            seen.extend(watch.feed(b"\n[    2.5] starting\n[    2.6] Oops[#1]:\n[    2.7] more\n"));
+            assert_eq!(seen, [Seen::Next(expected.to_owned())]);
+        }
     }
 }

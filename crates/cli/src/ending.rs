@@ -29,8 +29,9 @@ pub(crate) struct Ended {
     pub(crate) failure: Option<(FailureKind, String)>,
     /// The first old bytes that the guest was given, if it was given any.
     pub(crate) delivering: Option<Delivery>,
-    /// The console's first line after that.
+    /// The console's first line after that which tells of it, and about how many cached accesses later it came.
     pub(crate) next_line: Option<String>,
+    pub(crate) later: Option<u64>,
     /// Why we made QEMU stop, if we did.
     pub(crate) stop: Option<Stop>,
     /// Whether the console printed the text of `--until`; `None` without that option.
@@ -127,8 +128,9 @@ pub(crate) struct Judged {
     pub(crate) ledger_callers: Callers,
     /// Of each finding, the old bytes that the guest was given.
     pub(crate) delivered: Vec<Option<Delivered>>,
-    /// The console's first line after the first of them.
+    /// The console's first line that tells of them, and about how many cached accesses after the first it came.
     pub(crate) next_line: Option<String>,
+    pub(crate) later: Option<u64>,
     pub(crate) limits: Vec<String>,
     pub(crate) outcome: Outcome,
     /// What the kernel calls itself, if it printed that.
@@ -171,6 +173,7 @@ impl Ended {
             ledger_callers,
             delivered,
             next_line: self.next_line,
+            later: self.later,
             limits,
             outcome,
             kernel: self.kernel,

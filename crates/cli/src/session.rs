@@ -23,7 +23,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::command_line::plugin_option;
-use crate::console::{Seen, Watch};
+use crate::console::{Disturbed, Seen, Watch};
 use crate::ending::{Allowed, Ended, Exit, Stop, Whole};
 use crate::judge_link::JudgeLink;
 use crate::keyboard::Input;
@@ -71,6 +71,8 @@ pub(crate) struct Plan {
     pub(crate) stopping: Option<Stopping>,
     /// By which schedules the guest is given old bytes, if it is.
     pub(crate) inject: Option<Schedules>,
+    /// What the guest's console says where it is given none, if that is known.
+    pub(crate) undisturbed: Option<Vec<u8>>,
 }
 
 /// Something that a run waits for.
@@ -135,7 +137,8 @@ pub(crate) fn run(plan: Plan) -> anyhow::Result<Ended> {
     let stdout = qemu.stdout.take().ok_or_else(|| anyhow!("QEMU has no standard output"))?;
     let stderr = qemu.stderr.take().ok_or_else(|| anyhow!("QEMU has no standard error"))?;
     let delivering = Arc::new(AtomicBool::new(false));
-    pass_on(Stream::Console, stdout, Some(Watch::new(plan.until, delivering.clone())), screen.clone(), events.clone());
+    let disturbed = Disturbed::new(delivering.clone(), plan.undisturbed.as_deref());
+    pass_on(Stream::Console, stdout, Some(Watch::new(plan.until, disturbed)), screen.clone(), events.clone());
     pass_on(Stream::Errors, stderr, None, screen.clone(), events.clone());
     let group = Pid::from_child(&qemu);
     announce_end(group, events);
@@ -397,7 +400,11 @@ impl Session {
                 self.ended.until = Some(true);
                 self.stop(Stop::Until);
             }
-            Event::Console(Seen::Next(line)) => self.ended.next_line = Some(line),
+            Event::Console(Seen::Next(line)) => {
+                self.ended.next_line = Some(line);
+                let given = self.ended.delivering.as_ref().map_or(0, |delivery| delivery.accesses);
+                self.ended.later = self.ended.stats.accesses.checked_sub(given);
+            }
             Event::Console(Seen::Panic(line)) => {
                 self.ended.panic = Some(line);
                 if self.ended.delivering.is_some() {

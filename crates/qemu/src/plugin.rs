@@ -49,12 +49,12 @@ fn guarded(body: impl FnOnce(&mut Session)) -> Option<(Halt, Generated)> {
             }
             body(session);
             session.heed_changes();
-            let (stop, leave) = session.leave()?;
-            if let Some(halt) = stop {
+            let left = session.leave()?;
+            if let Some(halt) = left.stop {
                 // SAFETY: what is found is found on the thread of the CPUs.
                 unsafe { halt.ask() };
             }
-            leave
+            left.at
         }));
         judged.unwrap_or_else(|_| {
             broken(session);

@@ -12,8 +12,10 @@ pub struct Injected {
     pub schedule: String,
     /// Of each finding, in the order of the run's, what was given because of it, or of what follows from it.
     pub given: Vec<Option<Given>>,
-    /// The first line on the console after the first old byte; `None` if there was none.
+    /// The first line on the console after the first old byte, of those that it does not say otherwise if that is known; `None` if there was none.
     pub next_line: Option<String>,
+    /// About how many cached loads and stores after that byte it came, as the program knew a fifth of a second before; `None` if it knew nothing.
+    pub later: Option<u64>,
 }
 
 /// Old bytes that loads were given.
@@ -41,9 +43,12 @@ pub struct InjectedEntry {
     /// Cached loads and stores before the first of them; absent if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_accesses: Option<u64>,
-    /// The first line that the console printed after it; absent if there was none.
+    /// The first line that the console printed after it, of those that it does not print otherwise if that is known; absent if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_line: Option<String>,
+    /// About how many cached loads and stores later it came; absent if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub later: Option<u64>,
 }
 
 /// Old bytes that the guest was given because of one finding, or of what follows from it.
@@ -71,6 +76,7 @@ impl InjectedEntry {
             loads: given().map(|given| given.loads).sum(),
             after_accesses: given().map(|given| given.accesses).min(),
             next_line: injected.next_line.clone(),
+            later: injected.later.filter(|_| injected.next_line.is_some()),
         }
     }
 }

@@ -249,7 +249,8 @@ pub(crate) fn given_to_the_guest(injected: &InjectedEntry) -> String {
     let Some(accesses) = injected.after_accesses else { return format!("{schedule}; no load was given old bytes") };
     let loads = amount(injected.loads, "load was", "loads were");
     let accesses = amount(accesses, "cached access", "cached accesses");
-    let line = injected.next_line.as_ref().map_or(String::new(), |line| format!("; then the console printed `{line}`"));
+    let later = injected.later.map_or("then".to_owned(), |later| format!("about {} later", amount(later, "access", "accesses")));
+    let line = injected.next_line.as_ref().map_or(String::new(), |line| format!("; {later} the console printed `{line}`"));
     format!("{schedule}; {loads} given old bytes, the first after {accesses}{line}")
 }
 

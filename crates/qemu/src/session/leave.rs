@@ -12,6 +12,14 @@ use super::redo::{Access, Begun, Leave, Redo};
 use crate::halt::{Generated, Halt};
 use crate::moment::Accessing;
 
+/// How generated code is to be left.
+pub struct Left {
+    /// With which the guest is to be stopped, if it is.
+    pub stop: Option<Halt>,
+    /// Where, and with which, if the instruction is to be executed again.
+    pub at: Option<(Halt, Generated)>,
+}
+
 /// How generated code is left.
 pub(super) struct Leaving {
     halt: Halt,
@@ -94,11 +102,11 @@ impl Session {
     /// How to stop the guest, if it is to be stopped now, and where to leave generated code if the instruction is to be executed again. The
     /// program has been told.
     #[inline]
-    pub fn leave(&mut self) -> Option<(Option<Halt>, Option<(Halt, Generated)>)> {
+    pub fn leave(&mut self) -> Option<Left> {
         if self.leaving.is_some() { self.leave_now() } else { None }
     }
 
-    fn leave_now(&mut self) -> Option<(Option<Halt>, Option<(Halt, Generated)>)> {
+    fn leave_now(&mut self) -> Option<Left> {
         let finding = self.stops.as_mut().and_then(super::Stops::take);
         let leaving = self.leaving.as_mut()?;
         let halt = leaving.halt;
@@ -113,6 +121,6 @@ impl Session {
             self.stop(FailureKind::Internal, "an access saw old bytes that were meant for another one".into());
         }
         self.write_memory();
-        Some((stop.then_some(halt), at.map(|at| (halt, at))))
+        Some(Left { stop: stop.then_some(halt), at: at.map(|at| (halt, at)) })
     }
 }

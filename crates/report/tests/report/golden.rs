@@ -116,13 +116,13 @@ fn what_the_guest_was_given_is_told_beside_what_it_was_given_for() {
         Report::new(&Run { injected: Some(injected), stats: STATS, ..of }, &symbols())
     };
     let next_line = Some("Oops[#1]:".to_owned());
-    let report = told(&Injected { schedule: "7".to_owned(), given: vec![Some(given)], next_line });
+    let report = told(&Injected { schedule: "7".to_owned(), given: vec![Some(given)], next_line, later: Some(4321) });
     compare("injected.txt", &report.to_text(TextOptions::default()));
     let html = report.to_html(&|_| None);
     assert_eq!((html.matches("00 01 in place of a5 5a").count(), html.matches("seed 7").count()), (1, 1), "{html}");
     let read: Report = serde_json::from_str(&report.to_json()).unwrap();
     assert_eq!(read, report);
-    let nothing = told(&Injected { schedule: "worst".to_owned(), given: vec![None], next_line: None });
+    let nothing = told(&Injected { schedule: "worst".to_owned(), given: vec![None], next_line: None, later: None });
     assert!(nothing.to_text(TextOptions::default()).contains("whatever any schedule gives; no load was given old bytes"));
     assert_eq!(nothing.findings[0].given, None);
 }
