@@ -9,13 +9,13 @@ mod interleaved;
 #[cfg(any(counted, interleaved))]
 pub(crate) use core::sync::atomic::Ordering;
 #[cfg(not(any(loom, counted, interleaved)))]
-pub(crate) use core::sync::atomic::{AtomicU32, Ordering};
+pub(crate) use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 #[cfg(counted)]
-pub(crate) use counted::AtomicU32;
+pub(crate) use counted::{AtomicU32, AtomicUsize};
 #[cfg(interleaved)]
-pub(crate) use interleaved::AtomicU32;
+pub(crate) use interleaved::{AtomicU32, AtomicUsize};
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// An operation on a word that other CPUs use, too; with `one_cpu`, that there are none: then it is ordered for the compiler only, and
 /// costs no barrier. An interrupt, or another thread of this CPU, sees what this one did in its order anyway.
