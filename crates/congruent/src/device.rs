@@ -29,7 +29,8 @@ impl<P: Platform> Congruent<P> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::UnknownFrame`], [`Error::OutOfPage`]; [`Error::Busy`], which passes.
+    /// [`Error::UnknownFrame`], [`Error::OutOfPage`]. What passes: [`Error::Busy`]; on a platform that does not
+    /// [alias](crate::Platform::ALIASES), [`Error::NoSlot`] for frames without a permanent mapping.
     pub fn device_reads(&self, frame: Frame, offset: u32, len: u32) -> Result<(), Error> {
         let range = self.transfer_range(frame, offset, len)?;
         if P::COHERENT_DEVICES || len == 0 {
@@ -68,7 +69,8 @@ impl<P: Platform> Congruent<P> {
     ///
     /// # Errors
     /// [`Error::UnknownFrame`], [`Error::OutOfPage`], [`Error::PartOfLine`]. What passes: [`Error::Busy`], [`Error::MustRevoke`];
-    /// [`Error::InUse`] if a window or hold is open, or the kernel has the frame, and the bytes do not make whole lines.
+    /// [`Error::InUse`] if a window or hold is open, or the kernel has the frame, and the bytes do not make whole lines;
+    /// [`Error::NoSlot`] as for [`device_reads`](Self::device_reads).
     pub fn device_writes(&self, frame: Frame, offset: u32, len: u32) -> Result<Transfer<'_, P>, Error> {
         let range = self.transfer_range(frame, offset, len)?;
         let transfer = || Transfer { congruent: self, frame, range };
@@ -176,7 +178,7 @@ impl<P: Platform> Transfer<'_, P> {
     ///
     /// # Errors
     /// The transfer is handed back with [`Error::Busy`]: complete it again, at once; an interrupt handler that can interrupt
-    /// maintenance does so from deferred work.
+    /// maintenance does so from deferred work. Or with [`Error::NoSlot`], as for [`device_reads`](Congruent::device_reads).
     pub fn complete(self) -> Result<(), (Self, Error)> {
         let (congruent, frame, range) = (self.congruent, self.frame, self.range);
         let ended = if range.len == 0 {

@@ -3,6 +3,8 @@
 
 #[cfg(counted)]
 pub mod counted;
+#[cfg(any(counted, interleaved))]
+mod hooked;
 #[cfg(interleaved)]
 mod interleaved;
 
@@ -10,10 +12,8 @@ mod interleaved;
 pub(crate) use core::sync::atomic::Ordering;
 #[cfg(not(any(loom, counted, interleaved)))]
 pub(crate) use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-#[cfg(counted)]
-pub(crate) use counted::{AtomicU32, AtomicUsize};
-#[cfg(interleaved)]
-pub(crate) use interleaved::{AtomicU32, AtomicUsize};
+#[cfg(any(counted, interleaved))]
+pub(crate) use hooked::{AtomicU32, AtomicUsize};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 

@@ -95,7 +95,8 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// `install` has not run then. [`Error::UnknownFrame`]; [`Error::Kernel`] if kernel code has the frame at another colour. What passes:
     /// [`Error::Busy`]; [`Error::MustRevoke`] (let go of locks); [`Error::Full`]; [`Error::InUse`] if a window or hold of another colour is open, and
-    /// [`Error::Device`] while a device writes the frame: wait and fault again.
+    /// [`Error::Device`] while a device writes the frame: wait and fault again. For `execute`, those of
+    /// [`sync_instructions`](Self::sync_instructions).
     pub fn map_user<R>(&self, frame: Frame, address: VirtAddr, rights: Rights, install: impl FnOnce() -> R) -> Result<R, Error> {
         if !P::ALIASES {
             return Ok(self.prepare(frame, address, rights)?.install(install));
@@ -269,8 +270,8 @@ impl<P: Platform> Congruent<P> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoLinearMapping`]; [`Error::InUse`] and [`Error::Device`] if somebody still uses it; [`Error::Kernel`] if it is given
-    /// already; [`Error::MustRevoke`] and [`Error::Busy`], which pass.
+    /// [`Error::UnknownFrame`], [`Error::NoLinearMapping`]; [`Error::Kernel`] if it is given already. What passes: [`Error::InUse`] and
+    /// [`Error::Device`] if somebody still uses it; [`Error::MustRevoke`]; [`Error::Busy`].
     pub fn give_to_kernel(&self, frame: Frame) -> Result<VirtAddr, Error> {
         let address = self.platform().linear(frame).ok_or(Error::NoLinearMapping(frame))?;
         self.tell(frame, &Give { linear: self.colour(address).0 })?;
@@ -303,7 +304,8 @@ impl<P: Platform> Congruent<P> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::UnknownFrame`]. What passes: [`Error::Busy`]; [`Error::Device`] while a device writes the frame.
+    /// [`Error::UnknownFrame`]. What passes: [`Error::Busy`]; [`Error::Device`] while a device writes the frame; on a platform that does not
+    /// [alias](Platform::ALIASES), [`Error::NoSlot`] for frames without a permanent mapping.
     pub fn sync_instructions(&self, frame: Frame) -> Result<(), Error> {
         if !P::ALIASES {
             return self.sync_untracked(frame);
