@@ -187,7 +187,8 @@ impl FrameWord {
         } else {
             seen | REVOKING
         };
-        // What changes nothing needs no store: it is enough that the word says so now.
+        // What changes nothing needs no store: it is enough that the word says so now. Swapping a word for itself could not be told, by
+        // anybody, from the step of another before it or after it; and who has stored something that others must see has changed the word.
         if next == seen && ordered(P::UNIPROCESSOR, Ordering::Acquire, |order| self.state.load(order)) == seen {
             return Ok(done);
         }
