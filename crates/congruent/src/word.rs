@@ -14,7 +14,7 @@ use core::marker::PhantomData;
 
 use crate::hardware::Platform;
 use crate::state::{Plan, Refusal, State, BUSY, GIVEN, LOADS, MANY, MAPPINGS, ONE_USER, REVOKING, STORES, TRANSFERS, USERS};
-use crate::sync::{ordered, AtomicU32, AtomicUsize, Ordering};
+use crate::sync::{ordered, send_out, AtomicU32, AtomicUsize, Ordering};
 use crate::Congruent;
 
 /// What is known of one frame's copies. All zeros means that nothing of it is cached, so a zeroed table is right at boot:
@@ -187,10 +187,13 @@ impl FrameWord {
         } else {
             seen | REVOKING
         };
-        // What changes nothing needs no store: it is enough that the word says so now. Swapping a word for itself could not be told, by
-        // anybody, from the step of another before it or after it; and who has stored something that others must see has changed the word.
-        if next == seen && ordered(P::UNIPROCESSOR, Ordering::Acquire, |order| self.state.load(order)) == seen {
-            return Ok(done);
+        if next == seen {
+            // What changes nothing needs no store: nobody could tell a word that was swapped for itself from one that was not. But what
+            // this CPU has stored before goes out as ever: kernel code that says once more that it has stored changes nothing here.
+            send_out(P::UNIPROCESSOR);
+            if ordered(P::UNIPROCESSOR, Ordering::Acquire, |order| self.state.load(order)) == seen {
+                return Ok(done);
+            }
         }
         self.exchange::<P>(seen, next).map(|_| done)
     }
