@@ -279,6 +279,11 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_word_is_as_large_as_the_documentation_says() {
+        assert_eq!(size_of::<FrameWord>(), 8 + size_of::<usize>());
+    }
+
+    #[test]
     fn a_zeroed_word_is_an_uncached_frame() {
         assert_eq!(FrameWord::new().state(4), State::UNCACHED);
         assert_eq!(FrameWord::new().state(1024), State::UNCACHED);
