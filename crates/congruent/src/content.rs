@@ -7,11 +7,11 @@
 //! nobody, neither reader nor device, sees what an earlier owner had left in memory. Only those who fetch through a mapping for
 //! execution alone are not kept away: a kernel takes such a mapping away before it replaces the page.
 
-use crate::engine::Done;
+use crate::guard::Use;
 use crate::hardware::Platform;
 use crate::state::{Access, AccessKind};
 use crate::window::{At, ReadOnly, ReadWrite};
-use crate::{Congruent, Error, Frame, Settled, VirtAddr};
+use crate::{Congruent, Error, Frame, VirtAddr};
 
 impl<P: Platform> Congruent<P> {
     /// Stores every byte of a frame: `stores` is given the page's address, once.
@@ -26,19 +26,17 @@ impl<P: Platform> Congruent<P> {
 
     #[inline(never)]
     fn overwrite_tracked(&self, frame: Frame, at: At<P>, stores: &mut dyn FnMut(VirtAddr)) -> Result<(), Error> {
-        let step = Access { place: self.place_of(frame, at, false)?, kind: AccessKind::Overwrite };
-        let mut stored = false;
-        let mut store = |page| {
-            stores(page);
-            stored = true;
-        };
-        let mut after = Done::default();
-        self.transact_with(frame, self.whole_page(), &step, &mut after, Some(&mut store))?;
-        if !stored {
+        let done = self.place_of(frame, at, false).and_then(|place| {
+            let step = Access { place, kind: AccessKind::Overwrite };
+            let done = self.take(frame, self.whole_page(), &step, Some(&mut *stores))?;
+            if done.is_stored {
+                return Ok(());
+            }
             // Nothing was discarded, so others may look on.
-            return Settled::<P, ReadWrite>::new(self, frame, after.home).through(stores);
-        }
-        Ok(())
+            let _counted = Use::<P>::counted(&done);
+            self.through(frame, done.home, stores)
+        });
+        done.map_err(|denied| self.denied(frame, denied))
     }
 
     /// Fills a frame with zeros, in the colour in which it will be used first: pass that of the faulting address.
@@ -89,12 +87,15 @@ impl<P: Platform> Congruent<P> {
             // SAFETY: both pages are mapped while this runs, and are different frames.
             return self.overwrite(to, at, |page| unsafe { self.platform().copy(source.address(), page, self.page()) });
         }
-        let mut copied = Ok(());
-        self.through_window(from, AccessKind::Read, &mut |source| {
+        let mut result = Ok(());
+        let source = self.through_window(from, AccessKind::Read, &mut |source| {
             // SAFETY: as above.
-            copied = self.overwrite_tracked(to, at, &mut |page| unsafe { self.platform().copy(source, page, self.page()) });
-        })?;
-        copied
+            result = self.overwrite_tracked(to, at, &mut |page| unsafe { self.platform().copy(source, page, self.page()) });
+        });
+        if source.is_err() {
+            result = source;
+        }
+        result
     }
 
     /// Fills a frame from kernel memory, the rest with zeros: a page of a file from a device that is read by the processor.

@@ -29,7 +29,8 @@ impl<P: Platform> Congruent<P> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::UnknownFrame`], [`Error::OutOfPage`]; [`Error::Busy`], which passes.
+    /// [`Error::UnknownFrame`], [`Error::OutOfPage`]. What passes: [`Error::Busy`]; on a platform that does not
+    /// [alias](crate::Platform::ALIASES), [`Error::NoSlot`] for frames without a permanent mapping.
     pub fn device_reads(&self, frame: Frame, offset: u32, len: u32) -> Result<(), Error> {
         let range = self.transfer_range(frame, offset, len)?;
         if P::COHERENT_DEVICES || len == 0 {
@@ -37,7 +38,8 @@ impl<P: Platform> Congruent<P> {
         }
         if !P::ALIASES {
             self.check_known(frame)?;
-            self.issue(Maintenance::WriteBack, Reach::new(self, frame, 0)?.address, range);
+            let reach = Reach::new(self, frame, 0).map_err(|denied| self.denied(frame, denied))?;
+            self.issue(Maintenance::WriteBack, reach.address, range);
             return Ok(());
         }
         let whole = range == self.whole_page();
@@ -66,8 +68,9 @@ impl<P: Platform> Congruent<P> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::UnknownFrame`], [`Error::OutOfPage`], [`Error::PartOfLine`]. What passes: [`Error::Busy`], [`Error::MustRevoke`],
-    /// [`Error::Full`]; [`Error::InUse`] if a window or hold is open, or the kernel has the frame, and the bytes do not make whole lines.
+    /// [`Error::UnknownFrame`], [`Error::OutOfPage`], [`Error::PartOfLine`]. What passes: [`Error::Busy`], [`Error::MustRevoke`];
+    /// [`Error::InUse`] if a window or hold is open, or the kernel has the frame, and the bytes do not make whole lines;
+    /// [`Error::NoSlot`] as for [`device_reads`](Self::device_reads).
     pub fn device_writes(&self, frame: Frame, offset: u32, len: u32) -> Result<Transfer<'_, P>, Error> {
         let range = self.transfer_range(frame, offset, len)?;
         let transfer = || Transfer { congruent: self, frame, range };
@@ -80,10 +83,10 @@ impl<P: Platform> Congruent<P> {
             if !aligned {
                 return Err(Error::PartOfLine { frame, offset, len });
             }
-            let begun = self.check_known(frame).and_then(|()| Reach::new(self, frame, 0)).map(|mapping| {
-                self.issue(Maintenance::WriteBackInvalidate, mapping.address, range);
-            });
-            return begun.map(|()| transfer());
+            self.check_known(frame)?;
+            let reach = Reach::new(self, frame, 0).map_err(|denied| self.denied(frame, denied))?;
+            self.issue(Maintenance::WriteBackInvalidate, reach.address, range);
+            return Ok(transfer());
         }
         let whole = range == self.whole_page();
         self.transact(frame, range, &DeviceWrites { whole, aligned }).map(|()| transfer())
@@ -175,7 +178,7 @@ impl<P: Platform> Transfer<'_, P> {
     ///
     /// # Errors
     /// The transfer is handed back with [`Error::Busy`]: complete it again, at once; an interrupt handler that can interrupt
-    /// maintenance does so from deferred work.
+    /// maintenance does so from deferred work. Or with [`Error::NoSlot`], as for [`device_reads`](Congruent::device_reads).
     pub fn complete(self) -> Result<(), (Self, Error)> {
         let (congruent, frame, range) = (self.congruent, self.frame, self.range);
         let ended = if range.len == 0 {
@@ -186,7 +189,9 @@ impl<P: Platform> Transfer<'_, P> {
             let whole = range == congruent.whole_page();
             congruent.transact(frame, range, &DeviceWrote { whole })
         } else {
-            Reach::new(congruent, frame, 0).map(|mapping| congruent.issue(Maintenance::Invalidate, mapping.address, range))
+            Reach::new(congruent, frame, 0)
+                .map(|mapping| congruent.issue(Maintenance::Invalidate, mapping.address, range))
+                .map_err(|denied| congruent.denied(frame, denied))
         };
         match ended {
             Ok(()) => Ok(()),

@@ -8,10 +8,11 @@
 use congruent_geometry::CacheGeometry;
 
 use crate::config::stride;
+use crate::error::Denied;
 use crate::hardware::{Platform, Remaining, Revoke};
-use crate::reach::{Passage, Work};
-use crate::state::{Maintenance, MustRevoke, Plan, Refusal, Rules, State, Step};
-use crate::word::FrameWord;
+use crate::reach::Work;
+use crate::state::{Maintenance, MustRevoke, Plan, Refusal, Rules, State, Step, EXACT_COLOURS};
+use crate::word::{is_installing, Claim, FrameWord};
 use crate::{Colour, Config, ConfigError, Error, Frame, Policy, Tags, VirtAddr};
 
 /// Alias-free access to frames: the library, for one machine.
@@ -21,6 +22,7 @@ use crate::{Colour, Config, ConfigError, Error, Frame, Policy, Tags, VirtAddr};
 pub struct Congruent<P> {
     platform: P,
     config: Config,
+    pub(crate) rules: Rules,
 }
 
 /// How often rights are taken away before the caller is told to try later: frames move in the meantime, or not.
@@ -33,23 +35,33 @@ pub(crate) struct Range {
     pub(crate) len: u32,
 }
 
-/// What is asked of a frame, in full, and what it takes.
-struct Asked<'w> {
+/// What is asked of a frame.
+pub(crate) struct Asked<'w, 's> {
     word: &'w FrameWord,
-    frame: Frame,
+    pub(crate) frame: Frame,
     range: Range,
     step: &'w dyn Step,
-    rules: Rules,
-    plan: Plan,
+    /// How all of the page is stored, if it is to be, before anybody else can see the frame.
+    stores: Option<&'w mut (dyn FnMut(VirtAddr) + 's)>,
 }
 
-/// What has come of it, as far as anybody needs to know.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Done {
-    /// The frame's home.
+/// What has come of a step.
+pub(crate) struct Done<'c> {
+    pub(crate) word: &'c FrameWord,
     pub(crate) home: u16,
-    /// Whether kernel code has it, so that it cannot move.
-    pub(crate) given: bool,
+    /// How many guards there are, ours among them.
+    pub(crate) users: u16,
+    /// Whether kernel code has the frame, so that it cannot move.
+    pub(crate) is_given: bool,
+    /// Whether the page has been stored to, and so is not used any more.
+    pub(crate) is_stored: bool,
+}
+
+impl<'c> Done<'c> {
+    fn new(word: &'c FrameWord, plan: &Plan, is_stored: bool) -> Self {
+        let after = &plan.after;
+        Self { word, home: after.home, users: after.users(), is_given: after.given(), is_stored }
+    }
 }
 
 impl<P: Platform> Congruent<P> {
@@ -94,7 +106,13 @@ impl<P: Platform> Congruent<P> {
         }
         // SAFETY: there is no condition but the time it takes, once.
         unsafe { platform.empty() };
-        Ok(Self { platform, config })
+        let rules = Rules {
+            exact: colours <= EXACT_COLOURS,
+            write_back: config.write_back,
+            speculative: config.speculative,
+            fetches_see_data: config.fetches_see_data,
+        };
+        Ok(Self { platform, config, rules })
     }
 
     /// The kernel's own part.
@@ -176,7 +194,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`].
     pub fn is_cached(&self, frame: Frame) -> Result<bool, Error> {
-        Ok(self.word(frame)?.load::<P>(self.exact()).held != 0)
+        Ok(self.word(frame)?.load::<P>(self.exact()).held() != 0)
     }
 
     /// Whether users may have the frame mapped. Another CPU may have changed that when this returns.
@@ -210,23 +228,17 @@ impl<P: Platform> Congruent<P> {
         }
     }
 
+    /// What is known of a frame; nothing if there is no such frame.
+    pub(crate) fn state_of(&self, frame: Frame) -> State {
+        self.platform.word(frame).map(|word| word.load::<P>(self.exact())).unwrap_or_default()
+    }
+
     pub(crate) const fn exact(&self) -> bool {
-        self.config.geometry.colours() <= crate::state::EXACT_COLOURS
+        self.rules.exact
     }
 
     pub(crate) const fn page(&self) -> u32 {
         self.config.geometry.page()
-    }
-
-    /// The rules of this machine for this frame.
-    pub(crate) fn rules(&self, frame: Frame) -> Rules {
-        Rules {
-            colours: self.config.geometry.colours() as u16,
-            write_back: self.config.write_back,
-            speculative: self.config.speculative,
-            linear: self.linear_colour(frame).map(|colour| colour.0),
-            fetches_see_data: self.config.fetches_see_data,
-        }
     }
 
     /// The colour that a reverse lookup finds, if that is the policy.
@@ -240,97 +252,118 @@ impl<P: Platform> Congruent<P> {
     /// Takes a frame from one state to another, with what that needs. `range` is what maintenance covers.
     ///
     /// # Errors
-    /// What is refused, and [`Error::MustRevoke`] if user rights cannot be taken away now.
-    #[inline]
+    /// What is refused, and [`Refusal::Revoking`] if user rights cannot be taken away now.
+    #[inline(never)]
     pub(crate) fn transact(&self, frame: Frame, range: Range, step: &dyn Step) -> Result<(), Error> {
-        self.transact_with(frame, range, step, &mut Done::default(), None)
+        match self.take(frame, range, step, None) {
+            Ok(_) => Ok(()),
+            Err(denied) => Err(self.denied(frame, denied)),
+        }
     }
 
     /// [`transact`](Self::transact), with what has come of it; and if that could not be done by changing the word alone, `stores` before
     /// anybody else can see the frame: it is given the page at the address of its new home, and the guard that the step would leave is
     /// not left.
     #[inline(never)]
-    pub(crate) fn transact_with(
+    pub(crate) fn take(
         &self,
         frame: Frame,
         range: Range,
         step: &dyn Step,
-        done: &mut Done,
-        stores: Option<&mut dyn FnMut(VirtAddr)>,
-    ) -> Result<(), Error> {
-        let word = self.word(frame)?;
-        let mut asked = Asked { word, frame, range, step, rules: self.rules(frame), plan: Plan::none(State::default()) };
-        let result = match word.attempt::<P>(step, &asked.rules, &mut asked.plan) {
-            Ok(false) => self.slow(&mut asked, stores),
-            result => result.map(drop),
-        };
-        match result {
-            Ok(()) => {
-                *done = Done { home: asked.plan.after.home, given: asked.plan.after.given() };
-                Ok(())
+        mut stores: Option<&mut dyn FnMut(VirtAddr)>,
+    ) -> Result<Done<'_>, Denied> {
+        let word = self.platform.word(frame).ok_or(Denied::UnknownFrame)?;
+        let permanent = if self.rules.speculative { self.linear_colour(frame).map(|colour| colour.0) } else { None };
+        let mut seen = word.peek();
+        let mut attempts = 0;
+        while attempts < ATTEMPTS {
+            let before = State::unpack(seen, self.exact());
+            let mut plan = Plan::none(before, permanent);
+            if before.busy() {
+                return Err(Denied::Refused(Refusal::Busy));
             }
-            Err(refusal) => Err(Error::refused(frame, refusal, word.load::<P>(self.exact()).home)),
+            step.plan(&mut plan, &self.rules)?;
+            if plan.revoke.is_some() & before.revoking() {
+                break;
+            }
+            match word.advance::<P>(seen, &before, &plan) {
+                Ok(true) => return Ok(Done::new(word, &plan, false)),
+                Ok(false) => {
+                    let is_stored = stores.is_some();
+                    let stores = stores.as_deref_mut();
+                    let mut asked = Asked { word, frame, range, step, stores };
+                    if self.maintain(&mut asked, &mut plan, seen)? {
+                        return Ok(Done::new(word, &plan, is_stored));
+                    }
+                    seen = word.peek();
+                    attempts += 1;
+                }
+                Err(now) => seen = now,
+            }
         }
+        Err(Denied::Refused(Refusal::Revoking))
     }
 
-    /// With rights to be taken away, maintenance, or both.
+    /// With rights to be taken away, maintenance, or both. Says whether it is done.
     #[inline(never)]
-    fn slow(&self, asked: &mut Asked<'_>, stores: Option<&mut dyn FnMut(VirtAddr)>) -> Result<(), Refusal> {
-        let &mut Asked { word, frame, range, step, ref rules, ref mut plan } = asked;
-        for _ in 0..ATTEMPTS {
+    fn maintain(&self, asked: &mut Asked<'_, '_>, plan: &mut Plan, seen: u32) -> Result<bool, Refusal> {
+        let (word, step) = (asked.word, asked.step);
+        let revoke = plan.revoke;
+        let claim = revoke.map(|_| Claim::<P>::new(word));
+        let mut remain = false;
+        if let Some(what) = revoke {
             // Without the word: the kernel may have to wait for locks, and others may use the frame where it is.
-            let claim = if plan.revoke.is_some() { word.claim::<P>(step, rules, plan)? } else { None };
-            let gone = match claim {
-                Some(claim) => {
-                    let remaining = self.platform.revoke(frame, Self::typed(claim.what)).map_err(|_| Refusal::Revoking)?;
-                    Some((claim, remaining))
-                }
-                None => None,
-            };
-            let mut busy = word.seize(self)?;
-            *plan = Plan::none(busy.before());
-            if let Some((claim, remaining)) = &gone {
-                plan.after.revoked(claim.what, claim.installing || *remaining == Remaining::Some);
-                plan.after.set_revoking(false); // that is us
-            }
-            step.plan(plan, rules)?;
-            // Once is enough, even where the kernel does not know what is left; but the frame may have moved meanwhile.
-            if plan.revoke.is_some() && plan.revoke != gone.as_ref().map(|(claim, _)| claim.what) {
-                continue;
-            }
-            if stores.is_some() {
-                plan.after.users -= 1;
-            }
-            let mut passage = Passage::new(self, frame);
-            for op in plan.ops.into_iter().flatten() {
-                passage.through(op.colour, Work::Maintain(op.maintenance, range));
-            }
-            let mut others = plan.also_invalidate;
-            while others != 0 {
-                passage.through(others.trailing_zeros() as u16, Work::Maintain(Maintenance::Invalidate, range));
-                others &= others - 1;
-            }
-            if plan.drop_instructions {
-                passage.through(plan.after.home, Work::DropInstructions);
-            }
-            busy.becomes(&plan.after);
-            if let Some(stores) = stores {
-                passage.through(plan.after.home, Work::Store(stores));
-            }
-            drop(passage);
-            busy.commit(gone.map(|(claim, _)| claim));
-            return Ok(());
+            let remaining = self.platform.revoke(asked.frame, Self::typed(what)).map_err(|_| Refusal::Revoking)?;
+            remain = is_installing(seen) || remaining == Remaining::Some;
         }
-        Err(Refusal::Revoking)
+        let mut busy = word.seize(self)?;
+        *plan = Plan::none(busy.before, plan.permanent);
+        if let Some(what) = revoke {
+            plan.after.revoked(what, remain);
+            plan.after.set_revoking(false); // that is us
+        }
+        step.plan(plan, &self.rules)?;
+        // Once is enough, even where the kernel does not know what is left; but the frame may have moved meanwhile.
+        if plan.revoke.is_some() && plan.revoke != revoke {
+            return Ok(false);
+        }
+        if asked.stores.is_some() {
+            plan.after.drop_user();
+        }
+        for op in [plan.first, plan.second].into_iter().flatten() {
+            self.pass(asked, op.colour, Work::Maintain(op.maintenance));
+        }
+        let mut others = plan.also_invalidate;
+        while others != 0 {
+            self.pass(asked, others.trailing_zeros() as u16, Work::Maintain(Maintenance::Invalidate));
+            others &= others - 1;
+        }
+        if plan.drop_instructions {
+            self.pass(asked, plan.after.home, Work::DropInstructions);
+        }
+        busy.after = plan.after;
+        if asked.stores.is_some() {
+            self.pass(asked, plan.after.home, Work::Store);
+        }
+        if let Some(claim) = claim {
+            busy.revoked = true;
+            core::mem::forget(claim);
+        }
+        Ok(true)
     }
 
     /// Does what a busy stretch is for at one address of the frame, which is mapped there while this runs.
-    pub(crate) fn work(&self, work: Work<'_>, page: VirtAddr) {
+    #[inline(never)]
+    pub(crate) fn work(&self, asked: &mut Asked<'_, '_>, work: Work, page: VirtAddr) {
         match work {
-            Work::Maintain(maintenance, range) => self.issue(maintenance, page, range),
+            Work::Maintain(maintenance) => self.issue(maintenance, page, asked.range),
             // SAFETY: the whole page is mapped, cacheable, while this runs.
             Work::DropInstructions => unsafe { self.platform.drop_instructions(page, self.page()) },
-            Work::Store(stores) => stores(page),
+            Work::Store => {
+                if let Some(stores) = &mut asked.stores {
+                    stores(page);
+                }
+            }
         }
     }
 

@@ -2,8 +2,9 @@
 
 use core::fmt;
 
+use crate::hardware::Platform;
 use crate::state::Refusal;
-use crate::Frame;
+use crate::{Congruent, Frame};
 
 /// Why an operation could not be done. Nothing has changed then.
 ///
@@ -47,11 +48,12 @@ pub enum Error {
     /// The frame belongs to kernel code that uses its permanent address ([`give_to_kernel`](crate::Congruent::give_to_kernel)): the
     /// library does not touch it, and nobody can map it at another colour.
     Kernel(Frame),
-    /// More windows of one frame, and mappings being installed, than its word can count ([`MAX_USERS`](crate::MAX_USERS); all
-    /// holds together are one), or more transfers ([`MAX_TRANSFERS`](crate::MAX_TRANSFERS)). Both are of short duration: let
-    /// others run, and try again.
+    /// More than half a dozen others are about to use the frame at this very moment: each is a thread between two instructions, that is
+    /// to be counted with the others or is ending. Let them run, and try again. There is no other limit: of windows, holds, mappings
+    /// being installed and transfers a frame can have as many as memory can remember.
     Full(Frame),
-    /// All window slots of this CPU and context are taken: the area has too few for the nesting that happens.
+    /// All window slots of this CPU and context are taken: the area has too few for the nesting that happens, or threads that were
+    /// preempted have them ([`WindowMapper::enter`](crate::WindowMapper::enter)).
     NoSlot {
         /// The frame that was to be mapped.
         frame: Frame,
@@ -95,15 +97,42 @@ impl Error {
         use Error::{Busy, Device, Full, InUse, MustRevoke, NoSlot};
         matches!(self, Busy(_) | MustRevoke(_) | InUse { .. } | Device(_) | Full(_) | NoSlot { .. })
     }
+}
 
-    pub(crate) const fn refused(frame: Frame, refusal: Refusal, home: u16) -> Self {
+/// Why something cannot be done, in two registers: what an [`Error`] says besides is known where the call returns.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Denied {
+    Refused(Refusal),
+    UnknownFrame,
+    NoLinearMapping,
+    NoSlot { level: u8, cpu: u32 },
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl<P: Platform> Congruent<P> {
+    /// What a caller is told.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn denied(&self, frame: Frame, denied: Denied) -> Error {
+        let refusal = match denied {
+            Denied::Refused(refusal) => refusal,
+            Denied::UnknownFrame => return Error::UnknownFrame(frame),
+            Denied::NoLinearMapping => return Error::NoLinearMapping(frame),
+            Denied::NoSlot { level, cpu } => return Error::NoSlot { frame, cpu, level },
+        };
+        let home = self.state_of(frame).home;
         match refusal {
-            Refusal::Busy => Self::Busy(frame),
-            Refusal::Revoking => Self::MustRevoke(frame),
-            Refusal::InUse => Self::InUse { frame, home },
-            Refusal::Device => Self::Device(frame),
-            Refusal::Kernel => Self::Kernel(frame),
-            Refusal::Full => Self::Full(frame),
+            Refusal::Busy => Error::Busy(frame),
+            Refusal::Revoking => Error::MustRevoke(frame),
+            Refusal::InUse => Error::InUse { frame, home },
+            Refusal::Device => Error::Device(frame),
+            Refusal::Kernel => Error::Kernel(frame),
+            Refusal::Full => Error::Full(frame),
         }
     }
 }

@@ -107,6 +107,11 @@ pub unsafe trait WindowMapper {
     /// Begins a stretch of code that stays on this CPU; calls nest. Disabling migration is enough: preemption may stay on, because
     /// every window has a slot of its own, but then the mapping must survive a thread switch.
     ///
+    /// With preemption off there are never more windows than the kernel's own code nests, and an area can be made large enough for that.
+    /// With preemption on, threads that are preempted, or sleep, in a window keep its slot: as many of them as the CPU has slots
+    /// leave none to others ([`Error::NoSlot`](crate::Error::NoSlot)), which users can bring about. A kernel in which that matters
+    /// gives slots to threads, as below.
+    ///
     /// A kernel may let threads move in it, too, if what they have mapped moves with them (their slots are in page tables of their own, or
     /// are written again at the switch), if no other thread answers with the same [`CpuContext::cpu`], and if the switch orders memory, as
     /// all do. Between [`begin_busy`](Self::begin_busy) and [`end_busy`](Self::end_busy) nothing moves.

@@ -5,6 +5,7 @@
 
 use core::fmt;
 
+use crate::guard::Use;
 use crate::hardware::Platform;
 use crate::window::Bound;
 use crate::{At, Colour, Congruent, Error, Frame, ReadWrite, VirtAddr};
@@ -50,14 +51,6 @@ impl<P: Platform> Hold<'_, P> {
     }
 }
 
-impl<P: Platform> Drop for Hold<'_, P> {
-    fn drop(&mut self) {
-        if let (true, Some(word)) = (P::ALIASES, self.bound.word) {
-            word.unhold::<P>();
-        }
-    }
-}
-
 impl<P: Platform> fmt::Debug for Hold<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Hold({:#x} at colour {})", self.bound.frame.0, self.bound.colour)
@@ -84,12 +77,12 @@ impl<P: Platform> Congruent<P> {
     pub fn resume(&self, frame: Frame) -> Result<Hold<'_, P>, Error> {
         if !P::ALIASES {
             self.check_known(frame)?;
-            return Ok(Hold { bound: Bound { congruent: self, frame, word: None, colour: 0 } });
+            return Ok(Hold { bound: Bound { congruent: self, frame, colour: 0, counted: Use::none() } });
         }
         let word = self.word(frame)?;
         assert!(word.is_held(), "nothing holds frame {:#x}", frame.0);
         let colour = word.load::<P>(self.exact()).home;
-        Ok(Hold { bound: Bound { congruent: self, frame, word: Some(word), colour } })
+        Ok(Hold { bound: Bound { congruent: self, frame, colour, counted: Use::held(word) } })
     }
 
     /// Holds many frames at once, for a `vmap` area or a ring: the first at the colour `first`, each of the others at the next. All of

@@ -86,6 +86,7 @@ pub mod device;
 pub mod dma;
 mod engine;
 mod error;
+mod guard;
 mod hardware;
 pub mod hold;
 mod kept;
@@ -118,7 +119,7 @@ pub use pin::{Finished, Pinned, Wrote};
 pub use placement::Placement;
 pub use prepared::PreparedAll;
 pub use slots::CpuSlots;
-pub use state::{EXACT_COLOURS, MAX_TRANSFERS, MAX_USERS};
+pub use state::EXACT_COLOURS;
 #[cfg(counted)]
 pub use sync::counted;
 pub use user::{Prepared, Rights};

@@ -70,7 +70,7 @@ impl<P: Platform> Congruent<P> {
         if !P::ALIASES {
             return self.check_known(frame);
         }
-        let colour = match self.place_of(frame, at, false)? {
+        let colour = match self.place_of(frame, at, false).map_err(|denied| self.denied(frame, denied))? {
             Place::Fixed(colour) => colour,
             Place::Home(_) => self.word(frame)?.load::<P>(self.exact()).home,
         };
@@ -111,7 +111,7 @@ impl<P: Platform> Congruent<P> {
         };
         // In this order: a core that speculates fills lines through a window as soon as there is one.
         self.kernel_touches(frame, At::Colour(Colour::new(colour)))?;
-        let reach = Reach::new(self, frame, colour)?;
+        let reach = Reach::new(self, frame, colour).map_err(|denied| self.denied(frame, denied))?;
         Ok(FlushedWindow { congruent: self, frame, colour, reach, _one_cpu: PhantomData })
     }
 }

@@ -6,7 +6,7 @@
 use core::fmt;
 
 use crate::hardware::Platform;
-use crate::{Congruent, Error, Frame, Rights, VirtAddr};
+use crate::{Congruent, Error, Frame, Prepared, Rights, VirtAddr};
 
 /// Mappings of many frames for which everything has been done but to make the page-table entries: made by [`Congruent::prepare_all`].
 ///
@@ -16,6 +16,8 @@ pub struct PreparedAll<'c, 'f, P: Platform> {
     congruent: &'c Congruent<P>,
     frames: &'f [Frame],
     first: VirtAddr,
+    /// Those before this one are uses by themselves, the others holds.
+    alone: usize,
 }
 
 impl<P: Platform> PreparedAll<'_, '_, P> {
@@ -39,9 +41,9 @@ impl<P: Platform> PreparedAll<'_, '_, P> {
 /// Also if the kernel's closure panics.
 impl<P: Platform> Drop for PreparedAll<'_, '_, P> {
     fn drop(&mut self) {
-        for &frame in self.frames {
+        for (index, &frame) in self.frames.iter().enumerate() {
             if let (true, Ok(word)) = (P::ALIASES, self.congruent.word(frame)) {
-                word.release::<P>();
+                word.end::<P>(index >= self.alone);
             }
         }
     }
@@ -72,24 +74,23 @@ impl<P: Platform> Congruent<P> {
     /// That of the first frame which could not be prepared ([`prepare`](Self::prepare)); [`Error::Kernel`] if kernel code has one of them
     /// at whatever colour: such a frame is mapped by itself. Those before it may have been brought to their colour, and are not bound to it.
     pub fn prepare_all<'f>(&self, frames: &'f [Frame], first: VirtAddr, rights: Rights) -> Result<PreparedAll<'_, 'f, P>, Error> {
+        let mut all = PreparedAll { congruent: self, frames: &frames[..0], first, alone: frames.len() };
         for (index, &frame) in frames.iter().enumerate() {
-            let prepared = self.prepare(frame, self.page_from(first, index), rights).and_then(|prepared| {
-                if P::ALIASES && !prepared.is_counted() {
-                    // Nothing keeps it from being returned and used elsewhere, so it could not be told in the end from those that are.
-                    return Err(Error::Kernel(frame));
-                }
-                Ok(prepared)
-            });
-            match prepared {
-                // Its use ends with all the others'.
-                Ok(prepared) => core::mem::forget(prepared),
-                Err(error) => {
-                    drop(PreparedAll { congruent: self, frames: &frames[..index], first });
-                    return Err(error);
-                }
+            let Prepared { mut counted, .. } = self.prepare(frame, self.page_from(first, index), rights)?;
+            if P::ALIASES && !counted.is_counted() {
+                // Nothing keeps it from being returned and used elsewhere, so it could not be told in the end from those that are.
+                return Err(Error::Kernel(frame));
             }
+            if index > all.alone {
+                counted.hold();
+            } else if counted.is_hold() {
+                all.alone = index;
+            }
+            // Its use ends with all the others'.
+            core::mem::forget(counted);
+            all.frames = &frames[..=index];
         }
-        Ok(PreparedAll { congruent: self, frames, first })
+        Ok(all)
     }
 
     /// The address of a page, so many pages after another.

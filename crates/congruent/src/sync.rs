@@ -3,19 +3,19 @@
 
 #[cfg(counted)]
 pub mod counted;
+#[cfg(any(counted, interleaved))]
+mod hooked;
 #[cfg(interleaved)]
 mod interleaved;
 
-#[cfg(any(counted, interleaved))]
-pub(crate) use core::sync::atomic::Ordering;
 #[cfg(not(any(loom, counted, interleaved)))]
-pub(crate) use core::sync::atomic::{AtomicU32, Ordering};
-#[cfg(counted)]
-pub(crate) use counted::AtomicU32;
-#[cfg(interleaved)]
-pub(crate) use interleaved::AtomicU32;
+pub(crate) use core::sync::atomic::{fence, AtomicU32, AtomicUsize, Ordering};
+#[cfg(any(counted, interleaved))]
+pub(crate) use core::sync::atomic::{fence, Ordering};
+#[cfg(any(counted, interleaved))]
+pub(crate) use hooked::{AtomicU32, AtomicUsize};
 #[cfg(loom)]
-pub(crate) use loom::sync::atomic::{AtomicU32, Ordering};
+pub(crate) use loom::sync::atomic::{fence, AtomicU32, AtomicUsize, Ordering};
 
 /// An operation on a word that other CPUs use, too; with `one_cpu`, that there are none: then it is ordered for the compiler only, and
 /// costs no barrier. An interrupt, or another thread of this CPU, sees what this one did in its order anyway.
@@ -26,6 +26,16 @@ pub(crate) fn ordered<R>(one_cpu: bool, order: Ordering, operation: impl FnOnce(
     let result = operation(if one_cpu && !cfg!(loom) { Ordering::Relaxed } else { order });
     compiler_only();
     result
+}
+
+/// What this CPU has stored is seen by others before what it stores after this.
+#[inline(always)]
+pub(crate) fn send_out(one_cpu: bool) {
+    compiler_only();
+    if !one_cpu || cfg!(loom) {
+        fence(Ordering::Release);
+    }
+    compiler_only();
 }
 
 /// Memory accesses stay on their side of this, as far as the compiler is concerned.

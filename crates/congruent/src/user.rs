@@ -4,12 +4,11 @@
 //! take rights back ([`Platform::revoke`]). That rights ended by themselves (unmap, write-protect, exit) it may say, or not:
 //! saying so saves a later revocation.
 
-use core::marker::PhantomData;
-
-use crate::engine::Done;
+use crate::error::Denied;
+use crate::guard::Use;
 use crate::hardware::Platform;
-use crate::state::{Give, Map, Plan, Rules, State, Step};
-use crate::word::{FrameWord, Gone};
+use crate::state::{Fetch, Give, Map, Plan, Rules, State, Step};
+use crate::word::Gone;
 use crate::{Congruent, Error, Frame, VirtAddr};
 
 /// What a user mapping allows besides loads.
@@ -61,9 +60,8 @@ impl Rights {
 #[must_use = "the frame is bound to its colour only while this lives"]
 pub struct Prepared<'c, P: Platform> {
     frame: Frame,
-    platform: PhantomData<&'c P>,
-    // `None` where nothing is tracked, and for a frame that cannot move.
-    word: Option<&'c FrameWord>,
+    // None of a frame that cannot move.
+    pub(crate) counted: Use<'c, P>,
 }
 
 impl<P: Platform> Prepared<'_, P> {
@@ -73,26 +71,11 @@ impl<P: Platform> Prepared<'_, P> {
         self.frame
     }
 
-    /// Whether it is a use of the frame, which cannot move meanwhile.
-    pub(crate) const fn is_counted(&self) -> bool {
-        self.word.is_some()
-    }
-
     /// Makes the entry: `install` does. It cannot fail, waits for nothing and does no maintenance, so the lock of the page table may
     /// be held, and any other. A mapping that turns out not to be wanted is dropped instead.
     #[inline]
     pub fn install<R>(self, install: impl FnOnce() -> R) -> R {
         install()
-    }
-}
-
-/// Also if the kernel's closure panics.
-impl<P: Platform> Drop for Prepared<'_, P> {
-    #[inline]
-    fn drop(&mut self) {
-        if let (true, Some(word)) = (P::ALIASES, self.word) {
-            word.release::<P>();
-        }
     }
 }
 
@@ -112,9 +95,16 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// `install` has not run then. [`Error::UnknownFrame`]; [`Error::Kernel`] if kernel code has the frame at another colour. What passes:
     /// [`Error::Busy`]; [`Error::MustRevoke`] (let go of locks); [`Error::Full`]; [`Error::InUse`] if a window or hold of another colour is open, and
-    /// [`Error::Device`] while a device writes the frame: wait and fault again.
+    /// [`Error::Device`] while a device writes the frame: wait and fault again. For `execute`, those of
+    /// [`sync_instructions`](Self::sync_instructions).
     pub fn map_user<R>(&self, frame: Frame, address: VirtAddr, rights: Rights, install: impl FnOnce() -> R) -> Result<R, Error> {
-        Ok(self.prepare(frame, address, rights)?.install(install))
+        if !P::ALIASES {
+            return Ok(self.prepare(frame, address, rights)?.install(install));
+        }
+        match self.prepare_tracked(frame, address, rights) {
+            Ok(counted) => Ok(Prepared { frame, counted }.install(install)),
+            Err(denied) => Err(self.denied(frame, denied)),
+        }
     }
 
     /// The first half of [`map_user`](Self::map_user), for kernels that make their page-table entries under locks: all that may
@@ -142,22 +132,27 @@ impl<P: Platform> Congruent<P> {
             if rights.execute {
                 self.sync_untracked(frame)?;
             }
-            return Ok(Prepared { frame, platform: PhantomData, word: None });
+            return Ok(Prepared { frame, counted: Use::none() });
         }
-        let word = self.word(frame)?;
+        match self.prepare_tracked(frame, address, rights) {
+            Ok(counted) => Ok(Prepared { frame, counted }),
+            Err(denied) => Err(self.denied(frame, denied)),
+        }
+    }
+
+    /// Compiled once.
+    #[inline(never)]
+    fn prepare_tracked(&self, frame: Frame, address: VirtAddr, rights: Rights) -> Result<Use<'_, P>, Denied> {
         let colour = self.colour(address).0;
-        let mut after = Done::default();
-        self.transact_with(frame, self.whole_page(), &Map { colour, write: rights.write }, &mut after, None)?;
+        let done = self.take(frame, self.whole_page(), &Map { colour, write: rights.write }, None)?;
         // A frame that cannot move has no use that keeps it.
-        let prepared = Prepared { frame, platform: PhantomData, word: (!after.given).then_some(word) };
+        let counted = if done.is_given { Use::none() } else { Use::counted(&done) };
         if rights.execute {
-            // We are a user ourselves, and one that does not store unless the mapping may.
-            let readers = u16::from(!rights.write);
-            self.transact(frame, self.whole_page(), &|state: State, rules: &Rules, plan: &mut Plan| {
-                state.fetch(readers, rules, plan)
-            })?;
+            // We are a user ourselves, and one that does not store unless the mapping may; counted with others we speak for them, too.
+            let readers = u16::from(!rights.write && !counted.is_hold());
+            self.take(frame, self.whole_page(), &Fetch { readers }, None)?;
         }
-        Ok(prepared)
+        Ok(counted)
     }
 
     /// A user is about to map `frame` for instruction fetches alone, at whatever address: loads and stores through the mapping fault,
@@ -275,8 +270,8 @@ impl<P: Platform> Congruent<P> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::NoLinearMapping`]; [`Error::InUse`] and [`Error::Device`] if somebody still uses it; [`Error::Kernel`] if it is given
-    /// already; [`Error::MustRevoke`] and [`Error::Busy`], which pass.
+    /// [`Error::UnknownFrame`], [`Error::NoLinearMapping`]; [`Error::Kernel`] if it is given already. What passes: [`Error::InUse`] and
+    /// [`Error::Device`] if somebody still uses it; [`Error::MustRevoke`]; [`Error::Busy`].
     pub fn give_to_kernel(&self, frame: Frame) -> Result<VirtAddr, Error> {
         let address = self.platform().linear(frame).ok_or(Error::NoLinearMapping(frame))?;
         self.tell(frame, &Give { linear: self.colour(address).0 })?;
@@ -309,18 +304,19 @@ impl<P: Platform> Congruent<P> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::UnknownFrame`]. What passes: [`Error::Busy`]; [`Error::Device`] while a device writes the frame.
+    /// [`Error::UnknownFrame`]. What passes: [`Error::Busy`]; [`Error::Device`] while a device writes the frame; on a platform that does not
+    /// [alias](Platform::ALIASES), [`Error::NoSlot`] for frames without a permanent mapping.
     pub fn sync_instructions(&self, frame: Frame) -> Result<(), Error> {
         if !P::ALIASES {
             return self.sync_untracked(frame);
         }
-        self.transact(frame, self.whole_page(), &|state: State, rules: &Rules, plan: &mut Plan| state.fetch(0, rules, plan))
+        self.transact(frame, self.whole_page(), &Fetch { readers: 0 })
     }
 
     /// Without tracking, nothing is known and everything is done.
     fn sync_untracked(&self, frame: Frame) -> Result<(), Error> {
         self.check_known(frame)?;
-        let mapping = crate::reach::Reach::new(self, frame, 0)?;
+        let mapping = crate::reach::Reach::new(self, frame, 0).map_err(|denied| self.denied(frame, denied))?;
         self.issue(crate::state::Maintenance::WriteBack, mapping.address, self.whole_page());
         // SAFETY: the page is mapped, cacheable, while `mapping` lives.
         unsafe { self.platform().drop_instructions(mapping.address, self.page()) };

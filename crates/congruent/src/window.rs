@@ -24,11 +24,12 @@
 use core::fmt;
 use core::marker::PhantomData;
 
-use crate::engine::Done;
+use crate::error::Denied;
+use crate::guard::Use;
 use crate::hardware::Platform;
 use crate::reach::Reach;
 use crate::state::{AccessKind, Place};
-use crate::{Colour, Congruent, Error, Frame, FrameWord, Hold, VirtAddr};
+use crate::{Colour, Congruent, Error, Frame, Hold, VirtAddr};
 
 /// Through which colour a frame is to be accessed.
 #[non_exhaustive]
@@ -93,17 +94,9 @@ impl Stores for ReadWrite {}
 pub(crate) struct Bound<'c, P: Platform> {
     pub(crate) congruent: &'c Congruent<P>,
     pub(crate) frame: Frame,
-    // `None` where nothing aliases and nothing is tracked.
-    pub(crate) word: Option<&'c FrameWord>,
     pub(crate) colour: u16,
+    pub(crate) counted: Use<'c, P>,
 }
-
-impl<P: Platform> Clone for Bound<'_, P> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-impl<P: Platform> Copy for Bound<'_, P> {}
 
 impl<P: Platform> Bound<'_, P> {
     pub(crate) const fn colour(&self) -> Colour<P> {
@@ -119,8 +112,7 @@ impl<P: Platform> Bound<'_, P> {
 /// The proof that a frame may be accessed through one colour, and the reason why it stays so: while this lives, the frame is not
 /// taken to another colour ([`Error::InUse`]).
 ///
-/// One of these is for a moment: a frame can have [`MAX_USERS`](crate::MAX_USERS) at a time. What is kept for long, above
-/// all on behalf of users, is made a [`Hold`].
+/// One of these is for a moment. What is kept for long is made a [`Hold`].
 #[must_use = "the frame is bound to its colour only while this lives"]
 pub struct Settled<'c, P: Platform, A: Access> {
     bound: Bound<'c, P>,
@@ -149,18 +141,16 @@ impl<P: Platform, A: Access> Settled<'_, P, A> {
 }
 
 impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
-    /// The proof, for a guard that has just been counted.
-    pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Self {
-        let word = if P::ALIASES { congruent.platform().word(frame) } else { None };
-        Self { bound: Bound { congruent, frame, word, colour }, access: PhantomData }
+    /// The proof, for a use of the frame.
+    #[inline]
+    pub(crate) const fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16, counted: Use<'c, P>) -> Self {
+        Self { bound: Bound { congruent, frame, colour, counted }, access: PhantomData }
     }
 
     /// The same, of the kind that it was counted for.
     #[inline]
     fn typed<B: Access>(self) -> Settled<'c, P, B> {
-        let bound = self.bound;
-        core::mem::forget(self);
-        Settled { bound, access: PhantomData }
+        Settled { bound: self.bound, access: PhantomData }
     }
 
     /// Maps the frame at an address of its colour: the permanent one if it fits, a window slot of this CPU otherwise.
@@ -172,42 +162,28 @@ impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
         if P::ALIASES {
             return self.open_tracked();
         }
-        let reach = Reach::new(self.bound.congruent, self.bound.frame, self.bound.colour)?;
-        Ok(Window { reach, settled: self })
+        let Bound { congruent, frame, colour, .. } = self.bound;
+        match Reach::new(congruent, frame, colour) {
+            Ok(reach) => Ok(Window { reach, settled: self }),
+            Err(denied) => Err(congruent.denied(frame, denied)),
+        }
     }
 
     /// Compiled once.
     #[inline(never)]
     fn open_tracked(self) -> Result<Window<'c, P, A>, Error> {
-        let reach = Reach::new(self.bound.congruent, self.bound.frame, self.bound.colour)?;
-        Ok(Window { reach, settled: self })
-    }
-
-    /// Does something to the frame, through a window: `what` is given the page's address, once.
-    #[inline(never)]
-    pub(crate) fn through(self, what: &mut dyn FnMut(VirtAddr)) -> Result<(), Error> {
-        let reach = Reach::new(self.bound.congruent, self.bound.frame, self.bound.colour)?;
-        what(reach.address);
-        Ok(())
+        let Bound { congruent, frame, colour, .. } = self.bound;
+        match Reach::new(congruent, frame, colour) {
+            Ok(reach) => Ok(Window { reach, settled: self }),
+            Err(denied) => Err(congruent.denied(frame, denied)),
+        }
     }
 
     /// Makes it a hold, for long.
     pub fn hold(self) -> Hold<'c, P> {
-        let bound = self.bound;
-        core::mem::forget(self);
-        if let (true, Some(word)) = (P::ALIASES, bound.word) {
-            word.hold::<P>();
-        }
+        let mut bound = self.bound;
+        bound.counted.hold();
         Hold { bound }
-    }
-}
-
-impl<P: Platform, A: Access> Drop for Settled<'_, P, A> {
-    #[inline]
-    fn drop(&mut self) {
-        if let (true, Some(word)) = (P::ALIASES, self.bound.word) {
-            word.release::<P>();
-        }
     }
 }
 
@@ -310,41 +286,58 @@ impl<P: Platform> Congruent<P> {
     pub fn settle<A: Access>(&self, frame: Frame, at: At<P>) -> Result<Settled<'_, P, A>, Error> {
         if !P::ALIASES {
             self.check_known(frame)?;
-            return Ok(Settled::new(self, frame, 0));
+            return Ok(Settled::new(self, frame, 0, Use::none()));
         }
-        Ok(self.settle_tracked(frame, at, <A as access::Sealed>::KIND)?.typed())
+        match self.bind(frame, at, <A as access::Sealed>::KIND) {
+            Ok(bound) => Ok(Settled { bound, access: PhantomData }),
+            Err(denied) => Err(self.denied(frame, denied)),
+        }
     }
 
     /// Compiled once, for all kinds of access.
     #[inline(never)]
-    fn settle_tracked(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Settled<'_, P, ReadWrite>, Error> {
+    fn bind(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Bound<'_, P>, Denied> {
         let step = crate::state::Access { place: self.place_of(frame, at, true)?, kind };
-        let mut after = Done::default();
-        self.transact_with(frame, self.whole_page(), &step, &mut after, None)?;
-        Ok(Settled::new(self, frame, after.home))
+        let done = self.take(frame, self.whole_page(), &step, None)?;
+        Ok(Bound { congruent: self, frame, colour: done.home, counted: Use::counted(&done) })
     }
 
     #[inline(never)]
     pub(crate) fn window_tracked(&self, frame: Frame, kind: AccessKind) -> Result<Window<'_, P, ReadWrite>, Error> {
-        self.settle_tracked(frame, At::Home, kind)?.open()
+        match self.bind(frame, At::Home, kind) {
+            Ok(bound) => Settled { bound, access: PhantomData }.open(),
+            Err(denied) => Err(self.denied(frame, denied)),
+        }
     }
 
     /// Does something at the frame's home, through a window. `what` is given the page's address, once.
     #[inline(never)]
     pub(crate) fn through_window(&self, frame: Frame, kind: AccessKind, what: &mut dyn FnMut(VirtAddr)) -> Result<(), Error> {
-        self.settle_tracked(frame, At::Home, kind)?.through(what)
+        let done = self.bind(frame, At::Home, kind).and_then(|bound| self.through(frame, bound.colour, what));
+        done.map_err(|denied| self.denied(frame, denied))
+    }
+
+    /// Does something to a frame that is bound to this colour, through a window. `what` is given the page's address, once.
+    #[inline(never)]
+    pub(crate) fn through(&self, frame: Frame, colour: u16, what: &mut dyn FnMut(VirtAddr)) -> Result<(), Denied> {
+        if let Some(address) = Reach::permanent(self, frame, colour) {
+            what(address);
+        } else {
+            what(Reach::window(self, frame, colour, false)?.address);
+        }
+        Ok(())
     }
 
     /// The place, as far as it is known without looking at the state.
     #[inline(never)]
-    pub(crate) fn place_of(&self, frame: Frame, at: At<P>, may_look_up: bool) -> Result<Place, Error> {
+    pub(crate) fn place_of(&self, frame: Frame, at: At<P>, may_look_up: bool) -> Result<Place, Denied> {
         Ok(match at {
             At::Home => Place::Home(if may_look_up { self.looked_up(frame) } else { None }),
             At::Colour(colour) => {
                 self.assert_own(colour);
                 Place::Fixed(colour.0)
             }
-            At::Linear => Place::Fixed(self.linear_colour(frame).ok_or(Error::NoLinearMapping(frame))?.0),
+            At::Linear => Place::Fixed(self.linear_colour(frame).ok_or(Denied::NoLinearMapping)?.0),
         })
     }
 

@@ -1,27 +1,26 @@
-//! One atomic word per frame, which the kernel embeds in its own frame table: a [`State`], packed.
+//! One atomic word per frame, which the kernel embeds in its own frame table: a [`State`], packed, and two counts beside it.
 //!
 //! Guaranteed: a change that needs no maintenance is one compare-and-swap; a change that needs some marks the word busy first, so
 //! that nobody can use the frame in between, and no lock is ever waited for. While rights are taken away, which may take long, the
-//! word is not busy. Not here: when to change what (`state.rs`).
+//! word is not busy. The counts have no end that could be reached. Not here: when to change what (`state.rs`).
 //!
 //! Where there is one CPU ([`Platform::UNIPROCESSOR`]), no operation costs a barrier.
 //!
-//! Only `AtomicU32` is used, which every target with atomics has (mipsel: `ll`/`sc`; ARMv6: `ldrex`/`strex`).
+//! Only atomics of 32 bits and of a pointer's size are used, which every target with atomics has (mipsel: `ll`/`sc`; ARMv6:
+//! `ldrex`/`strex`).
 
 use core::fmt;
 use core::marker::PhantomData;
 
 use crate::hardware::Platform;
-use crate::state::{
-    MustRevoke, Plan, Refusal, Rules, State, Step, BUSY, GIVEN, MAPPED, MAX_USERS, PACKED, REVOKING, SPREAD, WRITABLE,
-};
-use crate::sync::{ordered, AtomicU32, Ordering};
+use crate::state::{Plan, Refusal, State, BUSY, GIVEN, LOADS, MANY, MAPPINGS, ONE_USER, REVOKING, STORES, TRANSFERS, USERS};
+use crate::sync::{ordered, send_out, AtomicU32, AtomicUsize, Ordering};
 use crate::Congruent;
 
 /// What is known of one frame's copies. All zeros means that nothing of it is cached, so a zeroed table is right at boot:
 /// [`Congruent::new`](crate::Congruent::new) empties the cache.
 ///
-/// Two words of 32 bits: the state, in one, and counts that are seldom needed.
+/// 12 bytes, 16 where pointers have 64 bits: the state, in 32 bits, and counts that are seldom needed.
 ///
 /// ```
 /// # use congruent::{Frame, FrameWord};
@@ -34,29 +33,12 @@ use crate::Congruent;
 #[repr(C)]
 pub struct FrameWord {
     state: AtomicU32,
-    /// Holds, and above them the transfers that the state has no place for (changed by who has made the state busy).
-    more: AtomicU32,
+    /// The transfers that the state has no place for. Changed by who has made the state busy. Each has a name that the kernel keeps: as
+    /// many as this can count take 64 GB.
+    transfers: AtomicU32,
+    /// Holds, and guards that are counted with them. Each is remembered somewhere, in a byte at least.
+    holds: AtomicUsize,
 }
-
-// From the top: users 4, transfers 2, five flags (`PACKED`), two bits of mappings, then 19 bits of colours.
-const USERS: u32 = 28;
-const ONE_USER: u32 = 1 << USERS;
-const TRANSFERS: u32 = 26;
-const MAPPINGS: u32 = 19;
-
-/// In the place of users: a frame that is given to the kernel has none.
-const GIVEN_USERS: u32 = 15;
-
-/// So many transfers or more: the rest is counted in the other word.
-const MANY: u16 = 3;
-
-const HOLDS: u32 = (1 << MORE_TRANSFERS) - 1;
-const MORE_TRANSFERS: u32 = 20;
-
-// What user mappings may be: none, of the home and for loads, of the home and for stores, of any colour and for loads.
-const FLAGS_OF: [u32; 4] = [0, MAPPED, MAPPED | WRITABLE, MAPPED | SPREAD];
-const LOADS: u32 = 1;
-const STORES: u32 = 2;
 
 /// Which rights of users have gone.
 #[derive(Clone, Copy)]
@@ -67,51 +49,22 @@ pub(crate) enum Gone {
     All,
 }
 
-// Exactly tracked: home 3, held 8, stale 8. Coarsely: home 10, held 1, stale 1.
-const EXACT: [u32; 3] = [3, 8, 8];
-const COARSE: [u32; 3] = [10, 1, 1];
-
-impl State {
-    fn pack(&self, exact: bool) -> u32 {
-        let [home, held, _] = if exact { EXACT } else { COARSE };
-        debug_assert!(self.users <= MAX_USERS && u32::from(self.home) < 1 << home);
-        let (mapped, writable, spread, given) = (self.mapped(), self.writable(), self.spread(), self.given());
-        debug_assert!(!given || self.users == 0);
-        debug_assert!(!(spread && writable) && (mapped || !(spread || writable)));
-        let mappings = if spread { 3 } else { u32::from(mapped) + u32::from(writable) };
-        u32::from(self.home)
-            | u32::from(self.held) << home
-            | u32::from(self.stale) << (home + held)
-            | mappings << MAPPINGS
-            | self.flags & PACKED
-            | u32::from(self.transfers.min(MANY)) << TRANSFERS
-            | if given { GIVEN_USERS } else { u32::from(self.users) } << USERS
-    }
-
-    fn unpack(word: u32, exact: bool) -> Self {
-        let [home, held, stale] = if exact { EXACT } else { COARSE };
-        let field = |shift: u32, width: u32| word >> shift & ((1 << width) - 1);
-        let users = field(USERS, 4);
-        let given = users == GIVEN_USERS;
-        Self {
-            flags: word & PACKED | FLAGS_OF[field(MAPPINGS, 2) as usize] | if given { GIVEN } else { 0 },
-            home: field(0, home) as u16,
-            held: field(home, held) as u8,
-            stale: field(home + held, stale) as u8,
-            transfers: field(TRANSFERS, 2) as u16,
-            users: if given { 0 } else { users as u16 },
-        }
-    }
-}
-
 /// Rights to a frame that are being taken away: until this is dropped nobody announces a mapping of it.
 pub(crate) struct Claim<'w, P: Platform> {
     word: &'w FrameWord,
     platform: PhantomData<fn() -> P>,
-    /// What is taken away.
-    pub(crate) what: MustRevoke,
-    /// Whether mappings may have been announced, and not installed yet, when it began: no page table shows those.
-    pub(crate) installing: bool,
+}
+
+impl<'w, P: Platform> Claim<'w, P> {
+    /// For what [`advance`](FrameWord::advance) has said.
+    pub(crate) const fn new(word: &'w FrameWord) -> Self {
+        Self { word, platform: PhantomData }
+    }
+}
+
+/// Whether mappings may have been announced, and not installed yet, when the word said this: no page table shows those.
+pub(crate) const fn is_installing(seen: u32) -> bool {
+    !matches!(seen >> USERS, 0 | GIVEN)
 }
 
 impl<P: Platform> Drop for Claim<'_, P> {
@@ -121,54 +74,20 @@ impl<P: Platform> Drop for Claim<'_, P> {
     }
 }
 
-/// A frame whose word this CPU has marked busy: nobody else changes anything but ends of uses and of revocations, until
-/// [`commit`](Self::commit). The code is not preempted meanwhile.
+/// A frame whose word this CPU has marked busy: nobody else changes anything but ends of uses and of revocations, until this is dropped.
+/// The code is not preempted meanwhile.
 pub(crate) struct Busy<'w, P: Platform> {
     word: &'w FrameWord,
     congruent: &'w Congruent<P>,
-    before: Counted,
-    after: Counted,
-    /// Whether the end of this is the end of a revocation, too.
-    revoked: bool,
-}
-
-/// A state, packed, and its transfers, for which the word may have no place.
-#[derive(Clone, Copy)]
-struct Counted {
-    word: u32,
-    transfers: u16,
-}
-
-impl Counted {
-    /// What the other word has of the transfers.
-    fn more(self) -> u32 {
-        u32::from(self.transfers.max(MANY) - MANY) << MORE_TRANSFERS
-    }
-}
-
-impl<P: Platform> Busy<'_, P> {
     /// The state when it was marked.
-    pub(crate) fn before(&self) -> State {
-        let Counted { word, transfers } = self.before;
-        State { transfers, ..State::unpack(word, self.congruent.exact()) }
-    }
-
-    /// From here on, this is the state even if the change is given up.
-    pub(crate) fn becomes(&mut self, after: &State) {
-        self.after = Counted { word: after.pack(self.congruent.exact()), transfers: after.transfers };
-    }
-
-    /// Ends the change, and the revocation that it needed: the frame is in the state that it has become, less the uses that ended meanwhile.
-    pub(crate) fn commit(mut self, claim: Option<Claim<'_, P>>) {
-        if let Some(claim) = claim {
-            self.revoked = true;
-            core::mem::forget(claim);
-        }
-    }
+    pub(crate) before: State,
+    /// The state when this is dropped, less the uses that end meanwhile; also if the change is given up by an error or a panic of the
+    /// kernel's own code.
+    pub(crate) after: State,
+    /// Whether the end of this is the end of a revocation, too.
+    pub(crate) revoked: bool,
 }
 
-/// A change given up, by an error or a panic of the kernel's own code, leaves the state as it was, or as it
-/// [becomes](Busy::becomes).
 impl<P: Platform> Drop for Busy<'_, P> {
     #[inline(never)]
     fn drop(&mut self) {
@@ -177,43 +96,35 @@ impl<P: Platform> Drop for Busy<'_, P> {
     }
 }
 
-/// What the step needs of a frame whose word was this.
-fn planned(word: u32, step: &dyn Step, rules: &Rules, plan: &mut Plan) -> Result<(), Refusal> {
-    if word & BUSY != 0 {
-        return Err(Refusal::Busy);
-    }
-    *plan = Plan::none(State::unpack(word, rules.exact()));
-    step.plan(plan, rules)
-}
-
 impl FrameWord {
     /// A frame of which nothing is cached.
     #[must_use]
     #[cfg(not(loom))]
     pub const fn new() -> Self {
-        Self { state: AtomicU32::new(0), more: AtomicU32::new(0) }
+        Self { state: AtomicU32::new(0), transfers: AtomicU32::new(0), holds: AtomicUsize::new(0) }
     }
 
     /// A frame of which nothing is cached.
     #[must_use]
     #[cfg(loom)]
     pub fn new() -> Self {
-        Self { state: AtomicU32::new(0), more: AtomicU32::new(0) }
+        Self { state: AtomicU32::new(0), transfers: AtomicU32::new(0), holds: AtomicUsize::new(0) }
     }
 
-    /// A frame in this state, as a word for a geometry with `colours` colours.
+    /// A frame in this state.
     #[must_use]
     #[cfg(feature = "model")]
-    pub fn with_state(state: State, colours: u32) -> Self {
-        let state = state.pack(colours <= crate::state::EXACT_COLOURS);
-        Self { state: AtomicU32::new(state), more: AtomicU32::new(0) }
+    pub fn with_state(state: State) -> Self {
+        let word = Self::new();
+        word.state.store(state.pack(), Ordering::Relaxed);
+        word
     }
 
     /// The same, with so many holds.
     #[must_use]
     #[cfg(feature = "model")]
-    pub fn with_holds(self, holds: u32) -> Self {
-        self.more.store(holds, Ordering::Relaxed);
+    pub fn with_holds(self, holds: usize) -> Self {
+        self.holds.store(holds, Ordering::Relaxed);
         self
     }
 
@@ -251,49 +162,40 @@ impl FrameWord {
         }
     }
 
-    /// Takes the step if that needs nothing but to change the word: says whether it did, and what it takes in `plan`.
-    ///
-    /// # Errors
-    /// What is refused.
+    /// What it says now.
     #[inline]
-    pub(crate) fn attempt<P: Platform>(&self, step: &dyn Step, rules: &Rules, plan: &mut Plan) -> Result<bool, Refusal> {
-        let mut seen = self.state.load(Ordering::Relaxed);
-        loop {
-            planned(seen, step, rules, plan)?;
-            let counts = seen >> TRANSFERS & u32::from(MANY) == u32::from(MANY) && plan.after.transfers != MANY;
-            if plan.revoke.is_some() || !plan.is_free() || counts {
-                return Ok(false);
-            }
-            match self.exchange::<P>(seen, plan.after.pack(rules.exact())) {
-                Ok(_) => return Ok(true),
-                Err(now) => seen = now,
-            }
-        }
+    pub(crate) fn peek(&self) -> u32 {
+        self.state.load(Ordering::Relaxed)
     }
 
-    /// Says that rights are being taken away, if the step needs that.
+    /// Goes on from what the word said, if it still does: takes the step, if that needs nothing but to change the word; says that rights
+    /// are being taken away, if they have to be. Says whether it is done: otherwise the word must be busy for what is in `plan`, and what
+    /// was said is a [`Claim`].
     ///
     /// # Errors
-    /// [`Refusal::Revoking`] if somebody else is at it; what is refused whatever is revoked.
-    pub(crate) fn claim<P: Platform>(
-        &self,
-        step: &dyn Step,
-        rules: &Rules,
-        plan: &mut Plan,
-    ) -> Result<Option<Claim<'_, P>>, Refusal> {
-        let mut seen = self.state.load(Ordering::Relaxed);
-        loop {
-            planned(seen, step, rules, plan)?;
-            let Some(what) = plan.revoke else { return Ok(None) };
-            if seen & REVOKING != 0 {
-                return Err(Refusal::Revoking);
+    /// What the word says now.
+    #[inline]
+    pub(crate) fn advance<P: Platform>(&self, seen: u32, before: &State, plan: &Plan) -> Result<bool, u32> {
+        let done = plan.revoke.is_none();
+        let next = if done {
+            // Whether a transfer that begins or ends is counted beside it.
+            let counts = before.has_many() && plan.after.counts_other_transfers(before);
+            if !plan.is_free() | counts {
+                return Ok(false);
             }
-            let installing = !matches!(seen >> USERS, 0 | GIVEN_USERS);
-            match self.exchange::<P>(seen, seen | REVOKING) {
-                Ok(_) => return Ok(Some(Claim { word: self, platform: PhantomData, what, installing })),
-                Err(now) => seen = now,
+            plan.after.pack()
+        } else {
+            seen | REVOKING
+        };
+        if next == seen {
+            // What changes nothing needs no store: nobody could tell a word that was swapped for itself from one that was not. But what
+            // this CPU has stored before goes out as ever: kernel code that says once more that it has stored changes nothing here.
+            send_out(P::UNIPROCESSOR);
+            if ordered(P::UNIPROCESSOR, Ordering::Acquire, |order| self.state.load(order)) == seen {
+                return Ok(done);
             }
         }
+        self.exchange::<P>(seen, next).map(|_| done)
     }
 
     /// Marks the word busy.
@@ -307,57 +209,54 @@ impl FrameWord {
             congruent.platform().end_busy();
             return Err(Refusal::Busy);
         }
-        let mut transfers = (before >> TRANSFERS) as u16 & MANY;
-        if transfers == MANY {
-            transfers += (self.more.load(Ordering::Relaxed) >> MORE_TRANSFERS) as u16;
+        let mut before = State::unpack(before, congruent.rules.exact);
+        if before.has_many() && self.transfers.load(Ordering::Relaxed) > 0 {
+            before.beyond += 1;
         }
-        let before = Counted { word: before, transfers };
         Ok(Busy { word: self, congruent, before, after: before, revoked: false })
     }
 
     /// The frame was busy and changed from one state to another. Uses may have ended meanwhile, and a revocation if it is not ours.
-    fn end_busy<P: Platform>(&self, before: Counted, after: Counted, revoked: bool) {
-        let more = after.more().wrapping_sub(before.more());
-        if more != 0 {
-            self.more.fetch_add(more, Ordering::Relaxed);
+    fn end_busy<P: Platform>(&self, before: State, after: State, revoked: bool) {
+        if after.beyond != before.beyond {
+            let more = u32::from(after.beyond).wrapping_sub(u32::from(before.beyond));
+            self.transfers.fetch_add(more, Ordering::Relaxed);
         }
-        let (before, after) = (before.word, after.word);
-        // Counted from what the word says now. They are the top of it, so nothing is carried away.
-        let change = (after >> USERS).wrapping_sub(before >> USERS) << USERS;
-        let kept = if revoked { 0 } else { REVOKING };
-        let others = after & !(u32::MAX << USERS | REVOKING | BUSY);
+        // Guards are counted from what the word says now. They are the top of it, so nothing is carried away.
+        let after = (after.pack() & !(REVOKING | BUSY)).wrapping_sub(before.guards());
+        let kept = u32::MAX << USERS | if revoked { 0 } else { REVOKING };
         let mut now = self.state.load(Ordering::Relaxed);
         while let Err(other) = {
             debug_assert!(now & BUSY != 0);
-            self.exchange::<P>(now, others | now & kept | (now & u32::MAX << USERS).wrapping_add(change))
+            self.exchange::<P>(now, after.wrapping_add(now & kept))
         } {
             now = other;
         }
     }
 
     /// Ends one use.
-    pub(crate) fn release<P: Platform>(&self) {
+    fn release<P: Platform>(&self) {
         let before = ordered(P::UNIPROCESSOR, Ordering::Release, |order| self.state.fetch_sub(ONE_USER, order));
         assert!(before >= ONE_USER, "a use of a frame ended that never began: its word was {before:#010x}");
     }
 
     /// Makes a use a hold. All holds together are one use: who makes the first keeps his for all of them, who ends the last ends it.
+    #[inline(never)]
     pub(crate) fn hold<P: Platform>(&self) {
-        let before = ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.more.fetch_add(1, order)) & HOLDS;
-        assert!(before < HOLDS, "more than a million holds of one frame");
-        if before > 0 {
+        if ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.holds.fetch_add(1, order)) > 0 {
             self.release::<P>();
         }
     }
 
     /// Whether there are holds.
     pub(crate) fn is_held(&self) -> bool {
-        self.more.load(Ordering::Relaxed) & HOLDS > 0
+        self.holds.load(Ordering::Relaxed) > 0
     }
 
-    /// Ends a hold.
-    pub(crate) fn unhold<P: Platform>(&self) {
-        if ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.more.fetch_sub(1, order)) & HOLDS == 1 {
+    /// Ends a use, or a hold.
+    #[inline(never)]
+    pub(crate) fn end<P: Platform>(&self, is_hold: bool) {
+        if !is_hold || ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.holds.fetch_sub(1, order)) == 1 {
             self.release::<P>();
         }
     }
@@ -380,26 +279,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_state_survives_packing() {
-        for exact in [true, false] {
-            let homes: &[u16] = if exact { &[0, 1, 7] } else { &[0, 9, 1023] };
-            let masks: &[u8] = if exact { &[0, 1, 0x80, 0xff] } else { &[0, 1] };
-            for &home in homes {
-                for &held in masks {
-                    for &stale in masks {
-                        for flags in 0..64u32 {
-                            for (transfers, users) in [(0, 0), (1, MAX_USERS), (3, 1)] {
-                                let on = |bit: u32| flags & bit != 0;
-                                let given = if on(4) && users == 0 { GIVEN } else { 0 };
-                                let flags = FLAGS_OF[flags as usize & 3] | (flags & 31) << 21 & PACKED | given;
-                                let state = State { flags, home, held, stale, transfers, users };
-                                assert_eq!(State::unpack(state.pack(exact), exact), state);
-                            }
-                        }
-                    }
-                }
-            }
-        }
+    fn a_word_is_as_large_as_the_documentation_says() {
+        assert_eq!(size_of::<FrameWord>(), 8 + size_of::<usize>());
     }
 
     #[test]

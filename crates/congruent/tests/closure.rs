@@ -322,7 +322,7 @@ fn no_operation_is_wasted_after_any_history() {
         // What the word cannot say: that rights have gone of which the library was not told, or while the frame was in use; that a
         // hold for reading is one; and which lines of a page it is that are dirty (docs/adr/0011).
         Call::Unmap { told, .. } | Call::WriteProtect { told } => {
-            told && scene.state.users == 0 && !scene.given && scene.flights == [0; 4]
+            told && scene.state.users() == 0 && !scene.given && scene.flights == [0; 4]
         }
         Call::Hold { write, .. } => write,
         Call::DeviceReads(part) | Call::DeviceWrites(part) | Call::Complete(part) => part == Part::Whole,

@@ -255,3 +255,51 @@ fn the_public_interface_of_the_library_is_the_one_that_is_committed() {
 fn the_public_interface_of_its_geometry_is_the_one_that_is_committed() {
     is_committed("../geometry", "geometry.txt");
 }
+
+/// What is said of an item.
+fn said(attributes: &[Attribute]) -> String {
+    let lines =
+        attributes.iter().filter(|attribute| attribute.path().is_ident("doc")).filter_map(|attribute| match &attribute.meta {
+            syn::Meta::NameValue(value) => match &value.value {
+                syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(line), .. }) => Some(line.value()),
+                _ => None,
+            },
+            _ => None,
+        });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn every_call_that_can_fail_names_its_errors_or_a_call_that_has_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut calls = 0;
+    for (_, item) in items(&root, &root.join("lib.rs")) {
+        let Item::Impl(block) = item else { continue };
+        for part in block.items {
+            let ImplItem::Fn(call) = part else { continue };
+            let syn::ReturnType::Type(_, returned) = &call.sig.output else { continue };
+            let fails = written(returned).contains("Error");
+            if !(fails && is_public(&call.vis) && is_built(&call.attrs)) {
+                continue;
+            }
+            calls += 1;
+            let (name, text) = (&call.sig.ident, said(&call.attrs));
+            let (_, errors) = text.split_once("# Errors").unwrap_or_else(|| panic!("`{name}` does not say how it fails"));
+            let errors = errors.split("# Panics").next().unwrap_or_default();
+            assert!(
+                errors.contains("`Error::")
+                    || errors.contains("`ConfigError`]")
+                    || errors.contains("](Self::")
+                    || errors.contains("[`Congruent::"),
+                "`{name}` names no error: {errors}"
+            );
+        }
+    }
+    assert!(calls > 30, "{calls} calls are not all of them");
+}
+
+/// The type as it is written.
+fn written(returned: &Type) -> String {
+    let file: syn::File = syn::parse_quote!(type Returned = #returned;);
+    prettyplease::unparse(&file)
+}

@@ -3,7 +3,7 @@
 use crate::model::judged;
 use crate::model::line::COLOURS;
 use crate::model::machine::{Machine, Pte, Shape, LINE, PAGE};
-use congruent::state::{State, MAX_USERS};
+use congruent::state::State;
 use congruent::{At, Congruent, Error, Frame, ReadOnly, ReadWrite, Rights, Transfer, WindowMapper};
 use congruent_shadow::{Config, Shadow};
 use congruent_trace::{AccessKind, DmaDirection, Event, Site};
@@ -124,20 +124,74 @@ fn any_number_of_rings_leaves_room_for_windows_and_faults() {
     let elsewhere = kernel.settle::<ReadOnly>(FRAME, at(&kernel, 3)).err();
     assert_eq!(elsewhere, Some(Error::InUse { frame: FRAME, home: 2 }), "the first ring is as good as the last");
     for left in (0..1000).rev() {
-        assert_eq!(kernel.state(FRAME).unwrap().users, 1, "{left} rings and this one");
+        assert_eq!(kernel.state(FRAME).unwrap().users(), 1, "{left} rings and this one");
         drop(kernel.resume(FRAME).unwrap());
     }
-    assert_eq!(kernel.state(FRAME).unwrap().users, 0);
+    assert_eq!(kernel.state(FRAME).unwrap().users(), 0);
     drop(kernel.settle::<ReadOnly>(FRAME, at(&kernel, 3)).unwrap());
 }
 
 #[test]
-fn windows_beyond_what_can_be_counted_wait_for_one_another() {
+fn any_number_of_windows_and_announced_mappings_can_be_had_of_a_frame_at_a_time() {
+    // What is left of them when they have ended in this order: the first first, the last first, from the middle on.
+    for order in [|_| 0, |left| left - 1, |left| left / 2] {
+        let kernel = kernel(Shape::of(4));
+        kernel.clear(FRAME, at(&kernel, 2)).unwrap();
+        let mut settled = Vec::new();
+        let mut prepared = Vec::new();
+        for _ in 0..1000 {
+            settled.push(kernel.settle::<ReadOnly>(FRAME, At::Home).unwrap());
+            prepared.push(kernel.prepare(FRAME, Machine::user_address(2), WRITE).unwrap());
+        }
+        let refused = || kernel.settle::<ReadOnly>(FRAME, at(&kernel, 3)).err();
+        while !settled.is_empty() {
+            drop(settled.remove(order(settled.len())));
+            prepared.remove(order(prepared.len())).install(|| ());
+            kernel.write(FRAME, 0, b"bytes").unwrap();
+            assert!(settled.is_empty() || refused().is_some(), "{} are left, and the frame moves", settled.len());
+        }
+        assert_eq!((kernel.state(FRAME).unwrap().users(), refused()), (0, None));
+    }
+}
+
+#[test]
+fn a_window_among_many_can_become_a_hold() {
     let kernel = kernel(Shape::of(4));
-    let settled: Vec<_> = (0..MAX_USERS).map(|_| kernel.settle::<ReadOnly>(FRAME, At::Home).unwrap()).collect();
-    assert_eq!(kernel.settle::<ReadOnly>(FRAME, At::Home).err(), Some(Error::Full(FRAME)));
-    drop(settled);
-    drop(kernel.settle::<ReadOnly>(FRAME, At::Home).unwrap());
+    let mut holds: Vec<_> = (0..20).map(|_| kernel.settle::<ReadOnly>(FRAME, At::Home).unwrap().hold()).collect();
+    let settled: Vec<_> = (0..20).map(|_| kernel.settle::<ReadOnly>(FRAME, At::Home).unwrap()).collect();
+    holds.extend(settled.into_iter().map(|settled| settled.hold()));
+    while holds.pop().is_some() {
+        assert_eq!(kernel.state(FRAME).unwrap().users(), u16::from(!holds.is_empty()));
+    }
+}
+
+#[test]
+fn mappings_of_frames_that_many_use_are_prepared_at_once_and_end_with_the_others() {
+    let kernel = Machine::new(Shape::of(4), &[State::UNCACHED; 4], vec![[Pte::None; COLOURS]; 4]);
+    let frames = [0, 1, 2, 3].map(Frame);
+    for crowded in 0..4 {
+        let crowd: Vec<_> =
+            (0..20).map(|_| kernel.prepare(frames[crowded], Machine::user_address(crowded), WRITE).unwrap()).collect();
+        let many: Vec<_> = (0..20).map(|_| kernel.prepare_all(&frames, Machine::user_address(0), WRITE).unwrap()).collect();
+        drop(crowd);
+        for prepared in many {
+            assert!(frames.iter().all(|&frame| kernel.state(frame).unwrap().users() > 0));
+            prepared.install(|_, _| ());
+        }
+        assert!(frames.iter().all(|&frame| kernel.state(frame).unwrap().users() == 0));
+    }
+}
+
+#[test]
+fn any_number_of_transfers_to_a_page_can_go_on_at_a_time() {
+    let kernel = kernel(Shape::of(4));
+    kernel.clear(FRAME, at(&kernel, 0)).unwrap();
+    let mut transfers: Vec<_> = (0..70_000).map(|_| kernel.device_writes(FRAME, 0, PAGE).unwrap()).collect();
+    while let Some(transfer) = transfers.pop() {
+        assert_eq!(kernel.read(FRAME, 0, &mut [0]).err(), Some(Error::Device(FRAME)), "{} go on", transfers.len() + 1);
+        completed(transfer);
+    }
+    kernel.read(FRAME, 0, &mut [0]).unwrap();
 }
 
 #[test]
@@ -170,7 +224,7 @@ fn many_mappings_are_prepared_or_none_is_bound() {
     let kernel = Machine::new(Shape::of(4), &[State::UNCACHED; 4], vec![[Pte::None; COLOURS]; 4]);
     let frames = [0, 1, 2, 3].map(Frame);
     let linear = |frame| kernel.platform().linear(Frame(frame)).unwrap();
-    let users = || frames.map(|frame| kernel.state(frame).unwrap().users);
+    let users = || frames.map(|frame| kernel.state(frame).unwrap().users());
     let mut made = Vec::new();
     let prepared = kernel.prepare_all(&frames, Machine::user_address(2), WRITE).unwrap();
     assert_eq!((prepared.frames(), users()), (&frames[..], [1; 4]));

@@ -60,7 +60,7 @@ fn old_copy_at_home(w: &Watched) {
     let transfer = w.kernel.device_writes(FRAME, 0, PAGE).unwrap();
     w.device(DmaDirection::Write, FRAME);
     transfer.complete().unwrap();
-    assert_eq!(w.kernel.state(FRAME).unwrap().stale, 1 << 1);
+    assert_eq!(w.kernel.state(FRAME).unwrap().stale(), 1 << 1);
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn more_transfers_by_range_than_any_counter_holds_are_no_trouble() {
     for _ in 0..10_000 {
         w.kernel.sync_for_device(PhysAddr(0), 64);
     }
-    assert_eq!(w.kernel.state(FRAME).unwrap().transfers, 0);
+    assert_eq!(w.kernel.state(FRAME).unwrap().transfers(), 0);
     w.kernel.freed(FRAME).unwrap();
 }
 

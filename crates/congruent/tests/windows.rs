@@ -2,11 +2,11 @@
 
 use crate::model::line::COLOURS;
 use crate::model::machine::{Did, Machine, Maintain, Pte, Shape, When, PAGE};
+use crate::model::memory::{self, Memory};
 use congruent::state::State;
 use congruent::{
-    At, CacheGeometry, CacheOps, Config, ConfigError, Congruent, CpuContext, CpuSlots, Error, Frame, FrameWord, KeptArea,
-    Platform, Policy, ReadOnly, ReadWrite, Remaining, Revoke, Rights, Tags, VirtAddr, WindowArea, WindowMapper, WouldBlock,
-    Wrote,
+    At, CacheGeometry, Config, ConfigError, Congruent, CpuContext, Error, Frame, KeptArea, Policy, ReadOnly, ReadWrite, Rights,
+    Tags, VirtAddr, WindowArea, Wrote,
 };
 
 fn machine(frames: usize) -> Congruent<Machine> {
@@ -219,7 +219,7 @@ fn machines_that_cannot_be_served_are_refused() {
         let mut config = config;
         config.geometry = one_colour;
         change(&mut config);
-        Congruent::new(Direct::<true>, config).err()
+        Congruent::new(Memory::<false, true>::default(), config).err()
     };
     assert_eq!(refused(&|_| ()), None);
     assert_eq!(refused(&|config| config.tags = Tags::Virtual), Some(ConfigError::VirtuallyTagged));
@@ -229,7 +229,7 @@ fn machines_that_cannot_be_served_are_refused() {
     assert_eq!(refused(&|config| config.windows.thread_slots = 1), Some(slots));
     let kept = Some(KeptArea::new(VirtAddr(0x8000), 4));
     assert_eq!(refused(&|config| config.kept = kept), Some(ConfigError::KeptWindowsOnSpeculatingCore));
-    assert_eq!(Congruent::new(Direct::<true>, config).err(), Some(ConfigError::Aliases { colours: 4 }));
+    assert_eq!(Congruent::new(Memory::<false, true>::default(), config).err(), Some(ConfigError::Aliases { colours: 4 }));
 }
 
 #[test]
@@ -328,61 +328,13 @@ fn unaligned_transfers_are_maintained_in_whole_lines_and_stop_stores_to_their_ne
     assert_eq!(*kernel.platform().log.borrow(), [op(Maintain::WriteBack), op(Maintain::Invalidate)]);
 }
 
-/// A machine whose cache cannot alias, in real memory: its windows are its memory.
-struct Direct<const COHERENT: bool>;
-
-static DIRECT_WORD: FrameWord = FrameWord::new();
-static DIRECT_SLOTS: CpuSlots = CpuSlots::new();
-
-// SAFETY: the host keeps its caches coherent; nothing is needed.
-unsafe impl<const COHERENT: bool> CacheOps for Direct<COHERENT> {
-    unsafe fn write_back(&self, _: VirtAddr, _: u32) {}
-    unsafe fn invalidate(&self, _: VirtAddr, _: u32) {}
-    unsafe fn write_back_invalidate(&self, _: VirtAddr, _: u32) {}
-    unsafe fn empty(&self) {}
-    unsafe fn drop_instructions(&self, _: VirtAddr, _: u32) {}
-}
-
-// SAFETY: frame numbers are those of real pages of the test, which live as long as it.
-unsafe impl<const COHERENT: bool> WindowMapper for Direct<COHERENT> {
-    fn enter(&self) -> CpuContext {
-        unreachable!("no window is ever needed")
-    }
-    fn leave(&self) {}
-    fn begin_busy(&self) {}
-    fn end_busy(&self) {}
-    fn word(&self, frame: Frame) -> Option<&FrameWord> {
-        (frame.0 != 0).then_some(&DIRECT_WORD)
-    }
-    fn slots(&self, _: u32) -> &CpuSlots {
-        &DIRECT_SLOTS
-    }
-    unsafe fn map(&self, _: VirtAddr, _: Frame) {}
-    unsafe fn unmap(&self, _: VirtAddr) {}
-    fn linear(&self, frame: Frame) -> Option<VirtAddr> {
-        Some(VirtAddr(frame.0 * 4096))
-    }
-}
-
-impl<const COHERENT: bool> Platform for Direct<COHERENT> {
-    const ALIASES: bool = false;
-    const COHERENT_DEVICES: bool = COHERENT;
-
-    fn revoke(&self, _: Frame, _: Revoke<Self>) -> Result<Remaining, WouldBlock> {
-        unreachable!("no rights are ever in the way")
-    }
-}
-
 #[test]
 fn where_nothing_aliases_a_copy_is_a_copy() {
     #[repr(align(4096))]
     struct Page([u8; 4096]);
     let (mut from, mut to) = (Box::new(Page([7; 4096])), Box::new(Page([0; 4096])));
-    let frame = |page: &mut Page| Frame(page.0.as_mut_ptr().expose_provenance() as u64 / 4096);
-    let (source, destination) = (frame(&mut from), frame(&mut to));
-    let geometry = CacheGeometry::new(16 << 10, 4, 32).unwrap();
-    let windows = WindowArea::new(VirtAddr(0), 2, 0);
-    let kernel = Congruent::new(Direct::<true>, Config::new(geometry, windows)).unwrap();
+    let (source, destination) = (memory::frame(&mut *from), memory::frame(&mut *to));
+    let kernel = direct::<true>();
     kernel.copy(source, destination, At::Home).unwrap();
     kernel.write(destination, 4095, b"x").unwrap();
     let mut bytes = [0; 2];
@@ -395,9 +347,8 @@ fn where_nothing_aliases_a_copy_is_a_copy() {
     assert_eq!(to.0[..4095], [7; 4095]);
 }
 
-fn direct<const COHERENT: bool>() -> Congruent<Direct<COHERENT>> {
-    let geometry = CacheGeometry::new(16 << 10, 4, 32).unwrap();
-    Congruent::new(Direct, Config::new(geometry, WindowArea::new(VirtAddr(0), 2, 0))).unwrap()
+fn direct<const COHERENT: bool>() -> Congruent<Memory<false, COHERENT>> {
+    memory::kernel()
 }
 
 #[test]

@@ -2,19 +2,13 @@
 //!
 //! Guaranteed as for all transitions (`state.rs`). Not here: which bytes the operations cover (`crate::device`).
 
-use super::{Maintenance, MustRevoke, Plan, Refusal, Rules, State, MAX_TRANSFERS};
+use super::{Maintenance, MustRevoke, Op, Plan, Refusal, Rules, State};
 
 impl State {
-    /// Whether the home is clean once all of it has been written back: nobody can store meanwhile. `readers` of the users are known
-    /// not to.
-    pub(super) const fn cleanable(&self, readers: u16) -> bool {
-        !self.writable() && !self.given() && self.users <= readers
-    }
-
     /// A device is about to read the frame, or (`whole` false) part of it: the newest bytes must be in memory.
     pub fn device_reads(self, whole: bool, plan: &mut Plan) {
         if self.dirty() {
-            plan.push(Maintenance::WriteBack, self.home);
+            plan.first = Op::new(Maintenance::WriteBack, self.home);
             plan.after.set_dirty(!(whole && self.cleanable(0)));
         }
     }
@@ -47,25 +41,22 @@ impl State {
     /// # Errors
     /// [`Refusal`]; nothing has changed then.
     pub fn device_writes(self, whole: bool, aligned: bool, rules: &Rules, plan: &mut Plan) -> Result<(), Refusal> {
-        if (self.users > 0 || self.given()) && !aligned {
+        if self.stays() && !aligned {
             return Err(Refusal::InUse);
-        }
-        if self.transfers >= MAX_TRANSFERS {
-            return Err(Refusal::Full);
         }
         plan.revoke = self.before_device_writes(aligned);
         let state = &mut plan.after;
-        state.transfers += 1;
+        state.begin_transfer();
         state.set_fetchable(false);
         if self.dirty() {
             state.set_dirty(!(whole && self.cleanable(0)));
             if self.dropped_when_done(rules) {
-                plan.push(Maintenance::WriteBack, self.home);
+                plan.first = Op::new(Maintenance::WriteBack, self.home);
             } else {
                 if !state.dirty() {
-                    state.held &= !self.bit(self.home, rules);
+                    state.drop_held(self.own_bit(rules));
                 }
-                plan.push(Maintenance::WriteBackInvalidate, self.home);
+                plan.first = Op::new(Maintenance::WriteBackInvalidate, self.home);
             }
         }
         Ok(())
@@ -76,24 +67,24 @@ impl State {
     /// Copies that nobody can reach without asking are dropped when somebody asks; those that a user or a guard can load at once
     /// are dropped now.
     pub fn device_wrote(self, whole: bool, rules: &Rules, plan: &mut Plan) {
-        let home = self.bit(self.home, rules);
+        let (home, permanent) = (self.own_bit(rules), plan.permanent);
         let state = &mut plan.after;
-        state.transfers = state.transfers.saturating_sub(1);
-        if let (Some(linear), true) = (rules.linear, rules.speculative) {
-            state.held |= state.bit(linear, rules);
+        state.end_transfer();
+        if let Some(permanent) = permanent {
+            state.add_held(state.bit(permanent, rules));
         }
-        state.stale |= state.held & !home;
-        if state.held & home != 0 {
+        state.add_stale(state.held() & !home);
+        if state.held() & home != 0 {
             // What was dirty was written back before the device began, and nobody has stored to its bytes since.
             let clean = whole && self.cleanable(0);
             state.set_dirty(self.dirty() && !clean);
-            if self.mapped() || self.given() || if self.dirty() { rules.speculative } else { self.users > 0 } {
-                plan.push(Maintenance::Invalidate, self.home);
+            if self.mapped() || self.given() || if self.dirty() { rules.speculative } else { self.stays() } {
+                plan.first = Op::new(Maintenance::Invalidate, self.home);
             } else if !self.dirty() {
-                state.stale |= home;
+                state.add_stale(home);
             } else if clean {
                 // Its copies were dropped then, too.
-                state.held &= !home;
+                state.drop_held(home);
             }
         }
     }
@@ -101,27 +92,27 @@ impl State {
     /// As [`device_wrote`](Self::device_wrote), whatever has happened since the device began, and whether it began at all: mappings and
     /// windows of any colour may have filled lines, and users of several may be reading now.
     pub fn taken(self, whole: bool, rules: &Rules, plan: &mut Plan) {
-        let home = self.bit(self.home, rules);
+        let (home, permanent) = (self.own_bit(rules), plan.permanent);
         let state = &mut plan.after;
         state.set_fetchable(false);
-        if let (Some(linear), true) = (rules.linear, rules.speculative) {
-            state.held |= state.bit(linear, rules);
+        if let Some(permanent) = permanent {
+            state.add_held(state.bit(permanent, rules));
         }
-        let others = state.held & !home & !self.stale;
+        let others = state.held() & !home & !self.stale();
         if self.spread() {
             // Their readers do not ask before they load. Nobody reads at a colour that was old already.
             plan.also_invalidate = others;
         } else {
-            state.stale |= others;
+            state.add_stale(others);
         }
         let state = &mut plan.after;
-        if state.held & home != 0 {
+        if state.held() & home != 0 {
             let clean = whole && self.cleanable(0);
             state.set_dirty(self.dirty() && !clean);
-            if self.mapped() || self.given() || self.users > 0 || self.dirty() {
-                plan.push(Maintenance::Invalidate, self.home);
+            if self.mapped() || self.stays() || self.dirty() {
+                plan.first = Op::new(Maintenance::Invalidate, self.home);
             } else {
-                state.stale |= home;
+                state.add_stale(home);
             }
         }
     }
@@ -137,21 +128,21 @@ impl State {
     /// # Errors
     /// [`Refusal::Busy`] or [`Refusal::Device`]; nothing has changed then.
     pub fn fetch(self, readers: u16, rules: &Rules, plan: &mut Plan) -> Result<(), Refusal> {
-        if self.transfers > 0 {
+        if self.is_transferred() {
             return Err(Refusal::Device);
         }
         if self.fetchable() {
             return Ok(());
         }
         if self.dirty() && !rules.fetches_see_data {
-            plan.push(Maintenance::WriteBack, self.home);
+            plan.first = Op::new(Maintenance::WriteBack, self.home);
             plan.after.set_dirty(!self.cleanable(readers));
         }
         // A core that speculates may have fetched what it was never told to.
         plan.drop_instructions = self.fetched() || rules.speculative;
         if rules.speculative {
             // Through the address at which that is done.
-            plan.after.held |= self.bit(self.home, rules);
+            plan.after.add_held(self.own_bit(rules));
         }
         plan.after.set_fetched(true);
         plan.after.set_fetchable(self.cleanable(readers));

@@ -19,7 +19,7 @@ impl Place {
         match self {
             Self::Fixed(colour) => colour,
             // A frame in use is reached where it is in use, whatever a lookup finds.
-            Self::Home(Some(preferred)) if state.users == 0 => preferred,
+            Self::Home(Some(preferred)) if state.users() == 0 => preferred,
             Self::Home(_) => state.home,
         }
     }
@@ -40,7 +40,7 @@ pub(crate) struct Access {
 impl Step for Access {
     fn plan(&self, plan: &mut Plan, rules: &Rules) -> Result<(), Refusal> {
         let state = plan.after;
-        state.access(self.place.pick(&state), self.kind, rules, plan)
+        plan.access(self.place.pick(&state), self.kind, rules)
     }
 }
 
@@ -60,7 +60,7 @@ impl Step for Map {
             state.shared(self.colour)?;
         } else {
             let kind = if self.write { AccessKind::Write } else { AccessKind::Read };
-            state.access(self.colour, kind, rules, plan)?;
+            plan.access(self.colour, kind, rules)?;
         }
         plan.after = plan.after.with_mapping(self.write);
         Ok(())
@@ -99,6 +99,17 @@ pub(crate) struct Give {
 impl Step for Give {
     fn plan(&self, plan: &mut Plan, rules: &Rules) -> Result<(), Refusal> {
         plan.after.give(self.linear, rules, plan)
+    }
+}
+
+/// Instruction fetches are about to be allowed.
+pub(crate) struct Fetch {
+    pub(crate) readers: u16,
+}
+
+impl Step for Fetch {
+    fn plan(&self, plan: &mut Plan, rules: &Rules) -> Result<(), Refusal> {
+        plan.after.fetch(self.readers, rules, plan)
     }
 }
 

@@ -372,8 +372,8 @@ pub struct Step {
 
 /// Makes the call on the real library.
 pub fn perform(scene: &Scene, call: Call, shape: Shape) -> Outcome {
-    let holds = u32::from(scene.reader) + u32::from(scene.writer);
-    let words = vec![FrameWord::with_state(scene.state, shape.colours).with_holds(holds), FrameWord::new()];
+    let holds = usize::from(scene.reader) + usize::from(scene.writer);
+    let words = vec![FrameWord::with_state(scene.state).with_holds(holds), FrameWord::new()];
     let congruent = Machine::with_words(shape, words, vec![scene.ptes, [Pte::None; COLOURS]]);
     let mut after = *scene;
     let result = make(&congruent, call, &mut after);

@@ -167,7 +167,7 @@ impl Machine {
         ptes: Vec<[Pte; super::line::COLOURS]>,
         change: impl Fn(&mut Config),
     ) -> Result<Congruent<Self>, ConfigError> {
-        let words = frames.iter().map(|&state| FrameWord::with_state(state, shape.colours)).collect();
+        let words = frames.iter().map(|&state| FrameWord::with_state(state)).collect();
         Self::made(shape, words, ptes, change)
     }
 

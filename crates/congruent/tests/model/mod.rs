@@ -5,5 +5,6 @@ pub mod judged;
 pub mod kernel;
 pub mod line;
 pub mod machine;
+pub mod memory;
 pub mod watched;
 pub mod world;

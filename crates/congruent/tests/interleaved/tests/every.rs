@@ -8,6 +8,7 @@ mod model;
 
 use std::rc::Rc;
 
+use congruent_interleaved::{At, Frame, ReadOnly};
 use model::calls::{Call, Kernel, Part, Place};
 use model::platform::library;
 use model::schedule::{Agent, Every, alone, run};
@@ -84,7 +85,7 @@ fn every(shape: Shape, preemptions: u32, places: &[(u32, u8)], pairs: impl Fn(Ca
                     let mut schedule = Every::new(preemptions);
                     loop {
                         runs += 1;
-                        if let Some(wrong) = one(shape, &history, [(first, 0, 0), (second, cpu, level)], &mut schedule) {
+                        if let Some(wrong) = one(shape, &history, &[(first, 0, 0), (second, cpu, level)], 0, &mut schedule) {
                             panic!(
                                 "{wrong}\n{shape:?}\nafter {history:?}\n{first:?} and, on CPU {cpu} at level {level}, {second:?}\n{:?}",
                                 schedule.path()
@@ -101,7 +102,8 @@ fn every(shape: Shape, preemptions: u32, places: &[(u32, u8)], pairs: impl Fn(Ca
     runs
 }
 
-fn one(shape: Shape, history: &[Call], calls: [(Call, u32, u8); 2], schedule: &mut Every) -> Option<String> {
+/// One run of these calls, while so many others use the frame where it is.
+fn one(shape: Shape, history: &[Call], calls: &[(Call, u32, u8)], others: usize, schedule: &mut Every) -> Option<String> {
     alone();
     let world = Rc::new(World::new(shape, 2));
     let kernel = Rc::new(Kernel { library: library(&world), world: world.clone() });
@@ -109,11 +111,22 @@ fn one(shape: Shape, history: &[Call], calls: [(Call, u32, u8); 2], schedule: &m
         kernel.perform(call).expect("alone, everything can be done");
         world.others(None);
     }
-    let agents = calls.map(|(call, cpu, level)| {
+    let others: Vec<_> = (0..others).map(|_| kernel.library.settle::<ReadOnly>(Frame(FRAME as u64), At::Home).unwrap()).collect();
+    let is_crowded = others.len() > 1;
+    let agents = calls.iter().map(|&(call, cpu, level)| {
         let kernel = kernel.clone();
-        Agent::new(cpu, level, move || _ = kernel.perform(call))
+        Agent::new(cpu, level, move || {
+            let done = kernel.perform(call);
+            assert!(!is_crowded || done.is_ok(), "{call:?}: {done:?}");
+        })
     });
-    run(&world, agents.into(), schedule, |world| world.others(None));
+    run(&world, agents.collect(), schedule, |world| world.others(None));
+    drop(others);
+    if is_crowded {
+        let elsewhere =
+            kernel.library.settle::<ReadOnly>(Frame(FRAME as u64), At::Colour(kernel.library.colour_from_index(1).unwrap()));
+        assert!(elsewhere.is_ok(), "a use of the frame has not ended: {elsewhere:?}", elsewhere = elsewhere.err());
+    }
     if world.hazard.borrow().is_none() {
         // Whatever they did, everybody can go on, and sees the newest.
         for colour in [0, 1] {
@@ -181,6 +194,37 @@ fn no_task_that_goes_on_on_another_cpu_in_the_middle_of_a_call_lets_anybody_see_
         runs += every(shape, preemptions(most), &[PLACES[0], PLACES[2]], order);
         // Interrupts stay on their CPU.
         runs += every(shape, preemptions(1), &PLACES[1..2], |_, _| true);
+    }
+    println!("{runs} runs");
+}
+
+#[test]
+fn nobody_of_a_crowd_is_refused_and_when_all_have_ended_the_frame_can_move() {
+    let frame = FRAME;
+    let uses = [
+        Call::Read { frame, part: Part::Half },
+        Call::Hold { frame, place: Place::Colour(0), write: false },
+        Call::Map { frame, colour: 0, write: true, execute: false },
+        Call::MapAll { colour: 0, write: false },
+    ];
+    let clear = Call::Clear { frame, place: Place::Colour(0) };
+    let mut runs = 0;
+    // Seven are counted one by one.
+    for others in [6, 7] {
+        for (first, second) in uses.iter().flat_map(|&first| uses.map(|second| (first, second))) {
+            for third in uses {
+                let mut schedule = Every::new(preemptions(2));
+                loop {
+                    runs += 1;
+                    let calls = [(first, 0, 0), (second, 1, 0), (third, 1, 0)];
+                    let wrong = one(shape(), &[clear], &calls, others, &mut schedule);
+                    assert!(wrong.is_none(), "{wrong:?}\n{others} and {calls:?}\n{:?}", schedule.path());
+                    if !schedule.next() {
+                        break;
+                    }
+                }
+            }
+        }
     }
     println!("{runs} runs");
 }

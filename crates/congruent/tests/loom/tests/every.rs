@@ -98,7 +98,7 @@ impl Platform for Cpus {
 
 fn cpus(state: State, kept: u32) -> Arc<Congruent<Cpus>> {
     let platform = Cpus {
-        words: vec![FrameWord::with_state(state, COLOURS), FrameWord::new()],
+        words: vec![FrameWord::with_state(state), FrameWord::new()],
         slots: CpuSlots::new(),
         kept: (0..kept).map(|_| KeptSlot::new()).collect(),
         lines: UnsafeCell::new(()),
@@ -142,7 +142,7 @@ fn a_frame_does_not_move_under_its_users() {
         }
         mover.join().unwrap();
         let state = kernel.state(PAGE).unwrap();
-        assert!(state.users == 0 && !state.busy() && state.dirty(), "{state:?}");
+        assert!(state.users() == 0 && !state.busy() && state.dirty(), "{state:?}");
     });
 }
 
@@ -161,7 +161,7 @@ fn two_faults_at_different_colours_take_turns() {
         fault(&kernel, 0);
         other.join().unwrap();
         let state = kernel.state(PAGE).unwrap();
-        assert!(state.users == 0 && !state.busy(), "{state:?}");
+        assert!(state.users() == 0 && !state.busy(), "{state:?}");
     });
 }
 
@@ -187,7 +187,7 @@ fn a_device_and_a_window_never_share_a_frame() {
         }
         device.join().unwrap();
         let state = kernel.state(PAGE).unwrap();
-        assert!(state.users == 0 && state.transfers == 0 && !state.busy(), "{state:?}");
+        assert!(state.users() == 0 && state.transfers() == 0 && !state.busy(), "{state:?}");
     });
 }
 
