@@ -407,9 +407,7 @@ impl Session {
             }
             Event::Console(Seen::Panic(line)) => {
                 self.ended.panic = Some(line);
-                if self.ended.delivering.is_some() {
-                    self.dead_at = Some(Instant::now() + LAST_WORDS);
-                }
+                self.await_death();
             }
             Event::Console(Seen::Kernel(banner)) => self.ended.kernel = Some(banner),
             Event::OutputClosed(last_line) => {
@@ -456,6 +454,7 @@ impl Session {
             Message::Delivering { delivery } => {
                 self.delivering.store(true, Ordering::Release);
                 self.ended.delivering = Some(delivery);
+                self.await_death();
             }
             Message::Stopped { finding, before } => self.tell_of_stop(finding, before),
             Message::Failure { kind, reason } => self.fail(kind, reason),
@@ -465,6 +464,13 @@ impl Session {
                 let ledger_callers = ledger_callers.into_iter().map(|chain| (chain.context, chain.callers)).collect();
                 self.ended.whole = Some(Whole { stats, findings, consequences, ledger, ledger_callers, delivered, limits });
             }
+        }
+    }
+
+    /// A guest that was given old bytes and has panicked, whichever was heard of first, is dead soon.
+    fn await_death(&mut self) {
+        if self.ended.panic.is_some() && self.ended.delivering.is_some() {
+            self.dead_at = Some(Instant::now() + LAST_WORDS);
         }
     }
 

@@ -16,7 +16,7 @@ use congruent_arch::{Arch, Endian};
 use congruent_geometry::{PhysAddr, VirtAddr};
 use congruent_shadow::{Contexts, Effect, Example, Finding, HazardClass, OnCpus, Party, PartyKind, PastMaintenance, Side, Stats};
 use congruent_trace::{Context, Maintenance, Site};
-use congruent_wire::{Chain, Config, FailureKind, Message, PROTOCOL};
+use congruent_wire::{Chain, Config, Delivered, Delivery, FailureKind, Message, PROTOCOL};
 
 /// The judge's counters of a fake run.
 pub const STATS: Stats = Stats {
@@ -55,6 +55,11 @@ pub fn finding(count: u64) -> Finding {
         cpus: OnCpus::default(),
         contexts: Contexts { consumer: Context(3), producer: Context(7) },
     }
+}
+
+/// What a load of [`finding`] was given.
+fn delivery() -> Delivery {
+    Delivery { paddr: PhysAddr(0x0123_4010), got: vec![1], newest: vec![2], accesses: 1234 }
 }
 
 /// Whose load it is in [`finding`], and who had called its store.
@@ -141,6 +146,10 @@ impl Fake {
             "stopped-before" => self.say(Message::Stopped { finding: 1, before: true }),
             "stopped-behind" => self.say(Message::Stopped { finding: 1, before: false }),
             "final" => self.last(STATS, Vec::new()),
+            "delivering" => self.say(Message::Delivering { delivery: delivery() }),
+            "final-with-old-bytes" => {
+                self.last_of(STATS, vec![finding(1204)], vec![Some(Delivered { count: 7, first: delivery() })])
+            }
             "final-with-finding" => self.last(STATS, vec![finding(1204)]),
             "final-uncached" => self.last(Stats { accesses: 0, ..STATS }, Vec::new()),
             "cannot" => self.fail(FailureKind::Environment, argument),
@@ -215,11 +224,15 @@ impl Fake {
     }
 
     fn last(&mut self, stats: Stats, findings: Vec<Finding>) {
+        self.last_of(stats, findings, Vec::new());
+    }
+
+    fn last_of(&mut self, stats: Stats, findings: Vec<Finding>, delivered: Vec<Option<Delivered>>) {
         if !self.ended {
             self.shutdown(if self.terminated.load(Ordering::SeqCst) { "host-signal" } else { "guest-shutdown" });
         }
         self.say(Message::Final {
-            delivered: Vec::new(),
+            delivered,
             consequences: Vec::new(),
             stats,
             findings,

@@ -6,6 +6,7 @@
 mod doctor;
 mod endings;
 mod fake_qemu;
+mod injecting;
 mod known;
 mod reports;
 mod runner;
@@ -28,6 +29,7 @@ fn main() {
     let trials = [
         doctor::TESTS,
         endings::TESTS,
+        injecting::TESTS,
         known::TESTS,
         reports::TESTS,
         setup::TESTS,
