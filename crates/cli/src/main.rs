@@ -19,6 +19,7 @@ mod guest_symbols;
 mod judge_link;
 mod keyboard;
 mod known_core;
+mod last_line;
 mod ledger;
 mod monitor;
 mod necessity;

@@ -27,6 +27,7 @@ use crate::console::{Disturbed, Seen, Watch};
 use crate::ending::{Allowed, Ended, Exit, Stop, Whole};
 use crate::judge_link::JudgeLink;
 use crate::keyboard::Input;
+use crate::last_line::LastLine;
 use crate::monitor::{self, Monitor, Notice};
 use crate::screen::{Screen, Status, Stream};
 use crate::stopping::{Stopping, Told};
@@ -259,33 +260,6 @@ fn pass_on(
 /// The screen is plain state: a panic while it was held leaves it usable.
 fn lock(screen: &Mutex<Screen>) -> MutexGuard<'_, Screen> {
     screen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-}
-
-/// The last line that says something.
-#[derive(Default)]
-struct LastLine {
-    finished: Vec<u8>,
-    current: Vec<u8>,
-}
-
-impl LastLine {
-    fn feed(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            if byte != b'\n' {
-                self.current.push(byte);
-            } else if self.current.trim_ascii().is_empty() {
-                self.current.clear();
-            } else {
-                self.finished = std::mem::take(&mut self.current);
-            }
-        }
-    }
-
-    fn text(self) -> Option<String> {
-        let line = if self.current.trim_ascii().is_empty() { self.finished } else { self.current };
-        let line = String::from_utf8_lossy(line.trim_ascii()).into_owned();
-        (!line.is_empty()).then_some(line)
-    }
 }
 
 /// Says when QEMU has ended, and leaves it uncollected: its process id stays its own until then, so that no signal can reach a
