@@ -15,3 +15,21 @@ pub fn boot(hardware: Hardware) -> Result<Kernel, ConfigError> {
     // Whatever the boot loader left in the caches, under whatever colour, goes: a zeroed frame table says that nothing is there.
     Congruent::new(Machine::new(hardware), Config::new(geometry, WINDOWS))
 }
+
+/// What a boot loader does before that, if it is thorough: stores to every line of the frames that users will have, at the permanent address.
+#[cfg(all(target_os = "none", target_arch = "mips"))]
+pub(crate) fn test_memory() {
+    use crate::PAGE;
+    use crate::arch::LINEAR;
+    use crate::machine::{FIRST, FRAMES};
+
+    let first = (LINEAR + FIRST * PAGE) as usize;
+    for word in (first..first + FRAMES * PAGE as usize).step_by(16) {
+        let word = word as *mut usize;
+        // SAFETY: memory that nobody uses yet, and no Rust object ever.
+        unsafe {
+            word.write_volatile(!word.addr());
+            assert_eq!(word.read_volatile(), !word.addr(), "memory");
+        }
+    }
+}

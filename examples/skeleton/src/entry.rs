@@ -1,62 +1,63 @@
-//! What this kernel's assembly calls: boot and the page fault. The rest of a kernel hangs on to [`kernel`].
+//! What this kernel's assembly calls (`arch/*/trap.rs`): boot, and a thread that has stopped.
 
 use core::cell::UnsafeCell;
 
-use congruent::VirtAddr;
+use crate::arch::{self, Registers};
+use crate::system::{System, say};
 
-use crate::arch::Hardware;
-use crate::{Kernel, boot, fault};
+/// The one CPU has it, while the kernel runs.
+struct Booted(UnsafeCell<Option<System>>);
 
-struct Once(UnsafeCell<Option<Kernel>>);
+// SAFETY: reached by the two functions below alone, which one CPU calls one after the other, interrupts off.
+unsafe impl Sync for Booted {}
 
-// SAFETY: written once, by `skeleton_start`, before there are interrupts; only read from then on.
-unsafe impl Sync for Once {}
+static SYSTEM: Booted = Booted(UnsafeCell::new(None));
 
-static KERNEL: Once = Once(UnsafeCell::new(None));
-
-/// The library, once booted.
-fn kernel() -> Option<&'static Kernel> {
-    // SAFETY: nobody writes it after `skeleton_start`.
-    unsafe { (*KERNEL.0.get()).as_ref() }
+unsafe extern "C" {
+    /// The program that processes run, as the linker script has put it among the kernel's own data: where it begins, where its data begin, and
+    /// where it ends.
+    static skeleton_program: [u8; 0];
+    static skeleton_program_data: [u8; 0];
+    static skeleton_program_end: [u8; 0];
 }
 
-/// Called once, on the first CPU, interrupts off. Returns whether this machine can be served.
+/// Called once, on the first CPU, interrupts off. Returns the registers of the first thread.
 ///
 /// # Safety
 /// Nothing else of this crate has run or is running.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn skeleton_start() -> bool {
-    let Ok(kernel) = boot::boot(Hardware::new()) else { return false };
+unsafe extern "C" fn skeleton_start() -> *mut Registers {
+    let [program, data, end] = [&raw const skeleton_program, &raw const skeleton_program_data, &raw const skeleton_program_end];
+    // SAFETY: the linker script promises that these bytes are there; nobody stores to them.
+    let image = unsafe { core::slice::from_raw_parts(program.cast(), end.addr() - program.addr()) };
+    let system = System::new(image, data.addr() - program.addr());
     // SAFETY: the caller's promise.
-    unsafe { *KERNEL.0.get() = Some(kernel) };
-    true
+    let system = unsafe { (*SYSTEM.0.get()).insert(system) };
+    &raw mut system.threads.running().registers
 }
 
-/// A user's store or load at `address` has faulted. Returns whether to try it again; if not, it is a signal.
+/// The thread that ran has stopped, and its registers have been stored. Returns those of the one that goes on.
+///
+/// # Safety
+/// Called after [`skeleton_start`], not from itself.
 #[unsafe(no_mangle)]
-extern "C" fn skeleton_fault(space: usize, address: usize, store: bool) -> bool {
-    let Some(kernel) = kernel() else { return false };
-    if space >= kernel.platform().spaces.len() {
-        return false;
-    }
-    let served = fault::fault(kernel, space, VirtAddr(address as u64).align_down(crate::PAGE), store);
-    match served {
-        Ok(()) => true,
-        Err(fault::Fault::Library(error)) => error.is_transient(),
-        Err(_) => false,
+unsafe extern "C" fn skeleton_trap() -> *mut Registers {
+    // SAFETY: the caller's promise.
+    match unsafe { &mut *SYSTEM.0.get() } {
+        Some(system) => system.stopped(),
+        None => arch::off(),
     }
 }
 
-/// `read(2)` of one page of memory that a user has mapped, as `/proc/pid/mem` does. Returns the byte, or -1.
+/// The kernel itself has done what it must not: at `pc`, with this address.
 #[unsafe(no_mangle)]
-extern "C" fn skeleton_peek(space: usize, address: usize) -> i32 {
-    let byte = || {
-        let kernel = kernel()?;
-        let address = VirtAddr(address as u64);
-        let entry = kernel.platform().spaces.get(space)?.get(address)?;
-        let mut byte = [0];
-        kernel.read(entry.frame, kernel.geometry().page_offset(address.0), &mut byte).ok()?;
-        Some(i32::from(byte[0]))
-    };
-    byte().unwrap_or(-1)
+extern "C" fn skeleton_kernel_fault(pc: usize, cause: usize, address: usize) -> ! {
+    say(format_args!("Kernel panic: cause {cause:#x} at {pc:#x}, address {address:#x}\n"));
+    arch::off()
+}
+
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    say(format_args!("Kernel panic: {info}\n"));
+    arch::off()
 }

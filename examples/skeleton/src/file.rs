@@ -7,18 +7,19 @@ use crate::space::Entry;
 use crate::{Kernel, PAGE};
 
 /// A file that is all in memory.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct File<'f> {
     /// Its frames, in order.
     pub frames: &'f [Frame],
 }
 
-/// Puts `bytes` into the frames of a file, as a driver does that copies sectors with the processor.
+/// Puts `bytes` into the frames of a file, which are the file's from then on, as a driver does that copies sectors with the processor.
 ///
 /// # Errors
 /// [`Error`].
 pub fn fill(kernel: &Kernel, file: &File<'_>, bytes: &[u8]) -> Result<(), Error> {
     for (index, (&frame, page)) in file.frames.iter().zip(bytes.chunks(PAGE as usize)).enumerate() {
+        kernel.platform().give_to_file(frame);
         // At the colour at which users who let the kernel choose the address will map it.
         kernel.fill(frame, At::Colour(kernel.file_colour(index as u64)), page)?;
     }

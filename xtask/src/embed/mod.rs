@@ -5,7 +5,7 @@
 //! 64-bit ARM hosts. Nothing is run: that is the host's tests' and the guests' business.
 
 mod text;
-mod toolchain;
+pub mod toolchain;
 
 use std::thread;
 use std::time::Instant;

@@ -7,7 +7,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::vec::Vec;
 
-use congruent::{CacheGeometry, CacheOps, Frame, VirtAddr};
+use congruent::{CacheGeometry, Frame, VirtAddr};
 
 use crate::machine::{FIRST, FRAMES, SLOTS};
 use crate::{Machine, PAGE};
@@ -55,6 +55,25 @@ impl Hardware {
     }
 
     pub(crate) fn flush_user_tlb(&self) {}
+
+    // There is no cache, so every operation is complete when it begins.
+    pub(crate) unsafe fn write_back(&self, _: VirtAddr, _: u32) {
+        self.maintenance.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) unsafe fn invalidate(&self, _: VirtAddr, _: u32) {
+        self.maintenance.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) unsafe fn write_back_invalidate(&self, _: VirtAddr, _: u32) {
+        self.maintenance.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn empty(&self) {}
+
+    pub(crate) fn drop_instructions(&self) {
+        self.maintenance.fetch_add(1, Ordering::Relaxed);
+    }
 
     fn slot(&self, address: VirtAddr) -> &AtomicU64 {
         &self.windows[((address.0 - WINDOWS) / u64::from(self.geometry.way_size())) as usize]
@@ -131,22 +150,5 @@ impl Machine {
     #[must_use]
     pub fn maintenance(&self) -> usize {
         self.hardware.maintenance()
-    }
-}
-
-// SAFETY: there is no cache, so every operation is complete when it begins.
-unsafe impl CacheOps for Machine {
-    unsafe fn write_back(&self, _: VirtAddr, _: u32) {
-        self.hardware.maintenance.fetch_add(1, Ordering::Relaxed);
-    }
-    unsafe fn invalidate(&self, _: VirtAddr, _: u32) {
-        self.hardware.maintenance.fetch_add(1, Ordering::Relaxed);
-    }
-    unsafe fn write_back_invalidate(&self, _: VirtAddr, _: u32) {
-        self.hardware.maintenance.fetch_add(1, Ordering::Relaxed);
-    }
-    unsafe fn empty(&self) {}
-    unsafe fn drop_instructions(&self, _: VirtAddr, _: u32) {
-        self.hardware.maintenance.fetch_add(1, Ordering::Relaxed);
     }
 }

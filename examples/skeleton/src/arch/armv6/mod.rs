@@ -7,10 +7,9 @@
 use core::arch::asm;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use congruent::{CacheGeometry, CacheOps, Frame, VirtAddr};
+use congruent::{CacheGeometry, Frame, VirtAddr};
 
 use super::lines;
-use crate::Machine;
 use crate::machine::SLOTS;
 
 /// The permanent mapping begins here.
@@ -98,39 +97,38 @@ impl Hardware {
     }
 }
 
-// SAFETY: operations by modified virtual address select the set by that address and compare the physical tag; each loop covers
-// every line that the range touches and ends with a barrier. One CPU.
-unsafe impl CacheOps for Machine {
-    unsafe fn write_back(&self, start: VirtAddr, len: u32) {
-        for line in lines(start, len, self.hardware.geometry.line()) {
+// Operations by modified virtual address select the set by that address and compare the physical tag; each loop covers every line that the range
+// touches and ends with a barrier.
+impl Hardware {
+    pub(crate) unsafe fn write_back(&self, start: VirtAddr, len: u32) {
+        for line in lines(start, len, self.geometry.line()) {
             cp15!("c7, c10", "1", line);
         }
         dsb();
     }
 
-    unsafe fn invalidate(&self, start: VirtAddr, len: u32) {
-        for line in lines(start, len, self.hardware.geometry.line()) {
+    pub(crate) unsafe fn invalidate(&self, start: VirtAddr, len: u32) {
+        for line in lines(start, len, self.geometry.line()) {
             cp15!("c7, c6", "1", line);
         }
         dsb();
     }
 
-    unsafe fn write_back_invalidate(&self, start: VirtAddr, len: u32) {
-        for line in lines(start, len, self.hardware.geometry.line()) {
+    pub(crate) unsafe fn write_back_invalidate(&self, start: VirtAddr, len: u32) {
+        for line in lines(start, len, self.geometry.line()) {
             cp15!("c7, c14", "1", line);
         }
         dsb();
     }
 
-    unsafe fn empty(&self) {
+    pub(crate) fn empty(&self) {
         cp15!("c7, c14", "0", 0);
         dsb();
-        // SAFETY: it looks at no address: all of it goes.
-        unsafe { self.drop_instructions(VirtAddr(0), 0) };
+        self.drop_instructions();
     }
 
-    unsafe fn drop_instructions(&self, _: VirtAddr, _: u32) {
-        // All of it: the frame may be there under any colour. Three more times would be needed on an ARM1136 before r1p5
+    pub(crate) fn drop_instructions(&self) {
+        // Three more times would be needed on an ARM1136 before r1p5
         // (erratum 411920), with interrupts off.
         cp15!("c7, c5", "0", 0);
         cp15!("c7, c5", "6", 0); // branch predictor
