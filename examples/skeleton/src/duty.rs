@@ -16,6 +16,8 @@ pub enum Duty {
     WriteBack,
     /// `CacheOps::invalidate`.
     Invalidate,
+    /// `CacheOps::write_back_invalidate`, which only cores are asked for that fill no line that nobody asked for.
+    WriteBackInvalidate,
     /// `CacheOps::drop_instructions`.
     DropInstructions,
     /// `Platform::revoke`: page tables stay as they are.
@@ -42,10 +44,11 @@ pub enum Duty {
 
 impl Duty {
     /// Every one.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Empty,
         Self::WriteBack,
         Self::Invalidate,
+        Self::WriteBackInvalidate,
         Self::DropInstructions,
         Self::Revoke,
         Self::RevokeTlb,

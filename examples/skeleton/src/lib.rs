@@ -28,18 +28,18 @@ mod arch;
 pub mod boot;
 pub mod direct;
 pub mod duty;
-#[cfg(all(target_os = "none", target_arch = "mips"))]
+#[cfg(target_os = "none")]
 mod entry;
 pub mod exec;
 pub mod fault;
 pub mod file;
 pub mod machine;
 pub mod space;
-#[cfg(all(target_os = "none", target_arch = "mips"))]
+#[cfg(target_os = "none")]
 mod syscall;
-#[cfg(all(target_os = "none", target_arch = "mips"))]
+#[cfg(target_os = "none")]
 mod system;
-#[cfg(all(target_os = "none", target_arch = "mips"))]
+#[cfg(target_os = "none")]
 mod thread;
 pub mod user;
 
@@ -52,11 +52,3 @@ pub type Kernel = congruent::Congruent<Machine>;
 
 /// Bytes of a page.
 pub const PAGE: u64 = 4096;
-
-#[cfg(all(target_os = "none", target_arch = "arm"))]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {
-        core::hint::spin_loop();
-    }
-}

@@ -129,8 +129,10 @@ unsafe impl CacheOps for Machine {
     }
 
     unsafe fn write_back_invalidate(&self, start: VirtAddr, len: u32) {
-        // SAFETY: as above.
-        unsafe { self.hardware.write_back_invalidate(start, len) }
+        if !forgotten(Duty::WriteBackInvalidate) {
+            // SAFETY: as above.
+            unsafe { self.hardware.write_back_invalidate(start, len) }
+        }
     }
 
     unsafe fn empty(&self) {

@@ -27,7 +27,7 @@ pub struct System {
     pub(crate) threads: Threads,
     file: [Frame; FILE_PAGES],
     program: ([Frame; PROGRAM_PAGES], usize, usize),
-    disk: Disk,
+    disk: Option<Disk>,
     /// The transfer that is under way, and whose it is.
     transfer: Option<(Direct, usize)>,
     /// The address space that the TLB holds entries of.
@@ -71,7 +71,7 @@ impl System {
         let frames: [Frame; FILE_PAGES] = core::array::from_fn(|index| page(index).expect("there is memory"));
         let program: [Frame; PROGRAM_PAGES] = core::array::from_fn(|index| page(index).expect("there is memory"));
         let program = (program, image.len().div_ceil(PAGE as usize), code.div_ceil(PAGE as usize));
-        let (disk, threads) = (Disk::new(), Threads::new());
+        let (disk, threads) = (Disk::find(), Threads::new());
         let mut system = Self { kernel, threads, file: frames, program, disk, transfer: None, loaded: 0 };
         let filled = file::fill(&system.kernel, &system.program().file, image)
             .and_then(|()| file::fill(&system.kernel, &system.file(), &[b'.'; FILE_PAGES * PAGE as usize]));
@@ -175,13 +175,14 @@ impl System {
         if address.0 % 2 != 0 || len == 0 || len % 512 != 0 {
             return Answer::Value(usize::MAX);
         }
+        let Some(disk) = &self.disk else { return Answer::Value(usize::MAX) };
         if self.transfer.is_some() {
             return Answer::Again;
         }
         let space = self.threads.running().space;
         match direct::begin(&self.kernel, space, address, len, to_memory) {
             Ok((direct, pieces)) => {
-                self.disk.start(sector, &pieces, to_memory);
+                disk.start(sector, &pieces, to_memory);
                 self.transfer = Some((direct, self.threads.number()));
                 self.threads.running().state = State::Waiting;
                 Answer::Done
@@ -192,7 +193,7 @@ impl System {
 
     fn end_transfer(&mut self) {
         let Some((direct, number)) = self.transfer.take() else { return };
-        match self.disk.finished() {
+        match self.disk.as_ref().and_then(Disk::finished) {
             None => self.transfer = Some((direct, number)),
             Some(well) => {
                 direct::end(&self.kernel, direct);

@@ -222,6 +222,26 @@ static void share_a_file(void)
 	passed("shared-file");
 }
 
+NOT_INLINED static void stores_here(volatile u32 *page, u32 number) { page[16] = number; }
+NOT_INLINED static u32 loads_there(const volatile u32 *page) { return page[16]; }
+
+/* One process has a page of the file at two addresses of different colours. Nothing of the kernel's but faults comes between. */
+static void two_addresses(void)
+{
+	volatile u32 *const here = (volatile u32 *)FILE, *const there = (volatile u32 *)TURNS_ELSEWHERE;
+	u32 number;
+
+	check(!map_file(2, FILE, 1) && !map_file(2, TURNS_ELSEWHERE, 1), "mapping a page twice");
+	for (number = 1; number < 7; number += 2) {
+		stores_here(here, number);
+		check(loads_there(there) == number, "what was stored at another address");
+		stores_here(there, number + 1);
+		check(loads_there(here) == number + 1, "what was stored at another address");
+	}
+	check(!unmap(FILE) && !unmap(TURNS_ELSEWHERE), "unmapping a page twice");
+	passed("two-addresses");
+}
+
 static volatile u32 told, heard;
 
 /* The child does what it is told by a debugger. */
@@ -389,6 +409,7 @@ __attribute__((section(".text.start"), used)) static void start(const char *argu
 	zero_pages();
 	fork_while_a_thread_stores();
 	share_a_file();
+	two_addresses();
 	debug_a_child();
 	exec_a_child();
 #if defined(DISK)

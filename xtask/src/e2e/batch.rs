@@ -14,7 +14,6 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde_json::{Value, json};
 
 use super::classes;
-use super::kernels::PROGRAMS;
 use super::row::{Expect, Load, Pair, Run};
 use super::verdict::{judge, matches, of_another_program, status_of, told};
 use crate::guests::console::Console;
@@ -202,7 +201,7 @@ const fn programs(run: &Run) -> &'static str {
     match run.load {
         Load::Linux { programs, .. } => programs,
         Load::Bare(_) => "",
-        Load::Skeleton(_) => PROGRAMS,
+        Load::Skeleton(kernel) => kernel.programs(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The example kernel that embeds the library (`examples/skeleton`), on its board: built by cargo, and linked with the program that its processes
+//! The example kernel that embeds the library (`examples/skeleton`), on its boards: built by cargo, and linked with the program that its processes
 //! run; once more for each duty that it leaves out.
 
 use std::ffi::OsString;
@@ -16,11 +16,19 @@ use super::machine::Guest;
 use crate::embed::toolchain::Toolchain;
 use crate::{place, run};
 
+/// Where cargo builds it.
+const PART: &str = "skeleton";
+
+/// As what.
+const NAME: &str = "libskeleton.a";
+
 /// A board that it boots on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Board {
     /// MIPS32 release 5, with a disk.
     Malta,
+    /// The first Raspberry Pi: ARM1176.
+    Raspi,
 }
 
 /// The kernel, as it is or with something left out.
@@ -30,7 +38,15 @@ pub struct Skeleton {
     pub board: Board,
     /// What it leaves out of what a kernel owes the library.
     pub forgets: Option<Duty>,
+    /// Whether it tells the library that the core fills no line that nobody asked for.
+    pub in_order: bool,
 }
+
+/// What its processes do, as the program names it (`examples/skeleton/user/program.c`).
+const PROGRAMS: &str =
+    "arguments,zero-pages,fork-while-a-thread-stores,shared-file,two-addresses,peek-and-poke,exec,recycled-frames";
+const PROGRAMS_WITH_DISK: &str =
+    "arguments,zero-pages,fork-while-a-thread-stores,shared-file,two-addresses,peek-and-poke,exec,direct-disk,recycled-frames";
 
 /// What is known of a board.
 struct Facts {
@@ -50,6 +66,12 @@ impl Board {
                 target: "mipsel-unknown-none",
                 flags: &["-EL", "-march=mips32r2", "-mabi=32", "-mno-abicalls", "-G0", "-msoft-float", "-DDISK"],
             },
+            Self::Raspi => Facts {
+                name: "raspi",
+                guest: Guest::Arm,
+                target: "armv6-none-eabi",
+                flags: &["-march=armv6k", "-marm", "-mfloat-abi=soft"],
+            },
         }
     }
 }
@@ -60,10 +82,19 @@ impl Skeleton {
         self.board.facts().guest
     }
 
+    /// What it says of itself in lines of their own, if all is well.
+    pub const fn programs(self) -> &'static str {
+        match self.board {
+            Board::Malta => PROGRAMS_WITH_DISK,
+            Board::Raspi => PROGRAMS,
+        }
+    }
+
     /// The ELF file that is booted, with its symbols.
     pub fn elf(self) -> PathBuf {
         let forgets = self.forgets.map_or(String::new(), |duty| format!("-forgets-{duty:?}"));
-        directory().join(format!("{}{forgets}", self.board.facts().name))
+        let in_order = if self.in_order { "-in-order" } else { "" };
+        directory().join(format!("{}{in_order}{forgets}", self.board.facts().name))
     }
 
     /// The command line that boots it. It goes the same way every time: its clock counts instructions.
@@ -75,6 +106,7 @@ impl Skeleton {
         ensure!(elf.exists(), "{} is missing: `cargo xtask e2e --only skeleton` makes it", elf.display());
         let (system, board): (_, &[&str]) = match self.board {
             Board::Malta => ("qemu-system-mipsel", &["-M", "malta", "-cpu", "P5600", "-nic", "none", "-vga", "none"]),
+            Board::Raspi => ("qemu-system-arm", &["-M", "raspi1ap"]),
         };
         let mut line: Vec<OsString> = vec![qemu.program(system)?.into()];
         line.extend(board.iter().map(OsString::from));
@@ -89,6 +121,10 @@ impl Skeleton {
         }
         line.extend(["-kernel".into(), elf.into()]);
         Ok(line)
+    }
+
+    const fn library(self) -> Library {
+        Library { board: self.board, forgetful: self.forgets.is_some(), in_order: self.in_order }
     }
 
     fn link(self, compiler: &Tools) -> Result<()> {
@@ -111,23 +147,46 @@ impl Skeleton {
         if let Some(duty) = self.forgets {
             command.arg(format!("-Wl,--defsym,skeleton_forgets={}", duty as usize));
         }
-        command.arg("-o").arg(&elf).arg("user/program.c").arg(library(self.board, self.forgets.is_some()));
+        command.arg("-o").arg(&elf).arg("user/program.c").arg(self.library().path());
         run::quietly(&mut command).with_context(|| format!("linking {}", elf.display()))?;
         Ok(())
     }
 }
 
 fn directory() -> PathBuf {
-    place::root().join("target/embed/skeleton")
+    place::root().join("target/skeleton")
 }
 
-/// Which part of the work the kernel is built in, as cargo has it.
-const fn part(forgetful: bool) -> &'static str {
-    if forgetful { "forgetful" } else { "examples" }
+/// What of the kernel cargo builds, which is linked several times.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Library {
+    board: Board,
+    forgetful: bool,
+    in_order: bool,
 }
 
-fn library(board: Board, forgetful: bool) -> PathBuf {
-    place::root().join("target/embed").join(part(forgetful)).join(board.facts().target).join("release/libskeleton.a")
+impl Library {
+    fn path(self) -> PathBuf {
+        let features = match (self.forgetful, self.in_order) {
+            (false, false) => "",
+            (true, false) => "-forgetful",
+            (false, true) => "-in-order",
+            (true, true) => "-forgetful-in-order",
+        };
+        // Linker scripts know it by its name.
+        directory().join(format!("{}{features}.library", self.board.facts().name)).join(NAME)
+    }
+
+    fn build(self, toolchain: &Toolchain) -> Result<()> {
+        let target = self.board.facts().target;
+        let mut cargo = toolchain.library(PART, target, "skeleton");
+        cargo.args(self.forgetful.then_some("--features=forgetful")).args(self.in_order.then_some("--features=in-order"));
+        run::visibly(&mut cargo).with_context(|| format!("the skeleton for {target}"))?;
+        let (built, kept) = (place::root().join("target/embed").join(PART).join(target).join("release").join(NAME), self.path());
+        // Cargo has one place for all.
+        kept.parent().map_or(Ok(()), fs::create_dir_all)?;
+        fs::copy(&built, &kept).map(drop).with_context(|| format!("cannot keep {}", built.display()))
+    }
 }
 
 /// Builds these. Quick for those whose sources have not changed.
@@ -139,18 +198,12 @@ pub fn build(kernels: &[Skeleton]) -> Result<()> {
         return Ok(());
     }
     let (toolchain, debian) = (Toolchain::find()?, Debian::new()?);
-    fs::create_dir_all(directory())?;
-    let mut compiled = Vec::new();
-    for &kernel in kernels {
-        let Skeleton { board, forgets } = kernel;
-        let forgetful = forgets.is_some();
-        if !compiled.contains(&(board, forgetful)) {
-            let mut cargo = toolchain.cargo(part(forgetful));
-            cargo.args(["rustc", "--quiet", "--locked", "--release", "-Zbuild-std=core", "--target", board.facts().target]);
-            cargo.args(["--package", "skeleton", "--lib", "--crate-type", "staticlib"]);
-            cargo.args(forgetful.then_some("--features=forgetful")).current_dir(place::root());
-            run::visibly(&mut cargo).with_context(|| format!("skeleton for {}", board.facts().name))?;
-            compiled.push((board, forgetful));
+    let mut built = Vec::new();
+    for kernel in kernels {
+        let library = kernel.library();
+        if !built.contains(&library) {
+            library.build(&toolchain)?;
+            built.push(library);
         }
         kernel.link(&Tools::compiler(&debian, kernel.guest().machine())?)?;
     }

@@ -15,16 +15,16 @@ use hosted as this;
 #[cfg(all(target_os = "none", target_arch = "mips"))]
 use mips as this;
 
-#[cfg(all(target_os = "none", target_arch = "mips"))]
+#[cfg(target_os = "none")]
 pub use this::{Disk, Registers};
 pub use this::{Hardware, LINEAR, WINDOWS};
-#[cfg(all(target_os = "none", target_arch = "mips"))]
+#[cfg(target_os = "none")]
 pub(crate) use this::{off, print, tick_again};
 
 use congruent::VirtAddr;
 
 /// Why a thread has stopped.
-#[cfg(all(target_os = "none", target_arch = "mips"))]
+#[cfg(target_os = "none")]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
     /// A system call.

@@ -68,14 +68,14 @@ fn read(register: usize) -> u8 {
 impl Disk {
     /// Switches the controller on.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn find() -> Option<Self> {
         for (register, value) in
             [(IDE_TIMING, BOTH_CHANNELS_DECODE), (BUS_MASTER_BASE, BUS_MASTER_PORT | 1), (COMMAND, IO_AND_BUS_MASTER)]
         {
             write(CONFIG_ADDRESS, FUNCTION | register);
             write(CONFIG_DATA, value);
         }
-        Self(())
+        Some(Self(()))
     }
 
     /// Begins to move whole sectors between the disk, from `sector` on, and these pieces of memory. No other transfer is under way.
