@@ -3,7 +3,7 @@
 use congruent::{At, Error, Frame, Rights, VirtAddr};
 
 use crate::fault::Fault;
-use crate::space::Entry;
+use crate::space::{self, Entry};
 use crate::{Kernel, PAGE};
 
 /// A file that is all in memory.
@@ -29,12 +29,15 @@ pub fn fill(kernel: &Kernel, file: &File<'_>, bytes: &[u8]) -> Result<(), Error>
 /// Maps page `index` of a file, shared, at `address`: any address is right, and one that `Congruent::place` has found is free.
 ///
 /// # Errors
-/// [`Fault`].
+/// [`Fault`]; [`Fault::Segmentation`] if the address is no user's or has been mapped, or the file has no such page.
 pub fn map(kernel: &Kernel, space: usize, address: VirtAddr, file: &File<'_>, index: usize, write: bool) -> Result<(), Fault> {
-    let frame = *file.frames.get(index).ok_or(Fault::Segmentation(address))?;
+    let (frame, table) = (file.frames.get(index), &kernel.platform().spaces[space]);
+    let (Some(&frame), true, None) = (frame, space::is_user(address), table.get(address)) else {
+        return Err(Fault::Segmentation(address));
+    };
     let entry = Entry { shared: true, ..Entry::new(frame, write, false) };
     let rights = Rights::READ.with_write(write);
-    kernel.map_user(frame, address, rights, || kernel.platform().spaces[space].set(address, Some(entry)))?;
+    kernel.map_user(frame, address, rights, || table.set(address, Some(entry)))?;
     Ok(())
 }
 

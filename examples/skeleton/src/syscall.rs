@@ -4,6 +4,7 @@ use congruent::VirtAddr;
 
 use crate::exec::LONGEST;
 use crate::fault::{Fault, fork, unmap};
+use crate::machine::SPACES;
 use crate::system::{Answer, System};
 use crate::{PAGE, file, user};
 
@@ -19,10 +20,7 @@ impl System {
         match number {
             0 => self.print(address(first), second),
             // exit: of the process
-            1 => {
-                self.end(thread.space);
-                Answer::Done
-            }
+            1 => self.end(thread.space),
             // exit: of the thread
             2 => {
                 self.threads.running().state = crate::thread::State::Free;
@@ -56,10 +54,11 @@ impl System {
             13 => value(user::poke(&self.kernel, first, address(second), &(third as u32).to_ne_bytes())),
             14 => self.direct(first as u32, address(second), third, fourth == 0),
             // kill
-            15 => {
-                self.end(first);
-                Answer::Value(0)
-            }
+            15 if first == thread.space || first >= SPACES => Answer::Value(usize::MAX),
+            15 => match self.end(first) {
+                Answer::Done => Answer::Value(0),
+                other => other,
+            },
             _ => Answer::Value(usize::MAX),
         }
     }
@@ -73,7 +72,7 @@ impl System {
             return fault.into();
         }
         if self.threads.add(child.registers, space).is_none() {
-            self.end(space);
+            let _ = self.end(space);
             return Answer::Value(usize::MAX);
         }
         Answer::Value(space)
@@ -82,14 +81,18 @@ impl System {
     fn exec(&mut self, from: VirtAddr, len: usize) -> Answer {
         let mut arguments = [0; LONGEST];
         let arguments = &mut arguments[..len.min(LONGEST)];
-        let space = self.threads.running().space;
+        let space = self.space();
         if let Err(fault) = user::load(&self.kernel, space, from, arguments) {
             return fault.into();
         }
-        if self.start(space, arguments).is_err() {
-            self.end(space);
+        // Its other threads end, and so must what a device does for them.
+        match self.end(space) {
+            Answer::Done => match self.start(space, arguments) {
+                Ok(()) => Answer::Done,
+                Err(_) => self.end(space),
+            },
+            other => other,
         }
-        Answer::Done
     }
 
     fn read(&self, start: u64, to: VirtAddr, len: usize) -> Result<(), Fault> {

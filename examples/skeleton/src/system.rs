@@ -156,17 +156,22 @@ impl System {
 
     /// A process has done what it must not.
     fn kill(&mut self, why: &str) {
-        let (space, pc) = (self.threads.running().space, self.threads.running().registers.pc());
+        let (space, pc) = (self.threads.space(), self.threads.running().registers.pc());
         say(format_args!("FAIL process {space} at {pc:#x}: {why}\n"));
-        self.end(space);
+        // If it cannot end now, its thread does the same again.
+        let _ = self.end(space);
     }
 
-    /// Ends a process.
-    pub(crate) fn end(&mut self, space: usize) {
+    /// Ends a process, unless a device is at work in its memory.
+    pub(crate) fn end(&mut self, space: usize) -> Answer {
+        if self.transfer.as_ref().is_some_and(|&(_, number)| self.threads.get(number).space == space) {
+            return Answer::Again;
+        }
         self.threads.end_all(space);
         if let Err(fault) = exec::clear(&self.kernel, space) {
             panic!("the memory of process {space} is lost: {fault:?}");
         }
+        Answer::Done
     }
 
     /// Begins direct I/O for the thread that runs.

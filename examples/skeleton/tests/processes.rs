@@ -208,6 +208,20 @@ fn processes_that_map_a_file_at_different_colours_take_turns_and_see_each_others
 }
 
 #[test]
+fn a_file_is_mapped_where_there_is_nothing_and_nowhere_else() {
+    let kernel = kernel();
+    let frames = [kernel.platform().allocate(|_| true).unwrap()];
+    let file = File { frames: &frames };
+    zero_fill(&kernel, PARENT, HEAP).unwrap();
+    for address in [HEAP, VirtAddr(END), VirtAddr(0)] {
+        assert_eq!(map(&kernel, PARENT, address, &file, 0, true), Err(Fault::Segmentation(address)));
+    }
+    let free = HEAP.add(PAGE);
+    assert_eq!(map(&kernel, PARENT, free, &file, 1, true), Err(Fault::Segmentation(free)), "the file has one page");
+    assert_eq!(map(&kernel, PARENT, free, &file, 0, true), Ok(()));
+}
+
+#[test]
 fn a_store_to_a_page_that_may_only_be_read_is_a_segmentation_fault() {
     let kernel = kernel();
     let frames = [kernel.platform().allocate(|_| true).unwrap()];
