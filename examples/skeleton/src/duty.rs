@@ -24,6 +24,8 @@ pub enum Duty {
     Revoke,
     /// The end of `Platform::revoke`: TLBs stay as they are.
     RevokeTlb,
+    /// `CacheOps::drop_instructions` reaches other CPUs, too.
+    OtherInstructions,
     /// A page that was revoked is announced when it comes back (`map_user`).
     Announce,
     /// System calls reach a user's memory through the library.
@@ -44,7 +46,7 @@ pub enum Duty {
 
 impl Duty {
     /// Every one.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Empty,
         Self::WriteBack,
         Self::Invalidate,
@@ -52,6 +54,7 @@ impl Duty {
         Self::DropInstructions,
         Self::Revoke,
         Self::RevokeTlb,
+        Self::OtherInstructions,
         Self::Announce,
         Self::Window,
         Self::WriteProtected,

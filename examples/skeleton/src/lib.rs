@@ -1,5 +1,5 @@
 //! The smallest kernel that embeds `congruent`: what a kernel has to bring, all of it, and what it does with it. It boots on the malta board
-//! (MIPS32); what needs no board runs on the host, too, under tests.
+//! (MIPS32, one CPU or two) and on the first Raspberry Pi (ARM1176); what needs no board runs on the host, too, under tests.
 //!
 //! | file | what a kernel brings or does |
 //! |---|---|
@@ -15,8 +15,8 @@
 //! | `entry.rs`, `system.rs`, `syscall.rs`, `thread.rs` | what its assembly calls, and all that has nothing to do with caches |
 //! | `duty.rs` | what a test can have this kernel leave out |
 //!
-//! `docs/embedding/guide.md` walks through these files. All accesses to frames that have a word go through the library. One CPU; the kernel is
-//! not preempted.
+//! `docs/embedding/guide.md` walks through these files. All accesses to frames that have a word go through the library. One CPU at a time
+//! is in the kernel, which is not preempted.
 #![no_std]
 // The instructions of MIPS are not yet stable in `asm!`.
 #![cfg_attr(target_arch = "mips", feature(asm_experimental_arch))]

@@ -24,7 +24,7 @@ pub const SPACES: usize = 2;
 /// each of the two.
 pub const WINDOWS: WindowArea = WindowArea::new(VirtAddr(arch::WINDOWS), 3, 1);
 
-/// All windows of this CPU.
+/// All windows of a CPU.
 pub(crate) const SLOTS: usize = WINDOWS.slots() as usize;
 
 /// The machine: the kernel's own tables and what it runs on.
@@ -32,7 +32,7 @@ pub(crate) const SLOTS: usize = WINDOWS.slots() as usize;
 pub struct Machine {
     pub(crate) hardware: Hardware,
     words: [FrameWord; FRAMES],
-    slots: CpuSlots,
+    slots: [CpuSlots; arch::CPUS],
     /// Address spaces, by number.
     pub spaces: [AddressSpace; SPACES],
     /// Frames that nobody owns, one bit each.
@@ -52,7 +52,7 @@ impl Machine {
         Self {
             hardware,
             words: [const { FrameWord::new() }; FRAMES],
-            slots: CpuSlots::new(),
+            slots: [const { CpuSlots::new() }; arch::CPUS],
             spaces: [const { AddressSpace::new() }; SPACES],
             free: [const { AtomicU32::new(u32::MAX) }; FRAMES / 32],
             files: [const { AtomicU32::new(0) }; FRAMES / 32],
@@ -85,7 +85,7 @@ impl Machine {
         is_set(&self.files, frame)
     }
 
-    /// Drops every translation of users' addresses.
+    /// Drops every translation of users' addresses, on all CPUs.
     pub fn flush_user_tlb(&self) {
         self.hardware.flush_user_tlb();
     }
@@ -111,7 +111,7 @@ fn is_set(frames: &[AtomicU32], frame: Frame) -> bool {
     bit(frame).is_some_and(|(word, bit)| frames[word].load(Ordering::Relaxed) & bit != 0)
 }
 
-// SAFETY: each operation is the architecture's (arch/), which says why it is complete when it returns. One CPU. What is left out is left out
+// SAFETY: each operation is the architecture's (arch/), which says why it is complete when it returns. What is left out is left out
 // for a test that wants to see old bytes found.
 unsafe impl CacheOps for Machine {
     unsafe fn write_back(&self, start: VirtAddr, len: u32) {
@@ -154,7 +154,7 @@ unsafe impl CacheOps for Machine {
 unsafe impl WindowMapper for Machine {
     fn enter(&self) -> CpuContext {
         self.pinned.fetch_add(1, Ordering::Relaxed);
-        CpuContext::new(0, u8::from(self.interrupt.load(Ordering::Relaxed)))
+        CpuContext::new(arch::cpu() as u32, u8::from(self.interrupt.load(Ordering::Relaxed)))
     }
 
     fn leave(&self) {
@@ -173,8 +173,8 @@ unsafe impl WindowMapper for Machine {
         number(frame).map(|number| &self.words[number])
     }
 
-    fn slots(&self, _cpu: u32) -> &CpuSlots {
-        &self.slots
+    fn slots(&self, cpu: u32) -> &CpuSlots {
+        &self.slots[cpu as usize]
     }
 
     unsafe fn map(&self, slot: VirtAddr, frame: Frame) {
@@ -211,6 +211,8 @@ unsafe impl WindowMapper for Machine {
 }
 
 impl Platform for Machine {
+    const UNIPROCESSOR: bool = arch::CPUS == 1;
+
     fn revoke(&self, frame: Frame, what: Revoke<Self>) -> Result<Remaining, WouldBlock> {
         if forgotten(Duty::Revoke) {
             return Ok(Remaining::Some);

@@ -6,6 +6,7 @@ use crate::exec::LONGEST;
 use crate::fault::{Fault, fork, unmap};
 use crate::machine::SPACES;
 use crate::system::{Answer, System};
+use crate::thread::State;
 use crate::{PAGE, file, user};
 
 /// The most bytes that `read` and `write` move at a time.
@@ -23,7 +24,7 @@ impl System {
             1 => self.end(thread.space),
             // exit: of the thread
             2 => {
-                self.threads.running().state = crate::thread::State::Free;
+                self.threads.running().state = State::Free;
                 Answer::Done
             }
             // yield

@@ -1,11 +1,11 @@
 //! What happens when a thread stops: its fault is served, its call is carried out, or another one's turn comes.
 //!
-//! One CPU, and the kernel is not interrupted. A call or fault that has to wait (for a device, for another process) is made again from the
-//! start when the thread's turn comes again, so nothing of it is kept.
+//! One CPU at a time is in the kernel, and is not interrupted there. A call or fault that has to wait (for a device, for another process) is
+//! made again from the start when the thread's turn comes again, so nothing of it is kept.
 
 use congruent::{Frame, VirtAddr};
 
-use crate::arch::{self, Disk, Event, Hardware, Registers};
+use crate::arch::{self, CPUS, Disk, Event, Hardware, Registers};
 use crate::direct::{self, Direct};
 use crate::exec::{self, LONGEST, Program};
 use crate::fault::{Fault, fault};
@@ -30,8 +30,8 @@ pub struct System {
     disk: Option<Disk>,
     /// The transfer that is under way, and whose it is.
     transfer: Option<(Direct, usize)>,
-    /// The address space that the TLB holds entries of.
-    loaded: usize,
+    /// The address space that each CPU's TLB holds entries of.
+    loaded: [usize; CPUS],
 }
 
 /// How a call ends.
@@ -72,7 +72,7 @@ impl System {
         let program: [Frame; PROGRAM_PAGES] = core::array::from_fn(|index| page(index).expect("there is memory"));
         let program = (program, image.len().div_ceil(PAGE as usize), code.div_ceil(PAGE as usize));
         let (disk, threads) = (Disk::find(), Threads::new());
-        let mut system = Self { kernel, threads, file: frames, program, disk, transfer: None, loaded: 0 };
+        let mut system = Self { kernel, threads, file: frames, program, disk, transfer: None, loaded: [0; CPUS] };
         let filled = file::fill(&system.kernel, &system.program().file, image)
             .and_then(|()| file::fill(&system.kernel, &system.file(), &[b'.'; FILE_PAGES * PAGE as usize]));
         if let Err(error) = filled {
@@ -81,7 +81,6 @@ impl System {
         let begun = system.start(0, b"init\0first\0second argument\0");
         assert_eq!(begun, Ok(()), "there is a program");
         say(format_args!("CONGRUENT-BOOT-OK\n"));
-        arch::tick_again();
         system
     }
 
@@ -101,8 +100,12 @@ impl System {
         self.threads.add(Registers::new(VirtAddr(START), address, address.0 as usize), space).ok_or(Fault::NoMemory)
     }
 
-    /// The thread that runs has stopped. Returns the registers of the one that goes on.
-    pub(crate) fn stopped(&mut self) -> *mut Registers {
+    /// The thread that this CPU ran has stopped. Returns the registers of the one that goes on, if there is one.
+    pub(crate) fn stopped(&mut self) -> Option<*mut Registers> {
+        if self.threads.number().is_none() {
+            // Another CPU has ended it meanwhile.
+            return self.give_turn();
+        }
         let event = self.threads.running().registers.event();
         // A thread that waits for the end of a transfer faults again and again: it is not asked for each time.
         if !matches!(event, Event::Fault { .. }) {
@@ -120,19 +123,22 @@ impl System {
                 false
             }
         };
-        if !goes_on {
-            self.give_turn();
-        }
-        &raw mut self.threads.running().registers
+        if goes_on { Some(&raw mut self.threads.running().registers) } else { self.give_turn() }
     }
 
     fn fault(&mut self, address: VirtAddr, store: bool) -> bool {
-        let (space, page) = (self.threads.running().space, address.align_down(PAGE));
+        let (space, page) = (self.space(), address.align_down(PAGE));
+        let code = VirtAddr(self.threads.running().registers.pc() as u64).align_down(PAGE);
         let table = &self.kernel.platform().spaces[space];
         let known = table.get(page).is_some_and(|entry| entry.present && (entry.write || !store));
         match if known { Ok(()) } else { fault(&self.kernel, space, page, store) } {
             Ok(()) => {
-                self.kernel.platform().hardware.refill(table, page);
+                // An instruction needs its own page and another one, and each trap gives another CPU the chance to have all entries dropped. So both
+                // come at once, with time enough for it.
+                let hardware = &self.kernel.platform().hardware;
+                hardware.refill(table, code);
+                hardware.refill(table, page);
+                arch::tick_again();
                 true
             }
             Err(Fault::Library(error)) if error.is_transient() => false,
@@ -144,10 +150,9 @@ impl System {
     }
 
     fn call(&mut self) -> bool {
-        let number = self.threads.number();
         match self.perform() {
             Answer::Value(value) => {
-                self.threads.get(number).registers.answer(value);
+                self.threads.running().registers.answer(value);
                 true
             }
             Answer::Again | Answer::Done => false,
@@ -156,7 +161,7 @@ impl System {
 
     /// A process has done what it must not.
     fn kill(&mut self, why: &str) {
-        let (space, pc) = (self.threads.space(), self.threads.running().registers.pc());
+        let (space, pc) = (self.space(), self.threads.running().registers.pc());
         say(format_args!("FAIL process {space} at {pc:#x}: {why}\n"));
         // If it cannot end now, its thread does the same again.
         let _ = self.end(space);
@@ -168,6 +173,8 @@ impl System {
             return Answer::Again;
         }
         self.threads.end_all(space);
+        // From here on no CPU is in its code any more.
+        self.kernel.platform().flush_user_tlb();
         if let Err(fault) = exec::clear(&self.kernel, space) {
             panic!("the memory of process {space} is lost: {fault:?}");
         }
@@ -184,11 +191,12 @@ impl System {
         if self.transfer.is_some() {
             return Answer::Again;
         }
-        let space = self.threads.running().space;
+        let (space, number) = (self.space(), self.threads.number());
+        let Some(number) = number else { return Answer::Done };
         match direct::begin(&self.kernel, space, address, len, to_memory) {
             Ok((direct, pieces)) => {
                 disk.start(sector, &pieces, to_memory);
-                self.transfer = Some((direct, self.threads.number()));
+                self.transfer = Some((direct, number));
                 self.threads.running().state = State::Waiting;
                 Answer::Done
             }
@@ -209,31 +217,38 @@ impl System {
         }
     }
 
-    fn give_turn(&mut self) {
+    /// Gives another thread its turn on this CPU. Returns its registers; nothing if there is none that can run.
+    pub(crate) fn give_turn(&mut self) -> Option<*mut Registers> {
         if self.threads.none() {
             say(format_args!("CONGRUENT-DONE\n"));
             arch::off();
         }
         let before = self.threads.number();
-        while self.threads.next().is_none() {
+        let Some(thread) = self.threads.next() else {
             self.end_transfer();
-        }
+            arch::rest();
+            arch::tick_again();
+            return None;
+        };
+        arch::work();
+        let (space, registers) = (thread.space, &raw mut thread.registers);
         if self.threads.number() != before {
             // Each has its time whole.
             arch::tick_again();
         }
-        let space = self.threads.running().space;
-        if space != self.loaded {
-            self.kernel.platform().flush_user_tlb();
-            self.loaded = space;
+        let loaded = &mut self.loaded[arch::cpu()];
+        if *loaded != space {
+            self.kernel.platform().hardware.flush_own_user_tlb();
+            *loaded = space;
         }
+        Some(registers)
     }
 
     /// A user's bytes, to be printed.
     pub(crate) fn print(&mut self, from: VirtAddr, len: usize) -> Answer {
         let mut text = [0; LONGEST];
         let text = &mut text[..len.min(LONGEST)];
-        match user::load(&self.kernel, self.threads.running().space, from, text) {
+        match user::load(&self.kernel, self.space(), from, text) {
             Ok(()) => {
                 arch::print(text);
                 Answer::Value(0)

@@ -1,6 +1,6 @@
 //! Threads: what each has in its registers, and whose turn it is.
 
-use crate::arch::Registers;
+use crate::arch::{CPUS, Registers, cpu};
 
 /// Threads at a time.
 const THREADS: usize = 4;
@@ -10,8 +10,10 @@ const THREADS: usize = 4;
 pub enum State {
     /// It does not exist.
     Free,
-    /// Nothing.
+    /// That others do.
     Ready,
+    /// Nothing: it runs.
+    Running,
     /// The disk is at work for it.
     Waiting,
 }
@@ -31,29 +33,37 @@ pub struct Thread {
 #[derive(Debug)]
 pub struct Threads {
     threads: [Thread; THREADS],
-    running: usize,
+    /// Which one each CPU runs, or has just interrupted.
+    running: [Option<usize>; CPUS],
 }
 
 impl Threads {
     /// None.
     pub fn new() -> Self {
         let thread = Thread { registers: Registers::default(), space: 0, state: State::Free };
-        Self { threads: [thread; THREADS], running: 0 }
+        Self { threads: [thread; THREADS], running: [None; CPUS] }
     }
 
-    /// The one that runs, or has just been interrupted.
+    /// The number of the one that this CPU runs, if it runs any: another CPU may have ended it.
+    pub fn number(&self) -> Option<usize> {
+        self.running[cpu()]
+    }
+
+    /// The one that this CPU runs.
+    ///
+    /// # Panics
+    /// If there is none.
     pub fn running(&mut self) -> &mut Thread {
-        &mut self.threads[self.running]
+        let number = self.number().expect("this CPU runs a thread");
+        &mut self.threads[number]
     }
 
-    /// The address space of the one that runs.
-    pub const fn space(&self) -> usize {
-        self.threads[self.running].space
-    }
-
-    /// The number of the one that runs.
-    pub const fn number(&self) -> usize {
-        self.running
+    /// The address space of the one that this CPU runs.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn space(&self) -> usize {
+        self.threads[self.number().expect("this CPU runs a thread")].space
     }
 
     /// The one of this number.
@@ -68,9 +78,12 @@ impl Threads {
         Some(())
     }
 
-    /// Ends all threads of a process.
+    /// Ends all threads of a process. Those that other CPUs run go on until these are interrupted.
     pub fn end_all(&mut self, space: usize) {
-        self.threads.iter_mut().filter(|thread| thread.space == space).for_each(|thread| thread.state = State::Free);
+        for (number, thread) in self.threads.iter_mut().enumerate().filter(|(_, thread)| thread.space == space) {
+            thread.state = State::Free;
+            self.running.iter_mut().filter(|running| **running == Some(number)).for_each(|running| *running = None);
+        }
     }
 
     /// Whether a process has any.
@@ -83,10 +96,16 @@ impl Threads {
         self.threads.iter().all(|thread| thread.state == State::Free)
     }
 
-    /// Gives the next one its turn that can run. `None` if all wait.
-    pub fn next(&mut self) -> Option<()> {
-        let others = (1..=THREADS).map(|after| (self.running + after) % THREADS);
-        self.running = others.into_iter().find(|&number| self.threads[number].state == State::Ready)?;
-        Some(())
+    /// Gives the next one its turn on this CPU, that can run and does not. `None` if there is none.
+    pub fn next(&mut self) -> Option<&mut Thread> {
+        let before = self.running[cpu()].take();
+        if let Some(thread) = before.map(|number| &mut self.threads[number]).filter(|thread| thread.state == State::Running) {
+            thread.state = State::Ready;
+        }
+        let mut others = (1..=THREADS).map(|after| (before.unwrap_or(0) + after) % THREADS);
+        let next = others.find(|&number| self.threads[number].state == State::Ready)?;
+        self.running[cpu()] = Some(next);
+        self.threads[next].state = State::Running;
+        Some(&mut self.threads[next])
     }
 }

@@ -34,7 +34,7 @@ const fn on(kernel: Skeleton, name: &'static str, expect: Expect) -> Run {
         load: Load::Skeleton(kernel),
         dcache,
         icache: Some(icache),
-        cpu_caches: None,
+        cpu_caches: if kernel.cpus > 1 { Some("broadcast") } else { None },
         behaviour: &[],
         mute: &[],
         expect,
@@ -42,7 +42,8 @@ const fn on(kernel: Skeleton, name: &'static str, expect: Expect) -> Run {
     }
 }
 
-const MALTA: Skeleton = Skeleton { board: Board::Malta, forgets: None, in_order: false };
+const MALTA: Skeleton = Skeleton { board: Board::Malta, forgets: None, in_order: false, cpus: 1 };
+const MALTA_SMP: Skeleton = Skeleton { cpus: 2, ..MALTA };
 const RASPI: Skeleton = Skeleton { board: Board::Raspi, ..MALTA };
 
 const fn malta(duty: Duty, name: &'static str, expect: Expect) -> Run {
@@ -66,7 +67,7 @@ const REVOKE: Expect = Expect::AtLeast(&[of(ReadDirtyElsewhere, TAKES_TURNS, TAK
 /// A switch between processes flushes the TLBs anyway: what a process does to itself is found.
 const READS_THERE: Pair = of(ReadDirtyElsewhere, LOADS_THERE, STORES_HERE);
 const ANNOUNCE: Expect = Expect::AtLeast(&[of(ReadDirtyElsewhere, TAKES_TURNS, TAKES_TURNS), of(FetchDirty, User, Kernel)]);
-const WINDOW: Expect = Expect::Exactly(&[of(ReadDirtyElsewhere, Kernel, User), of(ReadDirtyElsewhere, Kernel, Kernel)]);
+const WINDOW: Expect = Expect::AtLeast(&[of(ReadDirtyElsewhere, Kernel, User)]);
 const WRITE_PROTECTED: Expect = Expect::Exactly(&[of(ReadDirtyElsewhere, LOADS_NUMBERS, STORES_NUMBERS)]);
 const UNMAPPED: Expect = Expect::AtLeast(&[of(ReadDirtyElsewhere, LOADS_NUMBERS, STORES_NUMBERS)]);
 const INSTRUCTIONS: Expect = Expect::Exactly(&[of(FetchDirty, PATCHED, Kernel)]);
@@ -95,6 +96,18 @@ pub const KERNELS: &[Run] = &[
     ),
     // The thread that stores beside the buffer brings its lines back while the disk is at work.
     malta(Duty::Complete, "skeleton-malta-complete", Expect::Exactly(&[READS_OLD_DISK])),
+    // With two CPUs, whose TLBs and instruction caches are each its own.
+    on(MALTA_SMP, "skeleton-malta-smp", Expect::Clean),
+    on(
+        Skeleton { forgets: Some(Duty::RevokeTlb), ..MALTA_SMP },
+        "skeleton-malta-smp-revoke-tlb",
+        Expect::AtLeast(&[of(ReadDirtyElsewhere, LOADS_NUMBERS, STORES_NUMBERS)]),
+    ),
+    on(
+        Skeleton { forgets: Some(Duty::OtherInstructions), ..MALTA_SMP },
+        "skeleton-malta-smp-code",
+        Expect::Exactly(&[of(FetchStaleCopy, PATCHED, Kernel)]),
+    ),
     // The same on the other board, which has no disk.
     on(RASPI, "skeleton-raspi", Expect::Clean),
     on(Skeleton { in_order: true, ..RASPI }, "skeleton-raspi-in-order", Expect::Clean),

@@ -40,6 +40,8 @@ pub struct Skeleton {
     pub forgets: Option<Duty>,
     /// Whether it tells the library that the core fills no line that nobody asked for.
     pub in_order: bool,
+    /// How many CPUs the board has.
+    pub cpus: u32,
 }
 
 /// What its processes do, as the program names it (`examples/skeleton/user/program.c`).
@@ -113,6 +115,9 @@ impl Skeleton {
         line.extend(
             ["-accel", "tcg,thread=single", "-icount", "shift=4,sleep=off", "-nographic", "-no-reboot"].map(OsString::from),
         );
+        if self.cpus > 1 {
+            line.extend(["-smp".into(), self.cpus.to_string().into()]);
+        }
         if self.board == Board::Malta {
             let disk = place::guests().join("disk");
             ensure!(disk.exists(), "{} is missing: run `cargo xtask guests`", disk.display());

@@ -17,6 +17,14 @@ pub const LINEAR: u64 = 0x8000_0000;
 /// The window area begins here.
 pub const WINDOWS: u64 = 0xc000_0000;
 
+/// One.
+pub const CPUS: usize = 1;
+
+/// The number of this CPU.
+pub const fn cpu() -> usize {
+    0
+}
+
 /// Memory, and which frame each window slot reaches.
 #[derive(Debug)]
 pub struct Hardware {

@@ -15,11 +15,11 @@ use hosted as this;
 #[cfg(all(target_os = "none", target_arch = "mips"))]
 use mips as this;
 
+pub use this::{CPUS, Hardware, LINEAR, WINDOWS, cpu};
 #[cfg(target_os = "none")]
 pub use this::{Disk, Registers};
-pub use this::{Hardware, LINEAR, WINDOWS};
 #[cfg(target_os = "none")]
-pub(crate) use this::{off, print, tick_again};
+pub(crate) use this::{off, print, rest, serve, sleep, start_others, tick_again, work};
 
 use congruent::VirtAddr;
 

@@ -15,13 +15,33 @@ mod trap;
 use congruent::CacheGeometry;
 
 pub use raspi::Disk;
-pub(crate) use raspi::{off, print, tick_again};
+pub(crate) use raspi::{off, print, sleep, tick_again};
 pub use trap::Registers;
 
 /// The permanent mapping begins here.
 pub const LINEAR: u64 = 0xc000_0000;
 /// The MiB at which windows are mapped.
 pub const WINDOWS: u64 = 0xff00_0000;
+
+/// One.
+pub const CPUS: usize = 1;
+
+/// The number of this CPU.
+pub const fn cpu() -> usize {
+    0
+}
+
+/// There are no others that could ask anything of it.
+pub(crate) const fn serve() {}
+
+/// There are none.
+pub(crate) const fn start_others() {}
+
+/// Nobody asks.
+pub(crate) const fn rest() {}
+
+/// Nobody asks.
+pub(crate) const fn work() {}
 
 /// What the processor says of itself.
 #[derive(Debug)]

@@ -71,6 +71,10 @@ impl Hardware {
         forget(address);
     }
 
+    pub(crate) fn flush_own_user_tlb(&self) {
+        self.flush_user_tlb();
+    }
+
     pub(crate) fn flush_user_tlb(&self) {
         (START as usize >> 12..END as usize >> 12).for_each(|page| SKELETON_USERS.set(page, 0));
         cp15!("c8, c7", "0", 0);

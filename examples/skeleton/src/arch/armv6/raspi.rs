@@ -49,6 +49,12 @@ pub(crate) fn tick_again() {
     write(ENABLE_INTERRUPTS, COMPARE_3);
 }
 
+/// Waits for a tick.
+pub(crate) fn sleep() {
+    // SAFETY: Wait For Interrupt; one goes on where it is not taken, too.
+    unsafe { core::arch::asm!("mcr p15, 0, {0}, c7, c0, 4", in(reg) 0, options(nostack)) };
+}
+
 /// Switches the machine off.
 pub(crate) fn off() -> ! {
     write(WATCHDOG, PASSWORD | 10);

@@ -8,7 +8,8 @@ use core::arch::asm;
 use congruent::{CacheGeometry, VirtAddr};
 
 use super::super::lines;
-use super::{Hardware, LINEAR};
+use super::{Hardware, LINEAR, cpus};
+use crate::duty::{Duty, forgotten};
 
 /// Bytes of one way, ways, and bytes of a line, from a field of Config1: three bits each of sets, line and ways.
 const fn shape(field: u32) -> (u32, u32, u32) {
@@ -67,10 +68,18 @@ impl Hardware {
             cache!("0x01", line); // index, write back and invalidate: the bits above a way's size choose the way
         }
         sync();
-        self.drop_instructions();
+        self.drop_own_instructions();
     }
 
+    /// Operations by index reach the CPU alone that carries them out; those by address, above, all (the Coherence Manager sees to that).
     pub(crate) fn drop_instructions(&self) {
+        self.drop_own_instructions();
+        if !forgotten(Duty::OtherInstructions) {
+            cpus::ask_others(cpus::INSTRUCTIONS);
+        }
+    }
+
+    pub(super) fn drop_own_instructions(&self) {
         if self.instruction_line != 0 {
             for line in lines(VirtAddr(LINEAR), self.instruction_bytes, self.instruction_line) {
                 cache!("0x00", line); // index, invalidate

@@ -17,7 +17,7 @@ const SOFTRES: usize = UNCACHED + 0x1f00_0500;
 const GORESET: u32 = 0x42;
 
 /// Time between two ticks, in counts of the processor.
-const PERIOD: u32 = 100_000;
+const PERIOD: u32 = 20_000;
 
 /// Prints.
 pub(crate) fn print(text: &[u8]) {
@@ -32,13 +32,19 @@ pub(crate) fn print(text: &[u8]) {
 
 /// Has the timer interrupt once more.
 pub(crate) fn tick_again() {
-    // SAFETY: the timer is the kernel's.
+    // SAFETY: the timer of a CPU is the kernel's.
     unsafe {
         asm!(
             ".set noat", "mfc0 {0}, $9", "addu {0}, {0}, {1}", "mtc0 {0}, $11", "ehb",
             out(reg) _, in(reg) PERIOD, options(nostack),
         );
     }
+}
+
+/// Waits for a tick. (Before Release 6 a processor goes on at an interrupt even where it is not taken.)
+pub(crate) fn sleep() {
+    // SAFETY: the timer has been told.
+    unsafe { asm!("wait", options(nostack)) };
 }
 
 /// Switches the machine off.

@@ -5,9 +5,11 @@
 //! | `cache.rs` | the caches' shapes, and the five operations |
 //! | `tlb.rs` | windows; users' translations |
 //! | `trap.rs` | the way in at boot, and in and out of users' code |
+//! | `cpus.rs` | the second CPU, and what the two ask of one another |
 //! | `malta.rs`, `ide.rs` | the board: console, power, timer; its disk |
 
 mod cache;
+mod cpus;
 mod ide;
 mod malta;
 mod tlb;
@@ -17,8 +19,10 @@ use congruent::CacheGeometry;
 
 use crate::machine::SLOTS;
 
+pub use cpus::{CPUS, cpu};
+pub(crate) use cpus::{rest, serve, start_others, work};
 pub use ide::Disk;
-pub(crate) use malta::{off, print, tick_again};
+pub(crate) use malta::{off, print, sleep, tick_again};
 pub use trap::Registers;
 
 /// KSEG0.

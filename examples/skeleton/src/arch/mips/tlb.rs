@@ -8,12 +8,12 @@ use core::arch::asm;
 
 use congruent::{Frame, VirtAddr};
 
-use super::{Hardware, LINEAR, WINDOWS};
+use super::{Hardware, LINEAR, WINDOWS, cpus};
 use crate::machine::SLOTS;
 use crate::space::{AddressSpace, Entry};
 
-/// EntryLo: cacheable, non-coherent (3 in bits 5 to 3); dirty, which means writable; valid; global.
-const CACHEABLE: u32 = 3 << 3;
+/// EntryLo: cacheable, coherent with other CPUs (5 in bits 5 to 3); dirty, which means writable; valid; global.
+const CACHEABLE: u32 = 5 << 3;
 const WRITABLE: u32 = 1 << 2;
 const VALID: u32 = 1 << 1;
 const GLOBAL: u32 = 1;
@@ -25,7 +25,7 @@ pub(super) fn config1() -> u32 {
     config1
 }
 
-/// Reserves the first entries, and empties all.
+/// Reserves the first entries of this CPU's TLB, and empties all.
 pub(super) fn wire(entries: u32) {
     // SAFETY: the entries become ours; boot has put nothing in them.
     unsafe { asm!(".set noat", "mtc0 {0}, $6", "ehb", in(reg) entries, options(nostack)) };
@@ -40,8 +40,8 @@ const fn unused(entry: u32) -> u32 {
     LINEAR as u32 + (entry << 13)
 }
 
-/// Drops every entry that is not wired.
-fn flush() {
+/// Drops every entry of this CPU's that is not wired.
+pub(super) fn flush() {
     for entry in SLOTS as u32..=(config1() >> 25 & 0x3f) {
         write_entry(entry, unused(entry), 0, 0);
     }
@@ -102,9 +102,10 @@ fn random() -> u32 {
 }
 
 impl Hardware {
-    /// The entry of a window is that of its slot, because a slot has one window open at a time.
+    /// The entry of a window is that of its slot, because a slot has one window open at a time. The slots of the CPUs follow one another, and each
+    /// has a TLB of its own.
     fn entry(&self, slot: VirtAddr) -> u32 {
-        (slot.0 as u32 - WINDOWS as u32) / self.geometry.way_size()
+        (slot.0 as u32 - WINDOWS as u32) / self.geometry.way_size() % SLOTS as u32
     }
 
     pub(crate) unsafe fn map(&self, slot: VirtAddr, frame: Frame) {
@@ -133,7 +134,12 @@ impl Hardware {
         write_entry(place, pair.0 as u32, lo(space.get(pair)), lo(space.get(pair.add(0x1000))));
     }
 
+    pub(crate) fn flush_own_user_tlb(&self) {
+        flush();
+    }
+
     pub(crate) fn flush_user_tlb(&self) {
         flush();
+        cpus::ask_others(cpus::TRANSLATIONS);
     }
 }

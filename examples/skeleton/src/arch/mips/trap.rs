@@ -1,8 +1,8 @@
 //! Into the kernel and out of it: boot, the exception vectors, and a thread's registers.
 //!
-//! The kernel runs with `Status.EXL` set, on one stack: it is not interrupted, and never faults. What a thread had in its registers lies
-//! where [`skeleton_registers`](Registers) points to; while the kernel runs, that is nowhere. Sources: MIPS32 Architecture Volume III, "Exception
-//! Vector Locations", "Status Register", "Cause Register"; MIPS32 System V ABI supplement for the calls of C.
+//! The kernel runs with `Status.EXL` set, on one stack for each CPU: it is not interrupted, and never faults. What a thread had in its
+//! registers lies where a word of its CPU points to (`skeleton_registers`); while the kernel runs, that is nowhere. Sources: MIPS32
+//! Architecture Volume III, "Exception Vector Locations", "Status Register", "Cause Register"; MIPS32 System V ABI supplement for the calls of C.
 
 use core::arch::global_asm;
 
@@ -71,12 +71,10 @@ global_asm!(
     .set noat
     .equ PC, 34 * 4
 
-    .section .text.start, "ax"
-    .globl _start
-_start:
-    mfc0 $8, $16            # Config.K0 = 3: KSEG0 is cacheable
+    .macro set_up
+    mfc0 $8, $16            # Config.K0 = 5: KSEG0 is cacheable, and coherent with other CPUs
     ins $8, $0, 0, 3
-    ori $8, $8, 3
+    ori $8, $8, 5
     mtc0 $8, $16
     lui $8, 0x40            # Status: BEV, EXL, while the vectors change
     ori $8, $8, 2
@@ -90,14 +88,35 @@ _start:
     ori $8, $0, 0x8013      # Status: IM7 (timer), UM, EXL, IE
     mtc0 $8, $12
     ehb
-    lui $29, %hi(skeleton_stack_end - 16)
-    addiu $29, $29, %lo(skeleton_stack_end - 16)
+    stack
+    .endm
+
+    .macro own_word         # $26: four times the number of this CPU, of which there are two
+    mfc0 $26, $15, 1
+    andi $26, $26, 1
+    sll $26, $26, 2
+    .endm
+
+    .macro stack            # of 16 KiB, one for each CPU
+    own_word
+    sll $26, $26, 12
+    lui $29, %hi(skeleton_stacks + 0x3ff0)
+    addiu $29, $29, %lo(skeleton_stacks + 0x3ff0)
+    addu $29, $29, $26
+    .endm
+
+    .section .text.start, "ax"
+    .globl _start
+_start:
+    set_up
     jal skeleton_start
     nop
 
 skeleton_leave:             # to the thread whose registers $2 points to
-    lui $26, %hi(skeleton_registers)
-    sw $2, %lo(skeleton_registers)($26)
+    own_word
+    lui $27, %hi(skeleton_registers)
+    addu $27, $27, $26
+    sw $2, %lo(skeleton_registers)($27)
     move $26, $2
     lw $8, PC - 8($26)
     mthi $8
@@ -117,8 +136,11 @@ skeleton_vectors:           # 0x000: TLB refill
     nop
     .org skeleton_vectors + 0x180   # all else
 skeleton_enter:
-    lui $26, %hi(skeleton_registers)
-    lw $26, %lo(skeleton_registers)($26)
+    own_word
+    lui $27, %hi(skeleton_registers)
+    addu $27, $27, $26
+    lw $26, %lo(skeleton_registers)($27)
+    sw $0, %lo(skeleton_registers)($27)
     beqz $26, skeleton_wrong
     nop
     .irp n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 28, 29, 30, 31
@@ -134,10 +156,7 @@ skeleton_enter:
     sw $8, PC + 4($26)
     mfc0 $8, $8
     sw $8, PC + 8($26)
-    lui $26, %hi(skeleton_registers)
-    sw $0, %lo(skeleton_registers)($26)
-    lui $29, %hi(skeleton_stack_end - 16)
-    addiu $29, $29, %lo(skeleton_stack_end - 16)
+    stack
     jal skeleton_trap
     nop
     b skeleton_leave
@@ -147,19 +166,31 @@ skeleton_wrong:             # the kernel's own exception
     mfc0 $4, $14
     mfc0 $5, $13
     mfc0 $6, $8
-    lui $29, %hi(skeleton_stack_end - 16)
-    addiu $29, $29, %lo(skeleton_stack_end - 16)
+    stack
     jal skeleton_kernel_fault
+    nop
+
+    .balign 4096
+    .globl skeleton_second
+skeleton_second:            # another CPU, past the cache
+    set_up
+    lui $8, %hi(1f)
+    addiu $8, $8, %lo(1f)
+    jr $8
+    nop
+1:  jal skeleton_join
+    nop
+    jal skeleton_next
+    nop
+    b skeleton_leave
     nop
 
     .section .bss.start, "aw", @nobits
     .balign 16
-skeleton_stack:
-    .space 16384
-skeleton_stack_end:
-    .globl skeleton_registers
+skeleton_stacks:
+    .space 2 * 16384
 skeleton_registers:
-    .space 4
+    .space 2 * 4
     .previous
     "#
 );
