@@ -54,6 +54,11 @@ const fn raspi(duty: Duty, name: &'static str, expect: Expect) -> Run {
     on(Skeleton { forgets: Some(duty), ..RASPI }, name, expect)
 }
 
+/// A run in which every load gets the oldest bytes that the modelled core could give it: the lines that the processes print say that there are none.
+const fn injected(run: Run) -> Run {
+    Run { behaviour: &["--inject", "worst"], ..run }
+}
+
 /// What a boot loader had stored is written back over what pages hold.
 const EMPTY: Expect = Expect::AtLeast(&[of(WriteUnderDirtyAlias, Kernel, Kernel)]);
 const RUNS_OLD: Pair = of(FetchDirty, User, Kernel);
@@ -76,6 +81,7 @@ const INSTRUCTIONS: Expect = Expect::Exactly(&[of(FetchDirty, PATCHED, Kernel)])
 pub const KERNELS: &[Run] = &[
     on(MALTA, "skeleton-malta", Expect::Clean),
     on(Skeleton { in_order: true, ..MALTA }, "skeleton-malta-in-order", Expect::Clean),
+    injected(on(MALTA, "skeleton-malta-injected", Expect::Clean)),
     malta(Duty::Empty, "skeleton-malta-empty", EMPTY),
     malta(Duty::WriteBack, "skeleton-malta-write-back", Expect::AtLeast(&[RUNS_OLD, READS_BEFORE_WRITE_BACK, DISK_READS_OLD])),
     malta(Duty::Invalidate, "skeleton-malta-invalidate", Expect::AtLeast(&[READS_OLD_COPY, READS_OLD_DISK])),
@@ -110,6 +116,7 @@ pub const KERNELS: &[Run] = &[
     ),
     // The same on the other board, which has no disk.
     on(RASPI, "skeleton-raspi", Expect::Clean),
+    injected(on(RASPI, "skeleton-raspi-injected", Expect::Clean)),
     on(Skeleton { in_order: true, ..RASPI }, "skeleton-raspi-in-order", Expect::Clean),
     raspi(Duty::Empty, "skeleton-raspi-empty", EMPTY),
     raspi(Duty::WriteBack, "skeleton-raspi-write-back", Expect::AtLeast(&[RUNS_OLD, READS_BEFORE_WRITE_BACK])),
