@@ -4,7 +4,8 @@
 use congruent::{At, Error, Frame, Rights, VirtAddr};
 
 use crate::Kernel;
-use crate::space::Entry;
+use crate::duty::{Duty, forgotten};
+use crate::space::{self, Entry};
 
 /// Why a fault could not be served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -24,7 +25,7 @@ impl From<Error> for Fault {
 }
 
 /// A frame that owes nothing if it is used at the colour of `address`, if there is one.
-fn frame_for(kernel: &Kernel, address: VirtAddr) -> Result<Frame, Fault> {
+pub(crate) fn frame_for(kernel: &Kernel, address: VirtAddr) -> Result<Frame, Fault> {
     let colour = kernel.colour(address);
     kernel.platform().allocate(|frame| kernel.colour_hint(frame) == Ok(colour)).ok_or(Fault::NoMemory)
 }
@@ -34,6 +35,9 @@ fn frame_for(kernel: &Kernel, address: VirtAddr) -> Result<Frame, Fault> {
 /// # Errors
 /// [`Fault`].
 pub fn zero_fill(kernel: &Kernel, space: usize, address: VirtAddr) -> Result<(), Fault> {
+    if !space::is_user(address) {
+        return Err(Fault::Segmentation(address));
+    }
     let frame = frame_for(kernel, address)?;
     kernel.clear(frame, At::Colour(kernel.colour(address)))?;
     let rights = Rights::WRITE;
@@ -56,8 +60,12 @@ pub fn fault(kernel: &Kernel, space: usize, address: VirtAddr, store: bool) -> R
     if store && entry.copy {
         return break_cow(kernel, space, address);
     }
-    // The library had the page revoked, because it was needed at another colour.
-    let now = Entry { present: true, write: store && entry.may_write, ..entry };
+    if forgotten(Duty::Announce) {
+        table.set(address, Some(Entry { present: true, write: entry.may_write && !entry.copy, ..entry }));
+        return Ok(());
+    }
+    // It is used for the first time; or the library had it revoked, because the frame was needed at another colour.
+    let now = Entry { present: true, write: store, ..entry };
     let rights = Rights::READ.with_write(now.write).with_execute(now.execute);
     kernel.map_user(now.frame, address, rights, || table.set(address, Some(now)))?;
     Ok(())
@@ -81,6 +89,10 @@ pub fn fork(kernel: &Kernel, parent: usize, child: usize) -> Result<(), Fault> {
     for (_, entry) in spaces[parent].mapped().filter(|(_, entry)| entry.copy) {
         kernel.write_protected(entry.frame)?;
     }
+    if forgotten(Duty::WriteProtected) {
+        // Of what stays shared it is not true.
+        spaces[parent].mapped().try_for_each(|(_, entry)| kernel.write_protected(entry.frame))?;
+    }
     Ok(())
 }
 
@@ -93,12 +105,12 @@ pub fn break_cow(kernel: &Kernel, space: usize, address: VirtAddr) -> Result<(),
     let old = table.get(address).filter(|entry| entry.copy).ok_or(Fault::Segmentation(address))?;
     let frame = frame_for(kernel, address)?;
     // The source is read where it is newest, the copy is made where it will be used.
-    kernel.copy(old.frame, frame, At::Colour(kernel.colour(address)))?;
-    let own = Entry { frame, present: true, write: true, copy: false, ..old };
-    let rights = Rights::WRITE.with_execute(own.execute);
+    kernel.copy(old.frame, frame, At::Colour(kernel.colour(address))).inspect_err(|_| kernel.platform().release(frame))?;
+    let own = Entry { frame, present: true, write: old.may_write, copy: false, ..old };
+    let rights = Rights::READ.with_write(own.write).with_execute(own.execute);
     kernel.map_user(frame, address, rights, || table.set(address, Some(own)))?;
     kernel.platform().flush_user_tlb();
-    Ok(())
+    let_go(kernel, old.frame)
 }
 
 /// Takes a page out of an address space. No maintenance: the next owner of the frame pays what is due then, if anything.
@@ -110,11 +122,22 @@ pub fn unmap(kernel: &Kernel, space: usize, address: VirtAddr) -> Result<(), Fau
     let entry = machine.spaces[space].get(address).ok_or(Fault::Segmentation(address))?;
     machine.spaces[space].set(address, None);
     machine.flush_user_tlb();
-    let elsewhere = machine.spaces.iter().any(|space| space.mapped().any(|(_, other)| other.frame == entry.frame));
-    if !elsewhere {
+    if forgotten(Duty::Unmapped) {
         kernel.unmapped(entry.frame)?;
-        kernel.freed(entry.frame)?;
-        machine.release(entry.frame);
+    }
+    let_go(kernel, entry.frame)
+}
+
+/// An address space has a frame no longer. If no other one has it, and no file, it is free.
+fn let_go(kernel: &Kernel, frame: Frame) -> Result<(), Fault> {
+    let machine = kernel.platform();
+    if machine.spaces.iter().any(|space| space.mapped().any(|(_, other)| other.frame == frame)) {
+        return Ok(());
+    }
+    kernel.unmapped(frame)?;
+    if !machine.is_of_a_file(frame) {
+        kernel.freed(frame)?;
+        machine.release(frame);
     }
     Ok(())
 }

@@ -3,22 +3,23 @@
 use congruent::{At, Error, Frame, Rights, VirtAddr};
 
 use crate::fault::Fault;
-use crate::space::Entry;
+use crate::space::{self, Entry};
 use crate::{Kernel, PAGE};
 
 /// A file that is all in memory.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct File<'f> {
     /// Its frames, in order.
     pub frames: &'f [Frame],
 }
 
-/// Puts `bytes` into the frames of a file, as a driver does that copies sectors with the processor.
+/// Puts `bytes` into the frames of a file, which are the file's from then on, as a driver does that copies sectors with the processor.
 ///
 /// # Errors
 /// [`Error`].
 pub fn fill(kernel: &Kernel, file: &File<'_>, bytes: &[u8]) -> Result<(), Error> {
     for (index, (&frame, page)) in file.frames.iter().zip(bytes.chunks(PAGE as usize)).enumerate() {
+        kernel.platform().give_to_file(frame);
         // At the colour at which users who let the kernel choose the address will map it.
         kernel.fill(frame, At::Colour(kernel.file_colour(index as u64)), page)?;
     }
@@ -28,12 +29,15 @@ pub fn fill(kernel: &Kernel, file: &File<'_>, bytes: &[u8]) -> Result<(), Error>
 /// Maps page `index` of a file, shared, at `address`: any address is right, and one that `Congruent::place` has found is free.
 ///
 /// # Errors
-/// [`Fault`].
+/// [`Fault`]; [`Fault::Segmentation`] if the address is no user's or has been mapped, or the file has no such page.
 pub fn map(kernel: &Kernel, space: usize, address: VirtAddr, file: &File<'_>, index: usize, write: bool) -> Result<(), Fault> {
-    let frame = *file.frames.get(index).ok_or(Fault::Segmentation(address))?;
+    let (frame, table) = (file.frames.get(index), &kernel.platform().spaces[space]);
+    let (Some(&frame), true, None) = (frame, space::is_user(address), table.get(address)) else {
+        return Err(Fault::Segmentation(address));
+    };
     let entry = Entry { shared: true, ..Entry::new(frame, write, false) };
     let rights = Rights::READ.with_write(write);
-    kernel.map_user(frame, address, rights, || kernel.platform().spaces[space].set(address, Some(entry)))?;
+    kernel.map_user(frame, address, rights, || table.set(address, Some(entry)))?;
     Ok(())
 }
 

@@ -3,11 +3,12 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use congruent::{
-    CpuContext, CpuSlots, Frame, FrameWord, Platform, Remaining, Revoke, VirtAddr, WindowArea, WindowMapper, WouldBlock,
+    CacheOps, CpuContext, CpuSlots, Frame, FrameWord, Platform, Remaining, Revoke, VirtAddr, WindowArea, WindowMapper, WouldBlock,
 };
 
 use crate::PAGE;
 use crate::arch::{self, Hardware};
+use crate::duty::{Duty, forgotten};
 use crate::space::{AddressSpace, Entry};
 
 /// Frames that users and files can have. The kernel's own image and stacks lie below them, and have no words.
@@ -23,7 +24,7 @@ pub const SPACES: usize = 2;
 /// each of the two.
 pub const WINDOWS: WindowArea = WindowArea::new(VirtAddr(arch::WINDOWS), 3, 1);
 
-/// All windows of this CPU.
+/// All windows of a CPU.
 pub(crate) const SLOTS: usize = WINDOWS.slots() as usize;
 
 /// The machine: the kernel's own tables and what it runs on.
@@ -31,11 +32,13 @@ pub(crate) const SLOTS: usize = WINDOWS.slots() as usize;
 pub struct Machine {
     pub(crate) hardware: Hardware,
     words: [FrameWord; FRAMES],
-    slots: CpuSlots,
+    slots: [CpuSlots; arch::CPUS],
     /// Address spaces, by number.
     pub spaces: [AddressSpace; SPACES],
     /// Frames that nobody owns, one bit each.
     free: [AtomicU32; FRAMES / 32],
+    /// Frames that hold a page of a file, whether anybody has it mapped or not, one bit each.
+    files: [AtomicU32; FRAMES / 32],
     /// Set by the interrupt entry for as long as a handler runs.
     pub interrupt: AtomicBool,
     /// Whether migration and preemption are off, as a count.
@@ -49,9 +52,10 @@ impl Machine {
         Self {
             hardware,
             words: [const { FrameWord::new() }; FRAMES],
-            slots: CpuSlots::new(),
+            slots: [const { CpuSlots::new() }; arch::CPUS],
             spaces: [const { AddressSpace::new() }; SPACES],
             free: [const { AtomicU32::new(u32::MAX) }; FRAMES / 32],
+            files: [const { AtomicU32::new(0) }; FRAMES / 32],
             interrupt: AtomicBool::new(false),
             pinned: AtomicU32::new(0),
         }
@@ -59,33 +63,89 @@ impl Machine {
 
     /// A free frame, one that `suits` if there is such a one. `None` if memory is full.
     pub fn allocate(&self, suits: impl Fn(Frame) -> bool) -> Option<Frame> {
-        let free = |&frame: &Frame| self.bit(frame).is_some_and(|(bits, bit)| bits.load(Ordering::Relaxed) & bit != 0);
-        let frames = || (FIRST..FIRST + FRAMES as u64).map(Frame).filter(free);
+        let frames = || (FIRST..FIRST + FRAMES as u64).map(Frame).filter(|&frame| is_set(&self.free, frame));
         let frame = frames().find(|&frame| suits(frame)).or_else(|| frames().next())?;
-        let (bits, bit) = self.bit(frame)?;
-        bits.fetch_and(!bit, Ordering::Relaxed);
+        let (word, bit) = bit(frame)?;
+        self.free[word].fetch_and(!bit, Ordering::Relaxed);
         Some(frame)
     }
 
     /// Gives a frame back. The library must have been told before ([`freed`](congruent::Congruent::freed)).
     pub(crate) fn release(&self, frame: Frame) {
-        if let Some((bits, bit)) = self.bit(frame) {
-            bits.fetch_or(bit, Ordering::Relaxed);
-        }
+        set(&self.free, frame);
     }
 
-    /// Drops every translation of users' addresses.
+    /// Has a frame hold a page of a file from now on.
+    pub(crate) fn give_to_file(&self, frame: Frame) {
+        set(&self.files, frame);
+    }
+
+    /// Whether a frame holds a page of a file.
+    pub(crate) fn is_of_a_file(&self, frame: Frame) -> bool {
+        is_set(&self.files, frame)
+    }
+
+    /// Drops every translation of users' addresses, on all CPUs.
     pub fn flush_user_tlb(&self) {
         self.hardware.flush_user_tlb();
     }
+}
 
-    fn number(frame: Frame) -> Option<usize> {
-        let number = usize::try_from(frame.0.checked_sub(FIRST)?).ok()?;
-        (number < FRAMES).then_some(number)
+fn number(frame: Frame) -> Option<usize> {
+    let number = usize::try_from(frame.0.checked_sub(FIRST)?).ok()?;
+    (number < FRAMES).then_some(number)
+}
+
+/// Where a set of frames has this one: the number of the word, and the bit in it.
+fn bit(frame: Frame) -> Option<(usize, u32)> {
+    number(frame).map(|number| (number / 32, 1 << (number % 32)))
+}
+
+fn set(frames: &[AtomicU32], frame: Frame) {
+    if let Some((word, bit)) = bit(frame) {
+        frames[word].fetch_or(bit, Ordering::Relaxed);
+    }
+}
+
+fn is_set(frames: &[AtomicU32], frame: Frame) -> bool {
+    bit(frame).is_some_and(|(word, bit)| frames[word].load(Ordering::Relaxed) & bit != 0)
+}
+
+// SAFETY: each operation is the architecture's (arch/), which says why it is complete when it returns. What is left out is left out
+// for a test that wants to see old bytes found.
+unsafe impl CacheOps for Machine {
+    unsafe fn write_back(&self, start: VirtAddr, len: u32) {
+        if !forgotten(Duty::WriteBack) {
+            // SAFETY: the same contract; likewise below.
+            unsafe { self.hardware.write_back(start, len) }
+        }
     }
 
-    fn bit(&self, frame: Frame) -> Option<(&AtomicU32, u32)> {
-        Self::number(frame).map(|number| (&self.free[number / 32], 1 << (number % 32)))
+    unsafe fn invalidate(&self, start: VirtAddr, len: u32) {
+        if !forgotten(Duty::Invalidate) {
+            // SAFETY: as above.
+            unsafe { self.hardware.invalidate(start, len) }
+        }
+    }
+
+    unsafe fn write_back_invalidate(&self, start: VirtAddr, len: u32) {
+        if !forgotten(Duty::WriteBackInvalidate) {
+            // SAFETY: as above.
+            unsafe { self.hardware.write_back_invalidate(start, len) }
+        }
+    }
+
+    unsafe fn empty(&self) {
+        if !forgotten(Duty::Empty) {
+            self.hardware.empty();
+        }
+    }
+
+    unsafe fn drop_instructions(&self, _: VirtAddr, _: u32) {
+        // All of them: the frame may be there under any colour.
+        if !forgotten(Duty::DropInstructions) {
+            self.hardware.drop_instructions();
+        }
     }
 }
 
@@ -94,7 +154,7 @@ impl Machine {
 unsafe impl WindowMapper for Machine {
     fn enter(&self) -> CpuContext {
         self.pinned.fetch_add(1, Ordering::Relaxed);
-        CpuContext::new(0, u8::from(self.interrupt.load(Ordering::Relaxed)))
+        CpuContext::new(arch::cpu() as u32, u8::from(self.interrupt.load(Ordering::Relaxed)))
     }
 
     fn leave(&self) {
@@ -110,11 +170,11 @@ unsafe impl WindowMapper for Machine {
     }
 
     fn word(&self, frame: Frame) -> Option<&FrameWord> {
-        Self::number(frame).map(|number| &self.words[number])
+        number(frame).map(|number| &self.words[number])
     }
 
-    fn slots(&self, _cpu: u32) -> &CpuSlots {
-        &self.slots
+    fn slots(&self, cpu: u32) -> &CpuSlots {
+        &self.slots[cpu as usize]
     }
 
     unsafe fn map(&self, slot: VirtAddr, frame: Frame) {
@@ -128,7 +188,7 @@ unsafe impl WindowMapper for Machine {
     }
 
     fn linear(&self, frame: Frame) -> Option<VirtAddr> {
-        Self::number(frame).map(|_| VirtAddr(arch::LINEAR + frame.0 * PAGE))
+        number(frame).map(|_| VirtAddr(arch::LINEAR + frame.0 * PAGE))
     }
 
     // The host has no windows, so what an address reaches is looked up.
@@ -151,7 +211,12 @@ unsafe impl WindowMapper for Machine {
 }
 
 impl Platform for Machine {
+    const UNIPROCESSOR: bool = arch::CPUS == 1;
+
     fn revoke(&self, frame: Frame, what: Revoke<Self>) -> Result<Remaining, WouldBlock> {
+        if forgotten(Duty::Revoke) {
+            return Ok(Remaining::Some);
+        }
         let mut remaining = Remaining::None;
         for space in &self.spaces {
             for (address, entry) in space.mapped() {
@@ -171,7 +236,9 @@ impl Platform for Machine {
             }
         }
         // After the page tables, before the library's maintenance: from here on no user can store any more.
-        self.flush_user_tlb();
+        if !forgotten(Duty::RevokeTlb) {
+            self.flush_user_tlb();
+        }
         Ok(remaining)
     }
 }

@@ -12,6 +12,15 @@ pub const PAGES: usize = 64;
 /// Its first address.
 pub const START: u64 = 0x0001_0000;
 
+/// The end of its last page.
+pub const END: u64 = START + PAGES as u64 * PAGE;
+
+/// Whether an address can be mapped.
+#[must_use]
+pub const fn is_user(address: VirtAddr) -> bool {
+    address.0 >= START && address.0 < END
+}
+
 const USED: u32 = 1;
 const PRESENT: u32 = 2;
 const WRITE: u32 = 4;

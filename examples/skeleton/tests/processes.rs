@@ -2,9 +2,11 @@
 
 use congruent::VirtAddr;
 use skeleton::boot::boot;
+use skeleton::exec::{LONGEST, Program, exec};
 use skeleton::fault::{Fault, break_cow, fault, fork, unmap, zero_fill};
 use skeleton::file::{File, fill, map, read, write};
-use skeleton::{Hardware, Kernel, PAGE};
+use skeleton::space::{END, START};
+use skeleton::{Hardware, Kernel, PAGE, direct, user};
 
 const PARENT: usize = 0;
 const CHILD: usize = 1;
@@ -77,6 +79,113 @@ fn frames_come_back_when_the_last_process_has_gone() {
 }
 
 #[test]
+fn a_frame_comes_back_when_all_who_shared_it_have_copies_of_their_own() {
+    let kernel = kernel();
+    for round in 0..2 * skeleton::FRAMES {
+        zero_fill(&kernel, PARENT, HEAP).unwrap_or_else(|fault| panic!("round {round}: {fault:?}"));
+        fork(&kernel, PARENT, CHILD).unwrap();
+        store(&kernel, PARENT, HEAP, 1);
+        store(&kernel, CHILD, HEAP, 2);
+        unmap(&kernel, PARENT, HEAP).unwrap();
+        unmap(&kernel, CHILD, HEAP).unwrap();
+    }
+}
+
+#[test]
+fn a_file_keeps_its_frames_when_nobody_has_them_mapped() {
+    let kernel = kernel();
+    let frames = [kernel.platform().allocate(|_| true).unwrap()];
+    let file = File { frames: &frames };
+    fill(&kernel, &file, &[7]).unwrap();
+    map(&kernel, PARENT, HEAP, &file, 0, true).unwrap();
+    unmap(&kernel, PARENT, HEAP).unwrap();
+    assert_ne!(kernel.platform().allocate(|_| true), Some(frames[0]));
+    let mut byte = [0];
+    assert_eq!((read(&kernel, &file, 0, &mut byte), byte), (Ok(1), [7]));
+}
+
+/// A program of a page of code and a page of data, all of whose bytes are 3, made by `exec` in the parent.
+fn program(kernel: &Kernel, arguments: &[u8], check: impl FnOnce(VirtAddr)) {
+    let frames = [(); 2].map(|()| kernel.platform().allocate(|_| true).unwrap());
+    let file = File { frames: &frames };
+    fill(kernel, &file, &[3; 2 * PAGE as usize]).unwrap();
+    check(exec(kernel, PARENT, &Program { file, code: 1 }, arguments).unwrap());
+}
+
+#[test]
+fn a_program_sees_its_arguments_its_file_and_nothing_of_what_was_there_before() {
+    let kernel = kernel();
+    zero_fill(&kernel, PARENT, HEAP).unwrap();
+    store(&kernel, PARENT, HEAP, 1);
+    program(&kernel, b"init", |address| {
+        let mut bytes = [9; 5];
+        user::load(&kernel, PARENT, address, &mut bytes).unwrap();
+        assert_eq!((&bytes, address.0), (b"init\0", END - LONGEST as u64));
+        assert_eq!((byte(&kernel, PARENT, HEAP), byte(&kernel, PARENT, VirtAddr(START))), (0, 3));
+        let data = VirtAddr(START + PAGE);
+        store(&kernel, PARENT, data, 4);
+        assert_eq!(byte(&kernel, PARENT, data), 4);
+        assert_eq!(fault(&kernel, PARENT, VirtAddr(START), true), Err(Fault::Segmentation(VirtAddr(START))));
+    });
+}
+
+#[test]
+fn what_a_debugger_pokes_into_code_is_the_childs_alone() {
+    let kernel = kernel();
+    program(&kernel, b"", |_| {
+        let code = VirtAddr(START + 6);
+        fork(&kernel, PARENT, CHILD).unwrap();
+        user::poke(&kernel, CHILD, code, &[5]).unwrap();
+        let (mut parents, mut childs) = ([0], [0]);
+        user::load(&kernel, PARENT, code, &mut parents).unwrap();
+        user::load(&kernel, CHILD, code, &mut childs).unwrap();
+        assert_eq!((parents, childs), ([3], [5]));
+        let page = VirtAddr(START);
+        assert_eq!(fault(&kernel, CHILD, page, true), Err(Fault::Segmentation(page)), "a breakpoint makes code no data");
+    });
+}
+
+#[test]
+fn system_calls_reach_memory_across_pages_and_break_what_is_shared() {
+    let kernel = kernel();
+    let middle = VirtAddr(HEAP.0 + PAGE - 2);
+    user::store(&kernel, PARENT, middle, b"abcd").unwrap();
+    fork(&kernel, PARENT, CHILD).unwrap();
+    user::store(&kernel, PARENT, middle, b"efgh").unwrap();
+    let (mut parents, mut childs) = ([0; 4], [0; 4]);
+    user::load(&kernel, PARENT, middle, &mut parents).unwrap();
+    user::load(&kernel, CHILD, middle, &mut childs).unwrap();
+    assert_eq!((&parents, &childs), (b"efgh", b"abcd"));
+}
+
+#[test]
+fn while_a_device_writes_a_part_of_a_page_nobody_stores_beside_it() {
+    let kernel = kernel();
+    zero_fill(&kernel, PARENT, HEAP).unwrap();
+    let (transfer, pieces) = direct::begin(&kernel, PARENT, HEAP.add(PAGE - 500), 1000, true).unwrap();
+    assert_eq!(pieces.map(|piece| piece.map(|(_, len)| len)), [Some(500), Some(500), None]);
+    assert!(!kernel.platform().spaces[PARENT].get(HEAP).unwrap().write, "a store beside it would put old bytes into the cache");
+    assert!(matches!(fault(&kernel, PARENT, HEAP, true), Err(Fault::Library(error)) if error.is_transient()));
+    direct::end(&kernel, transfer);
+    assert_eq!(fault(&kernel, PARENT, HEAP, true), Ok(()));
+}
+
+#[test]
+fn a_transfer_of_more_pages_than_there_is_room_for_has_not_begun() {
+    let kernel = kernel();
+    let refused = direct::begin(&kernel, PARENT, HEAP, 4 * PAGE as usize, true).map(drop);
+    assert!(matches!(refused, Err(Fault::Segmentation(_))), "{refused:?}");
+    (0..3).for_each(|page| assert_eq!(fault(&kernel, PARENT, HEAP.add(page * PAGE), true), Ok(())));
+}
+
+#[test]
+fn outside_of_a_users_memory_everything_is_a_segmentation_fault() {
+    for address in [VirtAddr(0), VirtAddr(END), VirtAddr(START - PAGE)] {
+        assert_eq!(fault(&kernel(), PARENT, address, false), Err(Fault::Segmentation(address)));
+    }
+}
+
+#[test]
 fn processes_that_map_a_file_at_different_colours_take_turns_and_see_each_others_stores() {
     let kernel = kernel();
     let frames = [kernel.platform().allocate(|_| true).unwrap()];
@@ -96,6 +205,20 @@ fn processes_that_map_a_file_at_different_colours_take_turns_and_see_each_others
     fork(&kernel, CHILD, PARENT).unwrap();
     store(&kernel, PARENT, there, 99);
     assert_eq!(byte(&kernel, CHILD, there), 99, "what is shared stays shared");
+}
+
+#[test]
+fn a_file_is_mapped_where_there_is_nothing_and_nowhere_else() {
+    let kernel = kernel();
+    let frames = [kernel.platform().allocate(|_| true).unwrap()];
+    let file = File { frames: &frames };
+    zero_fill(&kernel, PARENT, HEAP).unwrap();
+    for address in [HEAP, VirtAddr(END), VirtAddr(0)] {
+        assert_eq!(map(&kernel, PARENT, address, &file, 0, true), Err(Fault::Segmentation(address)));
+    }
+    let free = HEAP.add(PAGE);
+    assert_eq!(map(&kernel, PARENT, free, &file, 1, true), Err(Fault::Segmentation(free)), "the file has one page");
+    assert_eq!(map(&kernel, PARENT, free, &file, 0, true), Ok(()));
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub const CLASSES: &[Shown] = &[
 ];
 
 /// A class as reports name it.
-fn name(class: HazardClass) -> String {
+pub fn name(class: HazardClass) -> String {
     serde_json::to_value(class).ok().and_then(|name| name.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
@@ -129,7 +129,8 @@ pub fn missed(run: &str, findings: &[Value]) -> Option<String> {
 mod tests {
     use serde_json::json;
 
-    use super::super::table::{Expect, RUNS};
+    use super::super::row::Expect;
+    use super::super::table::rows;
     use super::*;
     use crate::place;
 
@@ -140,12 +141,12 @@ mod tests {
             assert_eq!(listed, 1, "{class:?}");
         }
         for place in CLASSES.iter().flat_map(|shown| [shown.met, shown.silent]) {
-            let run = RUNS.iter().find(|run| run.name == place.run);
+            let run = rows().find(|run| run.name == place.run);
             assert!(run.is_some(), "{} is no row of the table", place.run);
         }
         for Shown { met, silent, .. } in CLASSES {
             // In a run of many cases, the name of the twin promises that it is silent, and the run is held to that.
-            let named = |run: &str| RUNS.iter().any(|row| row.name == run && matches!(row.expect, Expect::AsNamed(_)));
+            let named = |run: &str| rows().any(|row| row.name == run && matches!(row.expect, Expect::AsNamed(_)));
             assert!(silent.run != met.run || named(silent.run) && silent.consumer.is_some_and(|name| name.starts_with("clean_")));
         }
     }

@@ -13,7 +13,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::table::{Expect, Load, RUNS, Run};
+use super::row::{Expect, Load, Run};
+use super::table::RUNS;
 use crate::guests::boot::Devices;
 use crate::guests::console::Console;
 use crate::guests::emulator::Qemu;
@@ -71,10 +72,7 @@ impl Injected {
 
     /// The guest that it needs.
     pub fn guest(&self) -> Option<Guest> {
-        Some(match self.run()?.load {
-            Load::Bare(bare) => bare.guest(),
-            Load::Linux { guest, .. } => guest,
-        })
+        self.run().map(|run| run.load.guest())
     }
 
     /// Performs it, and says how it came out.

@@ -3,9 +3,11 @@
 mod batch;
 mod classes;
 mod injected;
+mod kernels;
 mod left_out;
 mod lives;
 mod recorded;
+mod row;
 mod stopped;
 mod table;
 mod verdict;
@@ -22,12 +24,14 @@ use anyhow::{Context, Result, bail, ensure};
 use crate::guests::boot::{Boot, Devices};
 use crate::guests::emulator::Qemu;
 use crate::guests::machine::Guest;
-use crate::guests::programs;
+use crate::guests::{programs, skeleton};
 use crate::{place, run};
 use batch::Batch;
 use injected::Injected;
-pub use table::{Load, RUNS, Run};
-use table::{RECORDED, Recorded};
+use row::Recorded;
+pub use row::{Load, Run};
+pub use table::RUNS;
+use table::{RECORDED, rows};
 
 /// No guest needs this long; a guest that does hangs.
 const LIMIT: &str = "10m";
@@ -96,6 +100,7 @@ impl Run {
                 (boot.command()?, programs::symbols(guest))
             }
             Load::Bare(bare) => (bare.command(qemu)?, vec![bare.elf()]),
+            Load::Skeleton(kernel) => (kernel.command(qemu)?, vec![kernel.elf()]),
         };
         let mut command = Command::new(place::release().join("congruent"));
         command.args(["check", "--dcache", self.dcache, "--timeout", LIMIT]);
@@ -149,13 +154,8 @@ impl Task {
 /// # Errors
 /// If there is no such run.
 pub fn guests(only: &str) -> Result<Vec<Guest>> {
-    let runs = RUNS.iter().chain(RECORDED.iter().map(|row| &row.run)).filter(|run| run.name.contains(only));
-    let mut guests: Vec<Guest> = runs
-        .map(|run| match run.load {
-            Load::Linux { guest, .. } => guest,
-            Load::Bare(bare) => bare.guest(),
-        })
-        .collect();
+    let runs = rows().chain(RECORDED.iter().map(|row| &row.run)).filter(|run| run.name.contains(only));
+    let mut guests: Vec<Guest> = runs.map(|run| run.load.guest()).collect();
     guests.extend(lives::has(only).then_some(Guest::Mips));
     guests.extend(stopped::guests(only));
     guests.extend(injected::rows(only, false).filter_map(Injected::guest));
@@ -171,7 +171,7 @@ pub fn guests(only: &str) -> Result<Vec<Guest>> {
 /// # Errors
 /// If any run deviates from the table; all are performed nevertheless.
 pub fn perform(qemu: Qemu, only: &str, again: bool) -> Result<String> {
-    let judged = RUNS.iter().filter(|run| run.name.contains(only));
+    let judged = rows().filter(|run| run.name.contains(only));
     let recorded = RECORDED.iter().filter(|row| row.name.contains(only));
     let left_out = judged.clone().filter_map(|run| Some((run.name, run.left_out(qemu, again)?)));
     for (name, reason) in left_out.chain(recorded.clone().filter_map(|row| Some((row.name, row.left_out(qemu, again)?)))) {
@@ -187,6 +187,8 @@ pub fn perform(qemu: Qemu, only: &str, again: bool) -> Result<String> {
         "no run is called {only}; there are: {}",
         names()
     );
+    let own = judged.iter().filter_map(|run| if let Load::Skeleton(kernel) = run.load { Some(kernel) } else { None });
+    skeleton::build(&own.collect::<Vec<_>>())?;
     tasks.extend(Batch::of(&judged, qemu).into_iter().map(Task::Judged));
     let reports = reports(qemu)?;
     let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -220,15 +222,14 @@ pub fn perform(qemu: Qemu, only: &str, again: bool) -> Result<String> {
 /// # Errors
 /// If a guest or the emulator has not been made yet.
 pub fn print(qemu: Qemu, only: &str) -> Result<()> {
-    for run in RUNS.iter().filter(|run| run.name.contains(only)) {
+    for run in rows().filter(|run| run.name.contains(only)) {
         println!("# {}\n{}", run.name, run::shown(&run.command(qemu, None, &[])?));
     }
     Ok(())
 }
 
 fn names() -> String {
-    let names = RUNS
-        .iter()
+    let names = rows()
         .map(|run| run.name)
         .chain(RECORDED.iter().map(|row| row.name))
         .chain(lives::names())

@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::table::{Load, Recorded, Truth};
+use super::row::{Load, Recorded, Truth};
 use crate::guests::emulator::Qemu;
 use crate::guests::machine::Guest;
 use crate::guests::{kernel, programs};
@@ -89,7 +89,7 @@ impl Recorded {
     fn guest(&self) -> Result<Guest> {
         match self.run.load {
             Load::Linux { guest, .. } => Ok(guest),
-            Load::Bare(_) => bail!("only guests with a kernel are recorded here"),
+            Load::Bare(_) | Load::Skeleton(_) => bail!("only guests with a kernel are recorded here"),
         }
     }
 }

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
-use super::table::{Load, RUNS, Run};
+use super::row::Run;
+use super::table::RUNS;
 use crate::guests::emulator::Qemu;
 use crate::guests::machine::Guest;
 
@@ -57,11 +58,7 @@ fn run(name: &str) -> Option<&'static Run> {
 
 /// The guests whose compilers the rows need whose name contains `only`.
 pub fn guests(only: &str) -> impl Iterator<Item = Guest> {
-    let guest = |run: &Run| match run.load {
-        Load::Bare(bare) => bare.guest(),
-        Load::Linux { guest, .. } => guest,
-    };
-    ROWS.iter().filter(move |row| row.0.contains(only)).filter_map(move |row| run(row.1).map(guest))
+    ROWS.iter().filter(move |row| row.0.contains(only)).filter_map(|row| run(row.1).map(|run| run.load.guest()))
 }
 
 /// Performs the rows whose name contains `only`.

@@ -2,119 +2,12 @@
 //!
 //! These expectations come from the kernels' sources; an entry is changed only together with the proof that it was wrong.
 
+use super::kernels::KERNELS;
+use super::row::Side::{self, Device, Function, Kernel, Under, User};
+use super::row::{Expect, Load, Pair, Recorded, Run, Truth};
 use crate::guests::bare::Bare;
 use crate::guests::boot::{Devices, MOVES_ITSELF};
 use crate::guests::machine::Guest;
-
-/// One run of a guest under the judge.
-#[derive(Clone, Copy, Debug)]
-pub struct Run {
-    /// What it is called in output and on the command line.
-    pub name: &'static str,
-    /// What is run.
-    pub load: Load,
-    /// The modelled cache.
-    pub dcache: &'static str,
-    /// The modelled instruction cache, if fetches are judged.
-    pub icache: Option<&'static str>,
-    /// How the caches of two CPUs hang together, if the guest has two.
-    pub cpu_caches: Option<&'static str>,
-    /// What the data cache does beside its shape, as options of the check.
-    pub behaviour: &'static [&'static str],
-    /// Sites whose maintenance is muted.
-    pub mute: &'static [&'static str],
-    /// What must come out.
-    pub expect: Expect,
-    /// Functions of which each must be a caller of every finding's consumer or producer.
-    pub callers: &'static [&'static str],
-}
-
-/// What is run.
-#[derive(Clone, Copy, Debug)]
-pub enum Load {
-    /// Programs under a stock kernel.
-    Linux {
-        /// Which kernel, on which board.
-        guest: Guest,
-        /// The core, if not the guest's default one.
-        cpu: Option<&'static str>,
-        /// What it runs.
-        programs: &'static str,
-        /// More words for the kernel's command line.
-        words: &'static str,
-        /// What it has beside its board.
-        devices: Devices,
-    },
-    /// The cases without an operating system.
-    Bare(Bare),
-}
-
-/// A run that is recorded, and what must hold of the recording. Its replay must say what the check said.
-#[derive(Clone, Copy, Debug)]
-pub struct Recorded {
-    /// What it is called in output and on the command line.
-    pub name: &'static str,
-    /// What is recorded.
-    pub run: Run,
-    /// What the check must say in a word.
-    pub verdict: &'static str,
-    /// What `congruent necessity` must say.
-    pub truths: &'static [Truth],
-}
-
-/// Whether a run needed the maintenance of a function.
-#[derive(Clone, Copy, Debug)]
-pub struct Truth {
-    /// The function, as `necessity --only` takes it.
-    pub function: &'static str,
-    /// Whether leaving its maintenance out must cause a finding; else it must not.
-    pub necessary: bool,
-    /// Whether it is known of Debian's own kernel alone: one that is built for the board calls other functions, or this one where its
-    /// maintenance is not missed.
-    pub of_stock: bool,
-}
-
-/// What must come out of a run.
-#[derive(Clone, Copy, Debug)]
-pub enum Expect {
-    /// For every case that the guest names on its console, which are so many: a finding whose consumer has the case's name if that
-    /// begins with `stale_`, none if it begins with `clean_`; and no other finding.
-    AsNamed(usize),
-    /// No finding.
-    Clean,
-    /// Incomplete, because of something that the reason names.
-    Incomplete(&'static str),
-    /// Each of these, and nothing else: anything else would be a false alarm.
-    Exactly(&'static [Pair]),
-    /// At least each of these: the kernel is broken on purpose or by configuration, and the damage shows in many places.
-    AtLeast(&'static [Pair]),
-}
-
-/// A finding by its two code places: functions of which one must match. No function at all means any.
-#[derive(Clone, Copy, Debug)]
-pub struct Pair {
-    /// The access that could see old bytes.
-    pub consumer: Side,
-    /// The access that made the newer ones.
-    pub producer: Side,
-}
-
-/// One side of a [`Pair`].
-#[derive(Clone, Copy, Debug)]
-pub enum Side {
-    /// One of these functions.
-    Function(&'static [&'static str]),
-    /// This function, or what it has called.
-    Under(&'static str),
-    /// Any code of the kernel.
-    Kernel,
-    /// Any code of a user program.
-    User,
-    /// A device.
-    Device,
-}
-
-use Side::{Device, Function, Kernel, Under, User};
 
 /// The copy routines between kernel and user: on mips one piece of code with several names, which `memcpy` shares.
 const MIPS_COPY: Side = Function(&["memcpy", "__raw_copy_from_user", "__raw_copy_to_user"]);
@@ -150,7 +43,7 @@ const ARM_SELF_PATCHED: Pair = pair(Function(&["pte_offset_late_fixmap", "__set_
 const PROGRAM_WRITES_CODE: Side = Function(&["program_writes_code"]);
 
 const fn pair(consumer: Side, producer: Side) -> Pair {
-    Pair { consumer, producer }
+    Pair { class: None, consumer, producer }
 }
 
 const fn linux(name: &'static str, guest: Guest, programs: &'static str, expect: Expect) -> Run {
@@ -220,7 +113,7 @@ const fn disk(run: Run) -> Run {
         Load::Linux { guest, cpu, words, .. } => {
             Run { load: Load::Linux { guest, cpu, programs: DISK, words, devices: Devices::Disk }, ..run }
         }
-        Load::Bare(_) => run,
+        Load::Bare(_) | Load::Skeleton(_) => run,
     }
 }
 
@@ -282,7 +175,12 @@ const VIRTIO: &str = "virtio:direct,virtio:buffered";
 /// The same for guests that have no shell.
 const ORDINARY_WITHOUT_SHELL: &str = "everyday,fork_threads,exec_args,mremap_odd";
 
-/// Every run.
+/// Every run, those of our own kernel among them.
+pub fn rows() -> impl Iterator<Item = &'static Run> + Clone {
+    RUNS.iter().chain(KERNELS)
+}
+
+/// Every run of a guest that is not ours.
 pub const RUNS: &[Run] = &[
     bare("bare-mipsel", Bare::Mipsel, 62, "p5600"),
     Run { cpu_caches: Some("broadcast"), ..bare("bare-mipsel-smp", Bare::MipselSmp, 14, "p5600") },

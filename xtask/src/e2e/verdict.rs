@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::table::{Expect, Pair, Side};
+use super::classes;
+use super::row::{Expect, Pair, Side};
 
 /// What a report says, as far as the table asks.
 pub struct Verdict {
@@ -135,7 +136,9 @@ fn function(party: &Value) -> Option<&str> {
 }
 
 pub fn matches(pair: &Pair, finding: &Value) -> bool {
-    side(pair.consumer, &finding["consumer"]) && side(pair.producer, &finding["producer"])
+    pair.class.is_none_or(|class| finding["class"] == classes::name(class).as_str())
+        && side(pair.consumer, &finding["consumer"])
+        && side(pair.producer, &finding["producer"])
 }
 
 fn side(side: Side, party: &Value) -> bool {
@@ -161,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    const PAIR: Pair = Pair { consumer: Side::Function(&["reads"]), producer: Side::Kernel };
+    const PAIR: Pair = Pair { class: None, consumer: Side::Function(&["reads"]), producer: Side::Kernel };
 
     fn report(verdict: &str, findings: &Value) -> Value {
         json!({"schema": "congruent.report/1", "verdict": verdict, "geometry": {}, "limits": [], "findings": findings,
@@ -236,7 +239,8 @@ mod tests {
         let mut found = finding("reads+0x8", "kernel");
         found["consumer"]["chain"] = json!([{"symbol": "middle+0x8"}, {"symbol": "begins+0x10"}]);
         let complaint = |consumer: &'static str| {
-            let pairs: &'static [Pair] = Box::leak(Box::new([Pair { consumer: Side::Under(consumer), producer: Side::Kernel }]));
+            let pairs: &'static [Pair] =
+                Box::leak(Box::new([Pair { class: None, consumer: Side::Under(consumer), producer: Side::Kernel }]));
             judge(&report("findings", &json!([found])), Some(1), &[], Expect::Exactly(pairs), &[]).complaint
         };
         assert_eq!([complaint("begins"), complaint("reads")], [None, None]);

@@ -5,8 +5,9 @@
 //! 64-bit ARM hosts. Nothing is run: that is the host's tests' and the guests' business.
 
 mod text;
-mod toolchain;
+pub mod toolchain;
 
+use std::process::Command;
 use std::thread;
 use std::time::Instant;
 
@@ -50,29 +51,24 @@ pub fn perform() -> Result<()> {
 
 /// The examples for bare metal, and the plugin for other hosts.
 fn examples(toolchain: &Toolchain) -> Result<()> {
-    let build = |what: &str, words: &[&str]| -> Result<()> {
+    let build = |what: &str, command: &mut Command| -> Result<()> {
         let start = Instant::now();
-        let mut command = toolchain.cargo("examples");
-        // A check links nothing, so whatever C a dependency's build script compiles may as well be this machine's.
-        for host in HOSTS {
-            let host = host.replace('-', "_");
-            command.env(format!("CC_{host}"), "cc").env(format!("AR_{host}"), "ar");
-        }
-        run::visibly(command.args(words).current_dir(place::root())).with_context(|| what.to_owned())?;
+        run::visibly(command).with_context(|| what.to_owned())?;
         eprintln!("  {what}: {:.1} s", start.elapsed().as_secs_f64());
         Ok(())
     };
     for target in BARE {
         for example in EXAMPLES {
-            let words =
-                ["rustc", "--quiet", "--locked", "--release", "-Zbuild-std=core", "--target", target, "--package", example];
-            build(&format!("{example} for {target}"), &[&words[..], &["--lib", "--crate-type", "staticlib"]].concat())?;
+            build(&format!("{example} for {target}"), &mut toolchain.library("examples", target, example))?;
         }
     }
     for host in HOSTS {
-        let words =
-            ["check", "--quiet", "--locked", "-Zbuild-std=std,panic_unwind", "--target", host, "--package", "congruent-qemu"];
-        build(&format!("the plugin for {host}"), &words)?;
+        let mut command = toolchain.cargo("examples");
+        command.args(["check", "--quiet", "--locked", "-Zbuild-std=std,panic_unwind", "--target", host]);
+        // A check links nothing, so whatever C a dependency's build script compiles may as well be this machine's.
+        let name = host.replace('-', "_");
+        command.env(format!("CC_{name}"), "cc").env(format!("AR_{name}"), "ar");
+        build(&format!("the plugin for {host}"), command.args(["--package", "congruent-qemu"]).current_dir(place::root()))?;
     }
     Ok(())
 }

@@ -63,6 +63,16 @@ impl Toolchain {
     }
 }
 
+impl Toolchain {
+    /// Builds a crate as the static library that a kernel's build takes in, `core` with it.
+    pub fn library(&self, part: &str, target: &str, package: &str) -> Command {
+        let mut command = self.cargo(part);
+        command.args(["rustc", "--quiet", "--locked", "--release", "-Zbuild-std=core", "--target", target]);
+        command.args(["--package", package, "--lib", "--crate-type", "staticlib"]).current_dir(place::root());
+        command
+    }
+}
+
 fn rustup(words: &[&str]) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", "nightly"]).args(words);

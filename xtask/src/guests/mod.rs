@@ -20,6 +20,7 @@ pub mod machine;
 pub mod modules;
 mod page;
 pub mod programs;
+pub mod skeleton;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

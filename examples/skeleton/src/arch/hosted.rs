@@ -7,7 +7,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::vec::Vec;
 
-use congruent::{CacheGeometry, CacheOps, Frame, VirtAddr};
+use congruent::{CacheGeometry, Frame, VirtAddr};
 
 use crate::machine::{FIRST, FRAMES, SLOTS};
 use crate::{Machine, PAGE};
@@ -16,6 +16,14 @@ use crate::{Machine, PAGE};
 pub const LINEAR: u64 = 0x8000_0000;
 /// The window area begins here.
 pub const WINDOWS: u64 = 0xc000_0000;
+
+/// One.
+pub const CPUS: usize = 1;
+
+/// The number of this CPU.
+pub const fn cpu() -> usize {
+    0
+}
 
 /// Memory, and which frame each window slot reaches.
 #[derive(Debug)]
@@ -55,6 +63,25 @@ impl Hardware {
     }
 
     pub(crate) fn flush_user_tlb(&self) {}
+
+    // There is no cache, so every operation is complete when it begins.
+    pub(crate) unsafe fn write_back(&self, _: VirtAddr, _: u32) {
+        self.maintenance.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) unsafe fn invalidate(&self, _: VirtAddr, _: u32) {
+        self.maintenance.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) unsafe fn write_back_invalidate(&self, _: VirtAddr, _: u32) {
+        self.maintenance.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn empty(&self) {}
+
+    pub(crate) fn drop_instructions(&self) {
+        self.maintenance.fetch_add(1, Ordering::Relaxed);
+    }
 
     fn slot(&self, address: VirtAddr) -> &AtomicU64 {
         &self.windows[((address.0 - WINDOWS) / u64::from(self.geometry.way_size())) as usize]
@@ -131,22 +158,5 @@ impl Machine {
     #[must_use]
     pub fn maintenance(&self) -> usize {
         self.hardware.maintenance()
-    }
-}
-
-// SAFETY: there is no cache, so every operation is complete when it begins.
-unsafe impl CacheOps for Machine {
-    unsafe fn write_back(&self, _: VirtAddr, _: u32) {
-        self.hardware.maintenance.fetch_add(1, Ordering::Relaxed);
-    }
-    unsafe fn invalidate(&self, _: VirtAddr, _: u32) {
-        self.hardware.maintenance.fetch_add(1, Ordering::Relaxed);
-    }
-    unsafe fn write_back_invalidate(&self, _: VirtAddr, _: u32) {
-        self.hardware.maintenance.fetch_add(1, Ordering::Relaxed);
-    }
-    unsafe fn empty(&self) {}
-    unsafe fn drop_instructions(&self, _: VirtAddr, _: u32) {
-        self.hardware.maintenance.fetch_add(1, Ordering::Relaxed);
     }
 }
