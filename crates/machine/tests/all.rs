@@ -1,5 +1,6 @@
 //! The machine from without.
 
 mod computer;
+mod given;
 mod program;
 mod theorem;

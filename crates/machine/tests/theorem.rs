@@ -19,7 +19,7 @@ use congruent_trace::Event;
 use crate::program::{Computer, Step, Style, is_consumer, narrowed};
 
 /// Colours, ways, line, unit of write-back; pages are of 1 KiB.
-const SHAPES: [(u32, u32, u32, u32); 10] = [
+pub(super) const SHAPES: [(u32, u32, u32, u32); 10] = [
     (1, 2, 32, 32),
     (1, 4, 64, 32),
     (2, 1, 16, 16),
@@ -37,7 +37,7 @@ fn geometry((colours, ways, line, unit): (u32, u32, u32, u32)) -> CacheGeometry 
 }
 
 /// A computer of this shape, with one of several instruction caches and ways to store, by number.
-fn computer(shape: (u32, u32, u32, u32), number: u64) -> Config {
+pub(super) fn computer(shape: (u32, u32, u32, u32), number: u64) -> Config {
     let (colours, _, line, _) = shape;
     let geometry = geometry(shape);
     // One colour or as many as the data cache, one way or two, lines as long or twice as long.
@@ -69,6 +69,11 @@ fn with_virtual_tags(config: Config, indexing: Indexing) -> Config {
 
 /// The judge of such a computer.
 fn judge(config: &Config) -> Shadow {
+    Shadow::new(judge_config(config))
+}
+
+/// What the judge of such a computer assumes.
+pub(super) fn judge_config(config: &Config) -> JudgeConfig {
     let judge = JudgeConfig::new(config.data.geometry).with_code(CodeCache::new(config.code.geometry)).unwrap();
     let mut judge = match config.data.indexing {
         Indexing::Vivt => judge.with_virtual_tags(VirtualTags::BySpace { shared_from: VirtAddr(u64::MAX) }).unwrap(),
@@ -85,7 +90,7 @@ fn judge(config: &Config) -> Shadow {
     if let Some(by_address) = by_address {
         judge = judge.with_cpus(Cpus { count: config.cpus as u16, by_address }).unwrap();
     }
-    Shadow::new(if config.speculative { judge.speculating().unwrap() } else { judge })
+    if config.speculative { judge.speculating().unwrap() } else { judge }
 }
 
 /// Which of these bytes the judge names when these events happen: each is tried alone.
@@ -236,7 +241,7 @@ fn for_every_byte_that_the_judge_names_first_some_schedule_shows_the_old_one() {
 }
 
 /// The same computer with two CPUs that are maintained one by one.
-fn with_cpus(config: Config, maintained: Maintained) -> Config {
+pub(super) fn with_cpus(config: Config, maintained: Maintained) -> Config {
     let data = CacheConfig { writes: Writes::Back, write_allocate: true, ..config.data };
     Config { cpus: 2, maintained, data, speculative: false, ..config }
 }

@@ -90,6 +90,11 @@ impl Judge {
         self.shadow.enter_cpu(cpu);
     }
 
+    /// See [`Shadow::keeps_bytes`].
+    pub fn keeps_bytes(&self) -> bool {
+        self.shadow.keeps_bytes()
+    }
+
     /// See [`Shadow::lacks_bytes`].
     pub fn lacks_bytes(&self, page: PageId) -> bool {
         self.shadow.lacks_bytes(page)

@@ -400,6 +400,7 @@ impl Session {
     fn judge_access(&mut self, access: &Accessing, kind: AccessKind, mut vaddr: u32, mut size: u32, site: Site) {
         while size > 0 && !self.stopped {
             let piece = size.min(GRANULE - vaddr % GRANULE);
+            self.begin_bytes(kind, piece);
             match self.reach(access, vaddr) {
                 Reached::Cached(page, offset) => {
                     self.look_for_unseen(kind, self.judge.paddr(page, offset), piece, access);

@@ -289,3 +289,17 @@ fn lines_of_a_file_are_those_of_the_code_that_has_moved() {
     let place = symbols.resolve(0x108 + moved).unwrap();
     assert_eq!((place.function.as_str(), place.offset, place.line), ("function_0", 8, before));
 }
+
+#[test]
+fn code_that_was_written_in_rust_goes_by_the_names_that_it_was_written_with() {
+    let table = "80001000 T _RNvNtCs1_8skeleton5fault6handle\n\
+                 80002000 T _ZN8skeleton5space5Space3map17h0123456789abcdefE\n\
+                 80003000 T _Reset\n80004000 T _etext\n";
+    let mut symbols = Symbols::default();
+    symbols.add(table.as_bytes()).unwrap();
+    let name = |address| symbols.resolve(address).map(|place| place.to_string());
+    assert_eq!(name(0x8000_1004).as_deref(), Some("skeleton::fault::handle+0x4"));
+    assert_eq!(name(0x8000_2000).as_deref(), Some("skeleton::space::Space::map+0x0"));
+    assert_eq!(name(0x8000_3000).as_deref(), Some("_Reset+0x0"));
+    assert_eq!(symbols.ranges("skeleton::fault::handle").unwrap(), std::iter::once(0x8000_1000..0x8000_2000).collect::<Vec<_>>());
+}

@@ -68,6 +68,14 @@ impl Step {
         matches!(self, Self::Store { .. } | Self::Update { .. })
     }
 
+    /// The byte that it stores, again and again, if it does.
+    pub fn value(&self) -> Option<u8> {
+        match *self {
+            Self::Store { value, .. } | Self::Update { value, .. } => Some(value),
+            _ => None,
+        }
+    }
+
     fn cpu(&self) -> usize {
         match *self {
             Self::Load { cpu, .. }
@@ -102,6 +110,8 @@ impl Step {
 pub struct Computer {
     machine: Machine<Tables, Vec<Event>>,
     flat: Vec<u8>,
+    /// What the last step loaded.
+    loaded: Vec<(PhysAddr, u8)>,
     geometry: CacheGeometry,
     /// Whether frames take turns at the same virtual pages.
     in_turns: bool,
@@ -122,7 +132,7 @@ impl Computer {
             flat.chunks_mut(page).zip(0xf0..).for_each(|(frame, value)| frame.fill(value));
             machine.memory_mut().write(PhysAddr(0), &flat);
         }
-        Self { machine, flat, geometry, in_turns, cpus }
+        Self { machine, flat, loaded: Vec::new(), geometry, in_turns, cpus }
     }
 
     /// An address of these bytes of this colour, in the address space that the CPU is in now.
@@ -142,6 +152,16 @@ impl Computer {
         }
     }
 
+    /// The bytes that the last step loaded, with their addresses.
+    pub fn loaded(&self) -> &[(PhysAddr, u8)] {
+        &self.loaded
+    }
+
+    /// What memory would hold if there were no caches.
+    pub fn newest(&self) -> &[u8] {
+        &self.flat
+    }
+
     /// What was said since this was last asked.
     pub fn events(&mut self) -> Vec<Event> {
         std::mem::take(self.machine.sink_mut())
@@ -150,6 +170,7 @@ impl Computer {
     /// Carries a step out; returns the bytes of which old values were returned.
     pub fn take(&mut self, step: &Step) -> BTreeSet<PhysAddr> {
         self.turn_to(step.cpu());
+        self.loaded.clear();
         let paddr = step.range().map_or(PhysAddr(0), |range| self.physical(range));
         match *step {
             Step::Load { cpu, path, range } => {
@@ -288,6 +309,7 @@ impl Computer {
 
     fn older(&mut self, range: Range, bytes: &[u8]) -> BTreeSet<PhysAddr> {
         let first = self.physical(range);
+        self.loaded = bytes.iter().enumerate().map(|(at, byte)| (first.add(at as u64), *byte)).collect();
         let newest = self.flat_mut(range);
         let differ = (0..bytes.len()).filter(|at| bytes[*at] != newest[*at]);
         differ.map(|at| first.add(at as u64)).collect()

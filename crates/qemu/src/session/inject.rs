@@ -20,6 +20,9 @@ use crate::judge::Judge;
 use crate::ram::{Granule, Ram};
 use crate::translation::{GRANULE, Known};
 
+/// The longest transfer of a device whose bytes are told, in bytes: longer than any that a kernel asks for.
+const LONGEST_TRANSFER: u64 = 64 << 20;
+
 /// The longest access.
 const LONGEST: usize = 64;
 
@@ -28,6 +31,8 @@ pub(super) struct Inject {
     ram: Ram,
     /// Whether what memory had at first is kept.
     begun: bool,
+    /// How many bytes the access in hand has stored, if any.
+    storing: Option<usize>,
     /// The granules of the judge's memory.
     granules: Vec<Option<Granule>>,
     /// What is being delivered, and because of which finding.
@@ -47,7 +52,7 @@ impl Inject {
             format!("--inject: this QEMU does not export {missing}; take a distribution's QEMU 10.0 or newer, or leave it out")
         })?;
         let (granules, delivered) = (Vec::new(), BTreeMap::new());
-        Ok(Self { ram, begun: false, granules, delivering: None, delivered, undelivered: 0 })
+        Ok(Self { ram, begun: false, storing: None, granules, delivering: None, delivered, undelivered: 0 })
     }
 
     pub fn ram(&self) -> &Ram {
@@ -111,7 +116,7 @@ impl Inject {
 pub(super) fn tell_moved(judge: &mut Judge, ram: Option<&Ram>, event: &Event) {
     let Some(ram) = ram else { return };
     let &Event::Dma { direction: DmaDirection::Write, paddr, len, .. } = event else { return };
-    let mut bytes = vec![0; len as usize];
+    let mut bytes = vec![0; len.min(LONGEST_TRANSFER) as usize];
     read(ram, paddr.0, &mut bytes);
     judge.tell_storing(paddr, &bytes);
 }
@@ -180,15 +185,26 @@ impl Session {
         }
     }
 
+    /// An access is about to be looked at: should its page be new to the judge, its bytes are told without what this stores.
+    pub(super) fn begin_bytes(&mut self, kind: AccessKind, size: u32) {
+        self.keep_first_bytes();
+        if let Some(inject) = &mut self.inject {
+            inject.storing = (kind == AccessKind::Store).then_some(size as usize);
+        }
+    }
+
+    /// The judge has a page, reached at this offset, whose bytes it may not know.
+    pub(super) fn meet_page(&mut self, page: PageId, offset: u32) {
+        let Some(inject) = self.inject.as_mut().filter(|_| self.judge.lacks_bytes(page)) else { return };
+        let stored = inject.storing.map(|size| (offset as usize, size));
+        inject.meet(&mut self.judge, page, self.reach.geometry.page() as usize, stored);
+    }
+
     /// The judge is told the bytes of an access that it is about to judge.
     pub(super) fn tell_access(&mut self, kind: AccessKind, page: PageId, offset: u32, size: u32) {
-        self.keep_first_bytes();
         let Some(inject) = &mut self.inject else { return };
+        inject.storing = None;
         let stores = kind == AccessKind::Store;
-        if self.judge.lacks_bytes(page) {
-            let stored = stores.then_some((offset as usize, size as usize));
-            inject.meet(&mut self.judge, page, self.reach.geometry.page() as usize, stored);
-        }
         let byte = self.judge.byte(page, offset);
         let mut bytes = [0; LONGEST];
         if let (Some(granule), Some(bytes)) = (inject.granule_of(byte.number()), bytes.get_mut(..size as usize)) {
@@ -207,7 +223,8 @@ impl Session {
 
     /// The same of an access past the cache.
     pub(super) fn tell_past(&mut self, kind: AccessKind, paddr: PhysAddr, size: u32) {
-        let Some(inject) = &self.inject else { return };
+        let Some(inject) = &mut self.inject else { return };
+        inject.storing = None;
         if kind == AccessKind::Store {
             let mut bytes = vec![0; size as usize];
             read(&inject.ram, paddr.0, &mut bytes);

@@ -156,6 +156,7 @@ impl Session {
     fn known_as(&mut self, vaddr: u32, paddr: PhysAddr) -> (PageId, Alias, ByteId) {
         let page = self.page(paddr);
         let offset = self.reach.geometry.page_offset(paddr.0);
+        self.meet_page(page, offset);
         let generation = self.judge.alias_generation();
         let alias = self.judge.alias(page, self.reach.cache_address(vaddr));
         if self.judge.alias_generation() != generation {

@@ -109,10 +109,11 @@ impl Symbols {
     /// # Errors
     /// [`SymbolFileError`] if it gives none; nothing was added then.
     pub fn add(&mut self, file: &[u8]) -> Result<(), SymbolFileError> {
-        let source = if file.starts_with(b"\x7fELF") { elf::read(file)? } else { Source::of(text::read(file)?) };
+        let mut source = if file.starts_with(b"\x7fELF") { elf::read(file)? } else { Source::of(text::read(file)?) };
         if source.functions.is_empty() {
             return Err(SymbolFileError::NoFunctions);
         }
+        demangle(&mut source.functions);
         self.sources.push(source);
         Ok(())
     }
@@ -123,7 +124,8 @@ impl Symbols {
     /// # Errors
     /// [`SymbolFileError::NoFunctions`] if none of them is a function; nothing was added then.
     pub fn add_found(&mut self, symbols: &[kallsyms::Symbol]) -> Result<(), SymbolFileError> {
-        let functions = text::found(symbols);
+        let mut functions = text::found(symbols);
+        demangle(&mut functions);
         if functions.is_empty() {
             return Err(SymbolFileError::NoFunctions);
         }
@@ -159,6 +161,15 @@ impl Symbols {
             let (_, linked) = source.linked_at(address)?;
             source.lines.as_ref()?.find(linked)
         })
+    }
+}
+
+/// Gives functions that were written in Rust the names that they were written with (RFC 2603), without what tells apart the crates of one name.
+fn demangle(functions: &mut [Function]) {
+    for function in functions {
+        if let Ok(name) = rustc_demangle::try_demangle(&function.name) {
+            function.name = format!("{name:#}");
+        }
     }
 }
 

@@ -207,6 +207,12 @@ impl Bytes {
 }
 
 impl Shadow {
+    /// Whether old bytes are known, which it takes that all are told.
+    #[must_use]
+    pub fn keeps_bytes(&self) -> bool {
+        self.old.is_some()
+    }
+
     /// Whether the bytes of this page have not been told; false unless they are kept.
     #[must_use]
     #[inline]
@@ -374,9 +380,11 @@ impl Shadow {
     /// The states of a line of which none were kept, and for each place since when sweeps are to be made up for.
     fn new_states(&mut self, id: LineId) -> (BTreeMap<u16, u32>, States) {
         let line = self.unpack(id);
-        let data = line.copies.iter().filter(|copy| !copy.is_code());
+        // A fetch may have found something, and healed the line, before it had any.
+        let unmended = line.unhealed.as_ref().map_or(&line, |other| &other.line);
+        let data = unmended.copies.iter().filter(|copy| !copy.is_code());
         let stamps = data.map(|copy| (copy.colour, copy.stamp)).collect();
-        let states = self.old.as_ref().map(|old| old.states_of(id, &line, self.shape.unit));
+        let states = self.old.as_ref().map(|old| old.states_of(id, unmended, self.shape.unit));
         self.put_aside(line);
         (stamps, states.unwrap_or_else(|| States::of(Vec::new())))
     }

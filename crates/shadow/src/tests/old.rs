@@ -16,9 +16,9 @@ use congruent_trace::{Event, Maintenance, Site};
 use super::random::Random;
 use super::sequences::{in_order, one_group};
 use super::{Place, config, cpu_of, every_step, pages_of};
-use crate::Shadow;
 use crate::heads::LAST_EPOCH;
 use crate::old::Schedules;
+use crate::{Config, ConfigError, Shadow, VirtualTags};
 
 /// Most groups of a line, and places that may hold it.
 const GROUPS: usize = 2;
@@ -403,4 +403,22 @@ fn one_schedule_gives_what_is_possible() {
     long(Shape::new(3, 2, 1), 300, true);
     long(Shape::new(2, 2, 2), 300, true);
     long(Shape::new(2, 2, 1).with_cpus(2, true), 300, true);
+}
+
+#[test]
+fn caches_of_which_old_bytes_are_not_known_are_refused_whichever_is_asked_for_first() {
+    let of = |text: &str| Config::new(text.parse().unwrap());
+    let worst = Schedules::Worst;
+    let aliasing = of("32K,4,32");
+    let tagged = aliasing.with_virtual_tags(VirtualTags::Untagged).unwrap();
+    assert_eq!(tagged.with_bytes(worst).err(), Some(ConfigError::Bytes));
+    assert_eq!(aliasing.with_bytes(worst).unwrap().with_virtual_tags(VirtualTags::Untagged).err(), Some(ConfigError::Bytes));
+    let alone = of("16K,4,32");
+    assert_eq!(alone.speculating().unwrap().with_bytes(worst).err(), Some(ConfigError::Bytes));
+    assert_eq!(alone.with_bytes(worst).unwrap().speculating().err(), Some(ConfigError::Bytes));
+    // Who does not ask is told nothing.
+    let mut judge = Shadow::new(aliasing);
+    let page = judge.page(congruent_geometry::Frame(1));
+    judge.tell_page(page, &[1; 4096]);
+    assert!(!judge.keeps_bytes() && !judge.lacks_bytes(page) && judge.take_old_bytes().is_none());
 }
