@@ -334,8 +334,8 @@ fn four_events_of_every_kind() {
 }
 
 #[test]
-fn six_events_on_two_colours() {
-    sequences(Shape::new(2, 2, 1), 6, |step| {
+fn five_events_on_two_colours() {
+    sequences(Shape::new(2, 2, 1), 5, |step| {
         matches!(step, Step::Access(..) | Step::Maintain(Maintenance::WriteBack | Maintenance::Invalidate, _))
     });
 }
