@@ -8,6 +8,8 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -41,9 +43,10 @@ const ARM: Counter = Counter { number: 15, read: u32::from_le_bytes, link: None 
 
 /// A row, and the run that is stopped.
 const ROWS: &[(&str, &str, Counter)] = &[
+    // It takes the longest.
+    ("stopped-mipsel-smp", "bare-mipsel-smp", MIPSEL),
     ("stopped-mipsel", "bare-mipsel", MIPSEL),
     ("stopped-mips", "bare-mips", MIPS),
-    ("stopped-mipsel-smp", "bare-mipsel-smp", MIPSEL),
     ("stopped-armv6", "bare-armv6", ARM),
 ];
 
@@ -66,17 +69,23 @@ pub fn guests(only: &str) -> impl Iterator<Item = Guest> {
 /// # Errors
 /// If any is not as it must be; all are performed nevertheless.
 pub fn perform(qemu: Qemu, only: &str, reports: &Path) -> Result<()> {
-    let mut failed = 0;
-    for (name, of, counter) in ROWS.iter().filter(|row| row.0.contains(only)) {
-        let start = Instant::now();
-        match run(of).context("no such row").and_then(|run| row(name, run, *counter, qemu, reports)) {
-            Ok(line) => println!("ok    {name:<24} {line} {:>6.1} s", start.elapsed().as_secs_f64()),
-            Err(error) => {
-                failed += 1;
-                println!("WRONG {name:<24} {error:#}");
+    let rows: Vec<_> = ROWS.iter().filter(|row| row.0.contains(only)).collect();
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let worker = || {
+        while let Some((name, of, counter)) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let start = Instant::now();
+            match run(of).context("no such row").and_then(|run| row(name, run, *counter, qemu, reports)) {
+                Ok(line) => println!("ok    {name:<24} {line} {:>6.1} s", start.elapsed().as_secs_f64()),
+                Err(error) => {
+                    failed.fetch_add(1, Ordering::Relaxed);
+                    println!("WRONG {name:<24} {error:#}");
+                }
             }
         }
-    }
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(rows.len());
+    thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(worker))));
+    let failed = failed.into_inner();
     ensure!(failed == 0, "{failed} guests were not stopped as they should be (xtask/src/e2e/stopped.rs)");
     Ok(())
 }
@@ -98,7 +107,7 @@ fn row(name: &str, run: &Run, counter: Counter, qemu: Qemu, reports: &Path) -> R
         let mut command = run.command(qemu, None, &options(what, &[&["--stop-at", "first"], more].concat()))?;
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let said = child.stdout.take().context("no console")?;
-        let console = std::thread::spawn(move || std::io::read_to_string(BufReader::new(said)));
+        let console = thread::spawn(move || std::io::read_to_string(BufReader::new(said)));
         let stops = follow(BufReader::new(child.stderr.take().context("nothing is said")?), counter);
         if stops.is_err() {
             let _ = child.kill();
@@ -182,7 +191,7 @@ impl Debugger {
             match UnixStream::connect(socket) {
                 Ok(stream) => break stream,
                 Err(error) if since.elapsed() > LIMIT => bail!("nobody listens at {}: {error}", socket.display()),
-                Err(_) => std::thread::sleep(Duration::from_millis(10)),
+                Err(_) => thread::sleep(Duration::from_millis(10)),
             }
         };
         stream.set_read_timeout(Some(LIMIT))?;
