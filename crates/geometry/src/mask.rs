@@ -58,6 +58,16 @@ impl ByteMask {
         }
     }
 
+    /// The offsets of its bytes, ascending.
+    pub fn offsets(self) -> impl Iterator<Item = usize> {
+        let mut left = self.0;
+        core::iter::from_fn(move || {
+            let at = left.trailing_zeros();
+            left &= left.wrapping_sub(1);
+            (at < u128::BITS).then_some(at as usize)
+        })
+    }
+
     /// The set grown to whole units of `unit` bytes (a power of two, at most 128): every unit of which a byte is in the set.
     ///
     /// Caches write back whole units, dirty bytes and their neighbours alike.
@@ -146,6 +156,7 @@ mod tests {
                 let mask = ByteMask::range(offset, len);
                 assert_eq!(mask.count(), len);
                 assert_eq!(mask.first(), (len > 0).then_some(offset));
+                assert!(mask.offsets().eq(offset as usize..(offset + len) as usize));
             }
         }
     }

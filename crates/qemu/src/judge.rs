@@ -116,6 +116,11 @@ impl Judge {
         self.shadow.tell_storing(paddr, bytes);
     }
 
+    /// See [`Shadow::states_left_out`].
+    pub fn states_left_out(&self) -> u64 {
+        self.shadow.states_left_out()
+    }
+
     /// See [`Shadow::take_old_bytes`].
     pub fn take_old_bytes(&mut self) -> Option<OldBytes> {
         self.shadow.take_old_bytes()

@@ -4,7 +4,8 @@
 //! decodes cache maintenance from the instruction bytes (QEMU executes none), translates operands, and feeds
 //! `congruent-shadow`; results go to the program `congruent` over a socket (`congruent-wire`).
 //!
-//! It guarantees that the guest runs exactly as without it: an internal error ends the judging, never the guest. It does not see what a
+//! It guarantees that the guest runs exactly as without it, unless it is to be stopped at findings or given old bytes: an internal error ends the
+//! judging, never the guest. It does not see what a
 //! pipeline fetches ahead, nor what devices do that neither `bus/` nor `dma/` knows; CPUs that do not take turns on one thread are refused.
 //!
 //! Where what is: [`api`](self) binds QEMU's functions; `moment` says when they may be asked what; `plugin` is the thin shell that QEMU calls,
@@ -12,10 +13,11 @@
 //! architecture, whose instructions `congruent-arch` decodes; `calibration` tries whether its registers are where they should be; `bus/` sees
 //! what devices do to memory where they do it, `dma/` follows what the guest tells DMA engines to do, one file per engine; `translation`
 //! remembers where addresses lead; `stretches` cuts what maintenance names into pages; `mute` knows whether a muted function is running;
+//! `halt` stops the guest and has a load made again, `ram` is the guest's memory as bytes, both by what QEMU has `exported`;
 //! `judge` judges and records, with the `recorder`; `stacks` keeps the guest's call stacks and `contexts` numbers them; `programs` and `tasks`
 //! know what the guest's programs are called; `session` puts them together.
 //!
-//! Only `api`, `moment`, `global` and `plugin` are unsafe, and `bus/`, which uses functions of QEMU's that are no part of its plugin interface.
+//! Only `api`, `moment`, `global` and `plugin` are unsafe, and `bus/`, `halt` and `ram`, which use functions of QEMU's that are no part of its plugin interface.
 
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 #![deny(unsafe_code)]
@@ -29,6 +31,7 @@ mod channel;
 mod contexts;
 mod cpu;
 mod dma;
+mod exported;
 mod global;
 mod halt;
 mod install;

@@ -12,11 +12,11 @@
 #![allow(unsafe_code)]
 
 use std::collections::HashMap;
-use std::ffi::{CStr, c_int, c_uint, c_void};
-use std::mem::transmute_copy;
+use std::ffi::{c_int, c_uint, c_void};
 use std::ptr::NonNull;
 
 use crate::api::find;
+use crate::exported::exported;
 use crate::translation::GRANULE;
 
 const SIZE: usize = GRANULE as usize;
@@ -46,42 +46,24 @@ impl Granule {
     }
 }
 
-macro_rules! functions {
-    ($( $name:ident : fn($($argument:ty),*) $(-> $result:ty)? ; )*) => {
-        struct Functions {
-            memory: *mut c_void,
-            $( $name: unsafe extern "C" fn($($argument),*) $(-> $result)?, )*
-        }
-
-        impl Functions {
-            fn find() -> Result<Self, &'static str> {
-                Ok(Self {
-                    memory: find(c"address_space_memory").ok_or("address_space_memory")?,
-                    $( $name: {
-                        let name = CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()).ok();
-                        let address = name.and_then(find).ok_or(stringify!($name))?;
-                        // SAFETY: the symbol is QEMU's function of this name, declared as in its header.
-                        unsafe { transmute_copy::<*mut c_void, unsafe extern "C" fn($($argument),*) $(-> $result)?>(&address) }
-                    }, )*
-                })
-            }
-        }
-    };
-}
-
-functions! {
-    address_space_map: fn(*mut c_void, u64, *mut u64, bool, u64) -> *mut c_void;
-    address_space_unmap: fn(*mut c_void, *mut c_void, u64, bool, u64);
-    address_space_rw: fn(*mut c_void, u64, u64, *mut c_void, u64, bool) -> c_uint;
-    qemu_ram_foreach_block: fn(unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int, *mut c_void) -> c_int;
-    qemu_ram_block_from_host: fn(*mut c_void, bool, *mut u64) -> *mut c_void;
-    qemu_ram_get_host_addr: fn(*mut c_void) -> *mut c_void;
-    qemu_ram_get_used_length: fn(*mut c_void) -> u64;
+exported! {
+    /// QEMU's functions for memory.
+    struct Functions {
+        address_space_map: fn(*mut c_void, u64, *mut u64, bool, u64) -> *mut c_void;
+        address_space_unmap: fn(*mut c_void, *mut c_void, u64, bool, u64);
+        address_space_rw: fn(*mut c_void, u64, u64, *mut c_void, u64, bool) -> c_uint;
+        qemu_ram_foreach_block: fn(unsafe extern "C" fn(*mut c_void, *mut c_void) -> c_int, *mut c_void) -> c_int;
+        qemu_ram_block_from_host: fn(*mut c_void, bool, *mut u64) -> *mut c_void;
+        qemu_ram_get_host_addr: fn(*mut c_void) -> *mut c_void;
+        qemu_ram_get_used_length: fn(*mut c_void) -> u64;
+    }
 }
 
 /// The guest's memory.
 pub struct Ram {
     functions: Functions,
+    /// The address space of the guest's CPUs.
+    memory: *mut c_void,
     /// What granules had when the guest began, but for those of zeroes.
     first: HashMap<usize, Box<Bytes>>,
 }
@@ -92,7 +74,8 @@ impl Ram {
     /// # Errors
     /// The name of what it does not export.
     pub fn find() -> Result<Self, &'static str> {
-        Ok(Self { functions: Functions::find()?, first: HashMap::new() })
+        let memory = find(c"address_space_memory").ok_or("address_space_memory")?;
+        Ok(Self { functions: Functions::find()?, memory, first: HashMap::new() })
     }
 
     /// Keeps what all memory has now.
@@ -136,17 +119,30 @@ impl Ram {
         // SAFETY: any address may be mapped, from any thread; what comes is given back. A copy that QEMU makes of what is no memory is in no
         // block.
         let (host, block) = unsafe {
-            let host = (functions.address_space_map)(functions.memory, paddr, &raw mut length, false, 0);
+            let host = (functions.address_space_map)(self.memory, paddr, &raw mut length, false, 0);
             if host.is_null() {
                 return None;
             }
             let mut offset = 0;
             let block = (functions.qemu_ram_block_from_host)(host, false, &raw mut offset);
-            (functions.address_space_unmap)(functions.memory, host, length, false, 0);
+            (functions.address_space_unmap)(self.memory, host, length, false, 0);
             (host, block)
         };
         let is_whole = !block.is_null() && length == SIZE as u64;
         NonNull::new(host.cast()).filter(|_| is_whole).map(Granule)
+    }
+
+    /// Reads memory from a physical address on; where none lies, nothing is changed.
+    pub fn read(&self, paddr: u64, to: &mut [u8]) {
+        let mut at = 0;
+        while at < to.len() {
+            let offset = ((paddr + at as u64) % u64::from(GRANULE)) as usize;
+            let piece = (to.len() - at).min(SIZE - offset);
+            if let Some(granule) = self.granule(paddr + at as u64 - offset as u64) {
+                granule.read(offset, &mut to[at..at + piece]);
+            }
+            at += piece;
+        }
     }
 
     /// What a granule had when the guest began.
@@ -160,7 +156,7 @@ impl Ram {
         let functions = &self.functions;
         // SAFETY: the buffer has the length that is passed; memory may be written from any thread.
         unsafe {
-            (functions.address_space_rw)(functions.memory, paddr, 0, bytes.as_mut_ptr().cast(), bytes.len() as u64, true);
+            (functions.address_space_rw)(self.memory, paddr, 0, bytes.as_mut_ptr().cast(), bytes.len() as u64, true);
         }
     }
 }

@@ -41,7 +41,7 @@ use crate::mute::Mute;
 use crate::settled::Settled;
 use crate::translation::{GRANULE, Known};
 use follow::{Callers, Following};
-use inject::{Inject, tell_moved};
+use inject::{Inject, Memory};
 use leave::Leaving;
 use lives::Lives;
 use memory::MemoryCopy;
@@ -400,8 +400,8 @@ impl Session {
     fn judge_access(&mut self, access: &Accessing, kind: AccessKind, mut vaddr: u32, mut size: u32, site: Site) {
         while size > 0 && !self.stopped {
             let piece = size.min(GRANULE - vaddr % GRANULE);
-            self.begin_bytes(kind, piece);
-            match self.reach(access, vaddr) {
+            let stored = if kind == AccessKind::Store { piece } else { 0 };
+            match self.reach(access, vaddr, stored) {
                 Reached::Cached(page, offset) => {
                     self.look_for_unseen(kind, self.judge.paddr(page, offset), piece, access);
                     self.tell_access(kind, page, offset, piece);
@@ -432,11 +432,12 @@ impl Session {
         let reported = self.reach.cpu.reported(vaddr);
         let (judge, mut memory) = (&mut self.judge, |address| access.physical_word(address));
         let (unseen, geometry) = (&mut self.unseen, &self.reach.geometry);
-        let ram = self.inject.as_ref().map(Inject::ram);
+        let own = Memory::of(self.inject.as_ref(), self.leaving.as_ref());
         let name = || access.device_name(reported);
         self.devices.access(kind, paddr, size, value, name, &mut memory, &mut |event| {
-            unseen.before(judge, geometry, &event, |at, to| access.physical_bytes(at, to), bus::is_pending);
-            tell_moved(judge, ram, &event);
+            let read = |at, to: &mut [u8]| own.is_read(at, to, |at, to| access.physical_bytes(at, to));
+            unseen.before(judge, geometry, &event, read, bus::is_pending);
+            own.tell_moved(judge, &event);
             judge.bypass(&event);
         });
     }

@@ -8,10 +8,12 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, c_char, c_int, c_uint, c_void};
+use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::mem::transmute_copy;
+use std::ops::Deref;
 
 use crate::api::find;
+use crate::exported::exported;
 use crate::moment::CpuState;
 
 /// Any object of QEMU's; a memory region and a device are ones.
@@ -67,59 +69,60 @@ pub struct Notifier {
     pub links: [*mut c_void; 2],
 }
 
-macro_rules! functions {
-    ($( $name:ident : fn($($argument:ty),*) $(-> $result:ty)? ; )*) => {
-        /// QEMU's functions.
-        #[derive(Clone, Copy)]
-        pub struct Functions {
-            $( pub $name: unsafe extern "C" fn($($argument),*) $(-> $result)?, )*
-            memory: usize,
-            semihosting_enabled: Option<unsafe extern "C" fn(bool) -> bool>,
-        }
-
-        impl Functions {
-            /// Those of the QEMU that this code runs in; `None` if it lacks one.
-            pub fn bind() -> Option<Self> {
-                Some(Self {
-                    $( $name: {
-                        let name = CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()).ok()?;
-                        let address = find(name)?;
-                        // SAFETY: the symbol is QEMU's function of this name, declared as in its header.
-                        unsafe { transmute_copy::<*mut c_void, unsafe extern "C" fn($($argument),*) $(-> $result)?>(&address) }
-                    }, )*
-                    memory: find(c"address_space_memory")? as usize,
-                    // SAFETY: as above.
-                    semihosting_enabled: find(c"semihosting_enabled").map(|address| unsafe {
-                        transmute_copy::<*mut c_void, unsafe extern "C" fn(bool) -> bool>(&address)
-                    }),
-                })
-            }
-        }
-    };
+exported! {
+    /// Those that are needed.
+    pub struct Named {
+        type_register_static: fn(*const TypeInfo) -> *mut c_void;
+        object_get_root: fn() -> Object;
+        object_child_foreach_recursive: fn(Object, unsafe extern "C" fn(Object, *mut c_void) -> c_int, *mut c_void) -> c_int;
+        object_child_foreach: fn(Object, unsafe extern "C" fn(Object, *mut c_void) -> c_int, *mut c_void) -> c_int;
+        object_dynamic_cast: fn(Object, *const c_char) -> Object;
+        object_resolve_path_component: fn(Object, *const c_char) -> Object;
+        object_get_typename: fn(Object) -> *const c_char;
+        qemu_add_machine_init_done_notifier: fn(*mut Notifier);
+        memory_region_init: fn(Object, Object, *const c_char, u64);
+        memory_region_init_ram_ptr: fn(Object, Object, *const c_char, u64, *mut c_void);
+        memory_region_init_alias: fn(Object, Object, *const c_char, Object, u64, u64);
+        memory_region_init_iommu: fn(*mut c_void, usize, *const c_char, Object, *const c_char, u64);
+        memory_region_add_subregion: fn(Object, u64, Object);
+        memory_region_add_subregion_overlap: fn(Object, u64, Object, c_int);
+        memory_region_name: fn(Object) -> *const c_char;
+        address_space_init: fn(AddressSpace, Object, *const c_char);
+        address_space_rw: fn(AddressSpace, u64, u64, *mut c_void, u64, bool) -> c_uint;
+        pci_device_iommu_address_space: fn(Object) -> AddressSpace;
+        pci_default_read_config: fn(Object, u32, c_int) -> u32;
+        qemu_get_cpu: fn(c_int) -> *mut c_void;
+        async_run_on_cpu: fn(*mut c_void, unsafe extern "C" fn(CpuState, usize), usize);
+    }
 }
 
-functions! {
-    type_register_static: fn(*const TypeInfo) -> *mut c_void;
-    object_get_root: fn() -> Object;
-    object_child_foreach_recursive: fn(Object, unsafe extern "C" fn(Object, *mut c_void) -> c_int, *mut c_void) -> c_int;
-    object_child_foreach: fn(Object, unsafe extern "C" fn(Object, *mut c_void) -> c_int, *mut c_void) -> c_int;
-    object_dynamic_cast: fn(Object, *const c_char) -> Object;
-    object_resolve_path_component: fn(Object, *const c_char) -> Object;
-    object_get_typename: fn(Object) -> *const c_char;
-    qemu_add_machine_init_done_notifier: fn(*mut Notifier);
-    memory_region_init: fn(Object, Object, *const c_char, u64);
-    memory_region_init_ram_ptr: fn(Object, Object, *const c_char, u64, *mut c_void);
-    memory_region_init_alias: fn(Object, Object, *const c_char, Object, u64, u64);
-    memory_region_init_iommu: fn(*mut c_void, usize, *const c_char, Object, *const c_char, u64);
-    memory_region_add_subregion: fn(Object, u64, Object);
-    memory_region_add_subregion_overlap: fn(Object, u64, Object, c_int);
-    memory_region_name: fn(Object) -> *const c_char;
-    address_space_init: fn(AddressSpace, Object, *const c_char);
-    address_space_rw: fn(AddressSpace, u64, u64, *mut c_void, u64, bool) -> c_uint;
-    pci_device_iommu_address_space: fn(Object) -> AddressSpace;
-    pci_default_read_config: fn(Object, u32, c_int) -> u32;
-    qemu_get_cpu: fn(c_int) -> *mut c_void;
-    async_run_on_cpu: fn(*mut c_void, unsafe extern "C" fn(CpuState, usize), usize);
+/// QEMU's functions.
+#[derive(Clone, Copy)]
+pub struct Functions {
+    named: Named,
+    memory: usize,
+    semihosting_enabled: Option<unsafe extern "C" fn(bool) -> bool>,
+}
+
+impl Deref for Functions {
+    type Target = Named;
+
+    fn deref(&self) -> &Named {
+        &self.named
+    }
+}
+
+impl Functions {
+    /// Those of the QEMU that this code runs in; `None` if it lacks one.
+    pub fn bind() -> Option<Self> {
+        Some(Self {
+            named: Named::find().ok()?,
+            memory: find(c"address_space_memory")? as usize,
+            // SAFETY: the symbol is QEMU's function of this name, declared as in its header.
+            semihosting_enabled: find(c"semihosting_enabled")
+                .map(|address| unsafe { transmute_copy::<*mut c_void, unsafe extern "C" fn(bool) -> bool>(&address) }),
+        })
+    }
 }
 
 impl Functions {

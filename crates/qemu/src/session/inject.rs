@@ -14,6 +14,7 @@ use congruent_trace::{AccessKind, DmaDirection, Event, Site};
 use congruent_wire::{Delivered, Delivery, Message};
 
 use super::Session;
+use super::leave::Leaving;
 use super::redo::{Redo, Shown};
 use crate::access::{AccessInfo, AccessShape};
 use crate::judge::Judge;
@@ -31,8 +32,6 @@ pub(super) struct Inject {
     ram: Ram,
     /// Whether what memory had at first is kept.
     begun: bool,
-    /// How many bytes the access in hand has stored, if any.
-    storing: Option<usize>,
     /// The granules of the judge's memory.
     granules: Vec<Option<Granule>>,
     /// What is being delivered, and because of which finding.
@@ -52,11 +51,7 @@ impl Inject {
             format!("--inject: this QEMU does not export {missing}; take a distribution's QEMU 10.0 or newer, or leave it out")
         })?;
         let (granules, delivered) = (Vec::new(), BTreeMap::new());
-        Ok(Self { ram, begun: false, storing: None, granules, delivering: None, delivered, undelivered: 0 })
-    }
-
-    pub fn ram(&self) -> &Ram {
-        &self.ram
+        Ok(Self { ram, begun: false, granules, delivering: None, delivered, undelivered: 0 })
     }
 
     /// The machine starts anew, with a new judge.
@@ -70,8 +65,8 @@ impl Inject {
         self.granules.get((number / u64::from(GRANULE)) as usize).copied().flatten()
     }
 
-    /// Tells the judge of a page, into which these bytes have just been stored, if any.
-    fn meet(&mut self, judge: &mut Judge, page: PageId, size: usize, stored: Option<(usize, usize)>) {
+    /// Tells the judge of a page, in which so many bytes at an offset have just been stored.
+    fn meet(&mut self, judge: &mut Judge, page: PageId, size: usize, offset: usize, stored: usize) {
         let start = judge.paddr(page, 0).0;
         let first = (judge.byte(page, 0).number() / u64::from(GRANULE)) as usize;
         let count = size / GRANULE as usize;
@@ -84,10 +79,10 @@ impl Inject {
             self.granules[first + at] = Some(granule);
             let range = at * GRANULE as usize..(at + 1) * GRANULE as usize;
             granule.read(0, &mut bytes[range.clone()]);
-            if let Some((offset, size)) = stored.filter(|(offset, _)| range.contains(offset)) {
+            if range.contains(&offset) {
                 let before = self.ram.first(granule);
-                let within = offset % GRANULE as usize;
-                bytes[offset..offset + size].copy_from_slice(&before[within..within + size]);
+                let end = (offset + stored).min(range.end);
+                bytes[offset..end].copy_from_slice(&before[offset - range.start..end - range.start]);
             }
         }
         judge.tell_page(page, &bytes);
@@ -98,8 +93,8 @@ impl Inject {
         findings.iter().map(|finding| self.delivered.get(&finding.key()).cloned()).collect()
     }
 
-    /// What was not delivered, in a sentence.
-    pub fn limits(&self) -> Vec<String> {
+    /// What was not delivered, in sentences; `left_out` is what the judge says of [its states](congruent_shadow::Shadow::states_left_out).
+    pub fn limits(&self, left_out: u64) -> Vec<String> {
         let mut limits =
             vec!["old bytes were given to loads: walks of page tables, fetches and devices had the newest".to_owned()];
         if self.undelivered > 0 {
@@ -108,35 +103,54 @@ impl Inject {
                 self.undelivered
             ));
         }
+        if left_out > 0 {
+            limits.push(format!(
+                "{left_out} times a line of memory could be in more states than are gone through; loads may have had the newest bytes there"
+            ));
+        }
         limits
     }
 }
 
-/// Tells the judge what a device, or who else goes past the cache, has written.
-pub(super) fn tell_moved(judge: &mut Judge, ram: Option<&Ram>, event: &Event) {
-    let Some(ram) = ram else { return };
-    let &Event::Dma { direction: DmaDirection::Write, paddr, len, .. } = event else { return };
-    let mut bytes = vec![0; len.min(LONGEST_TRANSFER) as usize];
-    read(ram, paddr.0, &mut bytes);
-    judge.tell_storing(paddr, &bytes);
+/// The guest's memory without what it shows for a load.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Memory<'a> {
+    /// Where the judge is told bytes.
+    ram: Option<&'a Ram>,
+    redo: Option<&'a Redo>,
 }
 
-/// Of bytes that were read, those that are shown for a load become memory's own.
-fn own_bytes(redo: &Redo, paddr: u64, bytes: &mut [u8]) {
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = redo.own(paddr + at as u64).unwrap_or(*byte);
+impl<'a> Memory<'a> {
+    pub fn of(inject: Option<&'a Inject>, leaving: Option<&'a Leaving>) -> Self {
+        Self { ram: inject.map(|inject| &inject.ram), redo: leaving.map(|leaving| &leaving.redo) }
     }
-}
 
-fn read(ram: &Ram, paddr: u64, to: &mut [u8]) {
-    let mut at = 0;
-    while at < to.len() {
-        let offset = ((paddr + at as u64) % u64::from(GRANULE)) as usize;
-        let piece = (to.len() - at).min(GRANULE as usize - offset);
-        if let Some(granule) = ram.granule(paddr + at as u64 - offset as u64) {
-            granule.read(offset, &mut to[at..at + piece]);
+    /// Whether memory could be read in this way; what it shows for a load is not what was read.
+    pub fn is_read(self, paddr: u64, to: &mut [u8], read: impl FnOnce(u64, &mut [u8]) -> bool) -> bool {
+        let is_read = read(paddr, to);
+        if let Some(redo) = self.redo {
+            redo.undo(paddr, to);
         }
-        at += piece;
+        is_read
+    }
+
+    /// So many bytes from an address on, if the judge is told bytes.
+    fn bytes(self, paddr: PhysAddr, len: usize) -> Option<Vec<u8>> {
+        let ram = self.ram?;
+        let mut bytes = vec![0; len];
+        self.is_read(paddr.0, &mut bytes, |at, to| {
+            ram.read(at, to);
+            true
+        });
+        Some(bytes)
+    }
+
+    /// Tells the judge what a device has written, if that is what it is about to be told of.
+    pub fn tell_moved(self, judge: &mut Judge, event: &Event) {
+        let &Event::Dma { direction: DmaDirection::Write, paddr, len, .. } = event else { return };
+        if let Some(bytes) = self.bytes(paddr, len.min(LONGEST_TRANSFER) as usize) {
+            judge.tell_storing(paddr, &bytes);
+        }
     }
 }
 
@@ -185,49 +199,37 @@ impl Session {
         }
     }
 
-    /// An access is about to be looked at: should its page be new to the judge, its bytes are told without what this stores.
-    pub(super) fn begin_bytes(&mut self, kind: AccessKind, size: u32) {
+    /// The judge has a page, reached at this offset, whose bytes it may not know; so many of them have just been stored.
+    pub(super) fn meet_page(&mut self, page: PageId, offset: u32, stored: u32) {
         self.keep_first_bytes();
-        if let Some(inject) = &mut self.inject {
-            inject.storing = (kind == AccessKind::Store).then_some(size as usize);
+        if let Some(inject) = self.inject.as_mut().filter(|_| self.judge.lacks_bytes(page)) {
+            inject.meet(&mut self.judge, page, self.reach.geometry.page() as usize, offset as usize, stored as usize);
         }
-    }
-
-    /// The judge has a page, reached at this offset, whose bytes it may not know.
-    pub(super) fn meet_page(&mut self, page: PageId, offset: u32) {
-        let Some(inject) = self.inject.as_mut().filter(|_| self.judge.lacks_bytes(page)) else { return };
-        let stored = inject.storing.map(|size| (offset as usize, size));
-        inject.meet(&mut self.judge, page, self.reach.geometry.page() as usize, stored);
     }
 
     /// The judge is told the bytes of an access that it is about to judge.
     pub(super) fn tell_access(&mut self, kind: AccessKind, page: PageId, offset: u32, size: u32) {
-        let Some(inject) = &mut self.inject else { return };
-        inject.storing = None;
-        let stores = kind == AccessKind::Store;
+        let Some(inject) = &self.inject else { return };
         let byte = self.judge.byte(page, offset);
         let mut bytes = [0; LONGEST];
-        if let (Some(granule), Some(bytes)) = (inject.granule_of(byte.number()), bytes.get_mut(..size as usize)) {
-            granule.read((byte.number() % u64::from(GRANULE)) as usize, bytes);
-            let paddr = self.judge.paddr(page, offset);
-            if stores {
-                self.judge.tell_storing(paddr, bytes);
-            } else {
-                if let Some(leaving) = self.leaving.as_ref().filter(|leaving| !leaving.redo.is_idle()) {
-                    own_bytes(&leaving.redo, paddr.0, bytes);
-                }
-                self.judge.tell_stored(byte, bytes);
-            }
+        let (Some(granule), Some(bytes)) = (inject.granule_of(byte.number()), bytes.get_mut(..size as usize)) else { return };
+        let paddr = self.judge.paddr(page, offset);
+        Memory::of(Some(inject), self.leaving.as_ref()).is_read(paddr.0, bytes, |at, to| {
+            granule.read((at % u64::from(GRANULE)) as usize, to);
+            true
+        });
+        match kind {
+            AccessKind::Store => self.judge.tell_storing(paddr, bytes),
+            AccessKind::Load => self.judge.tell_stored(byte, bytes),
         }
     }
 
     /// The same of an access past the cache.
     pub(super) fn tell_past(&mut self, kind: AccessKind, paddr: PhysAddr, size: u32) {
-        let Some(inject) = &mut self.inject else { return };
-        inject.storing = None;
-        if kind == AccessKind::Store {
-            let mut bytes = vec![0; size as usize];
-            read(&inject.ram, paddr.0, &mut bytes);
+        let memory = Memory::of(self.inject.as_ref(), self.leaving.as_ref());
+        if kind == AccessKind::Store
+            && let Some(bytes) = memory.bytes(paddr, size as usize)
+        {
             self.judge.tell_storing(paddr, &bytes);
         }
     }
@@ -238,32 +240,29 @@ impl Session {
             return;
         }
         let Some(old) = self.judge.take_old_bytes().filter(|_| kind == AccessKind::Load) else { return };
-        let (Some(inject), Some(leaving)) = (&mut self.inject, &mut self.leaving) else { return };
-        let Some(finding) = old.finding.and_then(|finding| self.judge.findings().get(finding as usize)) else { return };
+        let memory = Memory::of(self.inject.as_ref(), self.leaving.as_ref());
+        let (Some(&(first, _)), Some(&(last, _))) = (old.bytes.first(), old.bytes.last()) else { return };
+        let Some(newest) = memory.bytes(first, (last.0 - first.0) as usize + 1) else { return };
+        let mut got = newest.clone();
         let mut shown = Vec::new();
         for (paddr, old) in old.bytes {
-            let mut own = [old];
-            read(&inject.ram, paddr.0, &mut own);
-            own_bytes(&leaving.redo, paddr.0, &mut own);
-            let [own] = own;
-            if own != old {
-                shown.push(Shown { paddr: paddr.0, old, own });
+            let at = (paddr.0 - first.0) as usize;
+            if newest[at] != old {
+                shown.push(Shown { paddr: paddr.0, old, own: newest[at] });
+                got[at] = old;
             }
         }
-        let (Some(first), Some(last)) = (shown.first().copied(), shown.last().copied()) else { return };
+        let (Some(inject), Some(leaving)) = (&mut self.inject, &mut self.leaving) else { return };
+        let Some(finding) = old.finding.and_then(|finding| self.judge.findings().get(finding as usize)) else { return };
+        if shown.is_empty() {
+            return;
+        }
         if !leaving.redo.can_be_made_again() {
             inject.undelivered += 1;
             return;
         }
-        let mut newest = vec![0; (last.paddr - first.paddr) as usize + 1];
-        read(&inject.ram, first.paddr, &mut newest);
-        own_bytes(&leaving.redo, first.paddr, &mut newest);
-        let mut got = newest.clone();
-        for byte in &shown {
-            got[(byte.paddr - first.paddr) as usize] = byte.old;
-        }
         let accesses = self.judge.stats().accesses;
-        inject.delivering = Some((finding.key(), Delivery { paddr: PhysAddr(first.paddr), got, newest, accesses }));
+        inject.delivering = Some((finding.key(), Delivery { paddr: first, got, newest, accesses }));
         leaving.redo.show(shown);
     }
 

@@ -11,6 +11,7 @@ use super::reach::Reached;
 use super::redo::{Access, Begun, Leave, Redo};
 use crate::halt::{Generated, Halt};
 use crate::moment::Accessing;
+use crate::translation::GRANULE;
 
 /// How generated code is to be left.
 pub struct Left {
@@ -77,7 +78,8 @@ impl Session {
         }
         let shape = access.shape();
         let now = Access { cpu: self.turn(), site, vaddr, size: shape.size };
-        let paddr = if self.awaits_nothing() { None } else { self.physical(access, vaddr) };
+        let stored = if shape.kind == AccessKind::Store { shape.size.min(GRANULE - vaddr % GRANULE) } else { 0 };
+        let paddr = if self.awaits_nothing() { None } else { self.physical(access, vaddr, stored) };
         let Some(leaving) = &mut self.leaving else { return true };
         let load = (shape.kind == AccessKind::Load).then_some(return_address);
         let begun = leaving.redo.begin(now, paddr, load);
@@ -90,9 +92,21 @@ impl Session {
         begun == Begun::Judge
     }
 
+    /// Something that is no load or store is about to be looked at: memory has its own again.
+    #[inline]
+    pub(super) fn show_own(&mut self) {
+        if !self.idle
+            && let Some(leaving) = &mut self.leaving
+        {
+            leaving.redo.interrupt();
+            self.idle = leaving.redo.is_idle();
+            self.write_memory();
+        }
+    }
+
     /// Where an access goes, if to memory.
-    fn physical(&mut self, access: &Accessing, vaddr: u32) -> Option<u64> {
-        match self.reach(access, vaddr) {
+    fn physical(&mut self, access: &Accessing, vaddr: u32, stored: u32) -> Option<u64> {
+        match self.reach(access, vaddr, stored) {
             Reached::Cached(page, offset) => Some(self.judge.paddr(page, offset).0),
             Reached::Uncached(paddr) => Some(paddr.0),
             Reached::Harmless | Reached::Device(_) | Reached::Nothing => None,

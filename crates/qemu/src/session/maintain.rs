@@ -22,6 +22,7 @@ impl Session {
         if !self.reach.cpu.executes(instruction.word, now) {
             return;
         }
+        self.show_own();
         self.reach.translations.enter(self.reach.cpu.space());
         match self.reach.cpu.decode(instruction.word) {
             Meaning::Cache(what) => self.maintain_as(On::Data(what.op), what.operand, instruction, now),
@@ -113,7 +114,7 @@ impl Session {
             if !self.reach.is_cached(vaddr, paddr, now) {
                 return;
             }
-            (self.remember(vaddr, paddr), self.reach.geometry.page_offset(paddr.0))
+            (self.remember(vaddr, paddr, 0), self.reach.geometry.page_offset(paddr.0))
         };
         self.judge.prefetch(page, self.reach.cache_address(vaddr), offset, site);
     }

@@ -8,11 +8,10 @@ use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_trace::{DmaDirection, Event, Maintenance, On, Operation, Target};
 
 use super::Session;
-use super::inject::{Inject, tell_moved};
+use super::inject::Memory;
 use super::unseen::Unseen;
 use crate::bus::{self, Access, Master};
 use crate::judge::Judge;
-use crate::ram::Ram;
 use crate::translation::GRANULE;
 
 impl Session {
@@ -26,8 +25,8 @@ impl Session {
             self.devices.note_master(access.master);
             if !master.is_coherent || !self.reach.virtual_tags {
                 let later = &accesses[number + 1..];
-                let ram = self.inject.as_ref().map(Inject::ram);
-                transfer(&mut self.judge, &mut self.unseen, ram, &self.reach.geometry, master, access, later);
+                let own = Memory::of(self.inject.as_ref(), self.leaving.as_ref());
+                transfer(&mut self.judge, &mut self.unseen, own, &self.reach.geometry, master, access, later);
             }
         }
     }
@@ -37,7 +36,7 @@ impl Session {
 fn transfer(
     judge: &mut Judge,
     unseen: &mut Unseen,
-    ram: Option<&Ram>,
+    own: Memory<'_>,
     geometry: &CacheGeometry,
     master: &Master,
     access: Access,
@@ -52,8 +51,9 @@ fn transfer(
     let event = Event::Dma { direction, paddr: PhysAddr(paddr), len, site: master.site };
     // Memory has what those wrote already.
     let writes = |other: &Access| other.direction == DmaDirection::Write && shares_page(other, &access);
-    unseen.before(judge, geometry, &event, bus::read, || bus::is_pending() || later.iter().any(writes));
-    tell_moved(judge, ram, &event);
+    let read = |at, to: &mut [u8]| own.is_read(at, to, bus::read);
+    unseen.before(judge, geometry, &event, read, || bus::is_pending() || later.iter().any(writes));
+    own.tell_moved(judge, &event);
     judge.bypass(&event);
 }
 
@@ -109,7 +109,7 @@ mod tests {
         all(&mut judge, AccessKind::Store, 1, 0, 0x2000);
         for direction in [DmaDirection::Write, DmaDirection::Read] {
             let access = Access { master: 0, direction, paddr: start + 0x804, len: 0x1000 };
-            transfer(&mut judge, &mut Unseen::default(), None, &geometry, &master, access, &[]);
+            transfer(&mut judge, &mut Unseen::default(), Memory::default(), &geometry, &master, access, &[]);
         }
         for colour in 0..4 {
             all(&mut judge, AccessKind::Load, colour, 0x808, 0x1800);

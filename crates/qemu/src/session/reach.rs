@@ -110,8 +110,8 @@ impl Reach {
 }
 
 impl Session {
-    /// Where an access leads, remembered or asked for.
-    pub(super) fn reach(&mut self, access: &Accessing, vaddr: u32) -> Reached {
+    /// Where an access leads, which has stored so many bytes there, remembered or asked for.
+    pub(super) fn reach(&mut self, access: &Accessing, vaddr: u32, stored: u32) -> Reached {
         match self.reach.translations.find(vaddr) {
             Known::Cached(target) => {
                 let (page, offset) = self.judge.page_of(target.byte(vaddr));
@@ -135,28 +135,29 @@ impl Session {
             self.reach.translations.remember_harmless(vaddr);
             return Reached::Harmless;
         }
-        Reached::Cached(self.remember(vaddr, paddr), self.reach.geometry.page_offset(paddr.0))
+        Reached::Cached(self.remember(vaddr, paddr, stored), self.reach.geometry.page_offset(paddr.0))
     }
 
-    /// The shadow of the frame that a cacheable address leads to, which is remembered for loads and stores.
-    pub(super) fn remember(&mut self, vaddr: u32, paddr: PhysAddr) -> PageId {
-        let (page, alias, start) = self.known_as(vaddr, paddr);
+    /// The shadow of the frame that a cacheable address leads to, which is remembered for loads and stores. So many bytes have just been stored
+    /// there.
+    pub(super) fn remember(&mut self, vaddr: u32, paddr: PhysAddr, stored: u32) -> PageId {
+        let (page, alias, start) = self.known_as(vaddr, paddr, stored);
         self.reach.translations.remember(vaddr, start, alias);
         page
     }
 
     /// As [`remember`](Self::remember), for fetches.
     pub(super) fn remember_code(&mut self, vaddr: u32, paddr: PhysAddr) -> PageId {
-        let (page, alias, start) = self.known_as(vaddr, paddr);
+        let (page, alias, start) = self.known_as(vaddr, paddr, 0);
         self.reach.code.remember(vaddr, start, alias);
         page
     }
 
     /// The shadow of the frame that a cacheable address leads to, what the judge knows the address by, and where its granule starts.
-    fn known_as(&mut self, vaddr: u32, paddr: PhysAddr) -> (PageId, Alias, ByteId) {
+    fn known_as(&mut self, vaddr: u32, paddr: PhysAddr, stored: u32) -> (PageId, Alias, ByteId) {
         let page = self.page(paddr);
         let offset = self.reach.geometry.page_offset(paddr.0);
-        self.meet_page(page, offset);
+        self.meet_page(page, offset, stored);
         let generation = self.judge.alias_generation();
         let alias = self.judge.alias(page, self.reach.cache_address(vaddr));
         if self.judge.alias_generation() != generation {

@@ -60,6 +60,8 @@ pub(super) enum Begun {
     Judge,
     /// It was judged and has been made: nothing.
     Pass,
+    /// It was judged, and is to be made once more with what is due for it.
+    Show,
     /// It has seen bytes that are not its own: it must be made again, and judged then.
     Astray,
 }
@@ -113,6 +115,7 @@ impl Redo {
                 Stage::Stopped if !awaited.bytes.is_empty() => {
                     self.due = std::mem::take(&mut awaited.bytes);
                     self.awaited.remove(at);
+                    return Begun::Show;
                 }
                 Stage::Stopped | Stage::Made => {
                     self.awaited.remove(at);
@@ -121,7 +124,8 @@ impl Redo {
                     (awaited.stage, awaited.count) = (Stage::Made, self.count);
                     let made: Vec<_> = awaited.bytes.iter().map(|byte| (byte.paddr, byte.own)).collect();
                     // Another load of the instruction may still need some of them.
-                    self.writes.extend(made.into_iter().filter(|(paddr, _)| shown_at(&self.awaited, *paddr).is_none()));
+                    let shown = |paddr| shown_at(&self.awaited, paddr);
+                    self.writes.extend(made.into_iter().filter(|(paddr, _)| !shown(*paddr)));
                 }
             }
             return Begun::Pass;
@@ -132,6 +136,11 @@ impl Redo {
             return Begun::Judge;
         }
         self.give_back(now.size, paddr, load.is_some())
+    }
+
+    /// Something that is no access has turned up: memory gets all of its own back.
+    pub fn interrupt(&mut self) {
+        self.give_back(0, None, false);
     }
 
     /// Somebody else has turned up: memory gets all of its own back.
@@ -198,9 +207,14 @@ impl Redo {
         Some(Leave { stop, at })
     }
 
-    /// What memory has of its own at an address where it shows something else.
-    pub fn own(&self, paddr: u64) -> Option<u8> {
-        shown_at(&self.awaited, paddr).map(|byte| byte.own)
+    /// Puts into bytes that were read of memory, from an address on, its own where it shows something else.
+    pub fn undo(&self, paddr: u64, bytes: &mut [u8]) {
+        let shown = self.awaited.iter().filter(|awaited| awaited.stage == Stage::Shown).flat_map(|awaited| &awaited.bytes);
+        for byte in shown {
+            if let Some(read) = byte.paddr.checked_sub(paddr).and_then(|at| bytes.get_mut(at as usize)) {
+                *read = byte.own;
+            }
+        }
     }
 
     /// What memory has to be told.
@@ -209,10 +223,10 @@ impl Redo {
     }
 }
 
-/// What memory shows at an address for one of these.
-fn shown_at(awaited: &[Awaited], paddr: u64) -> Option<&Shown> {
-    let shown = awaited.iter().filter(|awaited| awaited.stage == Stage::Shown);
-    shown.flat_map(|awaited| &awaited.bytes).find(|byte| byte.paddr == paddr)
+/// Whether memory shows something at an address for one of these.
+fn shown_at(awaited: &[Awaited], paddr: u64) -> bool {
+    let mut shown = awaited.iter().filter(|awaited| awaited.stage == Stage::Shown).flat_map(|awaited| &awaited.bytes);
+    shown.any(|byte| byte.paddr == paddr)
 }
 
 #[cfg(test)]
@@ -249,12 +263,12 @@ mod tests {
             let begun = self.redo.begin(access, Some(PADDR + at as u64), Some(64));
             self.settle();
             match begun {
-                Begun::Pass => {}
-                Begun::Astray => {}
+                Begun::Pass | Begun::Show | Begun::Astray => {}
                 Begun::Judge => {
                     for byte in at..at + size {
-                        let own = self.redo.own(PADDR + byte as u64).unwrap_or(self.memory[byte]);
-                        assert_eq!(own, self.own[byte], "what memory has of its own is known");
+                        let mut own = [self.memory[byte]];
+                        self.redo.undo(PADDR + byte as u64, &mut own);
+                        assert_eq!(own, [self.own[byte]], "what memory has of its own is known");
                     }
                     if is_hazardous {
                         let shown = |byte| Shown { paddr: PADDR + byte as u64, old: self.old[byte], own: self.own[byte] };

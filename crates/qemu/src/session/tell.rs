@@ -149,7 +149,7 @@ impl Session {
         limits.extend(self.limits_of_cpus());
         limits.extend(self.limits_of_following());
         limits.extend(self.unseen.limit());
-        limits.extend(self.inject.iter().flat_map(super::Inject::limits));
+        limits.extend(self.inject.iter().flat_map(|inject| inject.limits(self.judge.states_left_out())));
         if self.reach.untranslated > 0 {
             limits.push(format!(
                 "{} operations on addresses that were not mapped at that moment were not judged",

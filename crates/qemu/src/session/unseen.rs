@@ -18,6 +18,7 @@ use congruent_geometry::{CacheGeometry, PhysAddr};
 use congruent_trace::{AccessKind, DmaDirection, Event, Maintenance, On, Site, devices};
 
 use super::Session;
+use super::inject::Memory;
 use crate::bus;
 use crate::judge::Judge;
 use crate::moment::Running;
@@ -278,7 +279,8 @@ impl Session {
         }
         match paddr {
             Some(PhysAddr(start)) => {
-                let read = |at, to: &mut [u8]| now.physical_bytes(at, to);
+                let own = Memory::of(self.inject.as_ref(), self.leaving.as_ref());
+                let read = |at, to: &mut [u8]| own.is_read(at, to, |at, to| now.physical_bytes(at, to));
                 self.unseen.keep(&self.judge, &self.reach.geometry, start, len.into(), site, read);
             }
             None => self.unseen.forget(),
@@ -295,11 +297,15 @@ impl Session {
 
     #[cold]
     fn look_for_unseen_now(&mut self, kind: AccessKind, paddr: PhysAddr, len: u32, now: &Running) {
-        let read = |at, to: &mut [u8]| now.physical_bytes(at, to);
-        if kind == AccessKind::Store {
-            self.unseen.stored(paddr.0, len.into(), read);
-        }
-        while !self.unseen.look(&mut self.judge, &self.reach.geometry, paddr.0, len.into(), read, bus::is_pending) {
+        loop {
+            let own = Memory::of(self.inject.as_ref(), self.leaving.as_ref());
+            let read = |at, to: &mut [u8]| own.is_read(at, to, |at, to| now.physical_bytes(at, to));
+            if kind == AccessKind::Store {
+                self.unseen.stored(paddr.0, len.into(), read);
+            }
+            if self.unseen.look(&mut self.judge, &self.reach.geometry, paddr.0, len.into(), read, bus::is_pending) {
+                return;
+            }
             self.take_transfers();
         }
     }

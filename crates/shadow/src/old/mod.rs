@@ -24,10 +24,10 @@ use congruent_geometry::{ByteMask, CacheGeometry, PhysAddr};
 use congruent_trace::{AccessKind, Maintenance};
 
 use crate::heads::{Head, LineId};
-use crate::line::{Line, Ways};
+use crate::line::{Line, Shape, Ways};
 use crate::shadow::{ByteId, PageId, Shadow};
 use crate::sweep::Swept;
-use state::{Held, State, bytes_of};
+use state::{Held, State};
 use states::{Chance, Schedule, States};
 
 /// By which schedules old bytes are given.
@@ -96,6 +96,8 @@ pub(crate) struct Bytes {
     /// What is being stored, and where the first byte is.
     storing: (u64, Vec<u8>),
     seen: OldBytes,
+    /// How often there were more states than are gone through.
+    cut: u64,
 }
 
 impl Bytes {
@@ -114,6 +116,7 @@ impl Bytes {
             lines: BTreeMap::new(),
             storing: (0, Vec::new()),
             seen: OldBytes::default(),
+            cut: 0,
         }
     }
 
@@ -165,7 +168,7 @@ impl Bytes {
     fn take_stored(&mut self, id: LineId, first: u64, set: ByteMask) {
         let start = self.start(id);
         let newest = &mut self.newest[id.page as usize][start..];
-        for at in bytes_of(set) {
+        for at in set.offsets() {
             let told = (first + at as u64).checked_sub(self.storing.0).and_then(|offset| self.storing.1.get(offset as usize));
             if let Some(told) = told {
                 newest[at] = *told;
@@ -185,7 +188,7 @@ impl Bytes {
                 copies().map(move |copy| {
                     let mut state = state.clone();
                     // Where nothing is dirty it was written back.
-                    bytes_of(copy.dirty).for_each(|at| state.memory[at] = self.memory(id)[at]);
+                    copy.dirty.offsets().for_each(|at| state.memory[at] = self.memory(id)[at]);
                     state.held.push(Held {
                         place,
                         ways: copy.ways,
@@ -198,6 +201,14 @@ impl Bytes {
             states = states.into_iter().flat_map(with).collect();
         }
         States::of(states)
+    }
+
+    /// The least that stands for these states of a line.
+    fn least(&mut self, id: LineId, states: Vec<State>, shape: Shape) -> States {
+        let mut cut = 0;
+        let least = States::least(states, shape, self.newest(id), &mut cut);
+        self.cut += cut;
+        least
     }
 
     /// Bytes of memory in use.
@@ -250,6 +261,11 @@ impl Shadow {
         if let Some(old) = &mut self.old {
             let told = core::mem::take(&mut old.storing.1);
             self.tell_stored(byte, told.get(..size as usize).unwrap_or_default());
+            if let Some(old) = &mut self.old {
+                // Kept for its memory.
+                old.storing.1 = told;
+                old.storing.1.clear();
+            }
         }
     }
 
@@ -271,6 +287,12 @@ impl Shadow {
             return None;
         }
         Some(core::mem::take(seen))
+    }
+
+    /// How often a line could be in more states than are gone through, so that an old byte may not have been known.
+    #[must_use]
+    pub fn states_left_out(&self) -> u64 {
+        self.old.as_ref().map_or(0, |old| old.cut)
     }
 
     /// Whether every line is looked at before it changes, so that none may change unseen.
@@ -325,7 +347,7 @@ impl Shadow {
             Deed::Store(Some(place), set) => state.stored(shape, place, set, &stored),
             Deed::Store(None, set) => {
                 let mut state = state;
-                bytes_of(set).for_each(|at| state.memory[at] = stored[at]);
+                set.offsets().for_each(|at| state.memory[at] = stored[at]);
                 vec![state]
             }
             Deed::Maintain(op, place, ways) => state.maintained(op, place, ways),
@@ -333,15 +355,15 @@ impl Shadow {
             Deed::Unseen(set) => {
                 let mut state = state;
                 for bytes in core::iter::once(&mut state.memory).chain(state.held.iter_mut().map(|held| &mut held.bytes)) {
-                    bytes_of(set).for_each(|at| bytes[at] = stored[at]);
+                    set.offsets().for_each(|at| bytes[at] = stored[at]);
                 }
                 vec![state]
             }
             Deed::Load(None, _) | Deed::Nothing => vec![state],
         };
-        let given = states.outcomes(shape, &mut old.schedule, step);
+        let given = states.outcomes(shape, &mut old.schedule, &mut old.cut, step);
         if let Deed::Load(place, set) = deed {
-            for at in bytes_of(set) {
+            for at in set.offsets() {
                 let newest = old.newest(id)[at];
                 let values = given.iter().filter_map(|state| match place {
                     Some(place) => state.held_at(place).map(|held| held.bytes[at]),
@@ -352,7 +374,7 @@ impl Shadow {
                 }
             }
         }
-        let states = States::least(given, shape, old.newest(id));
+        let states = old.least(id, given, shape);
         old.lines.insert(id, (since, states));
     }
 
@@ -370,8 +392,8 @@ impl Shadow {
                 continue;
             }
             if let Some(old) = &mut self.old {
-                let after = states.outcomes(self.shape, &mut old.schedule, |state| state.swept(place, swept));
-                states = States::least(after, self.shape, old.newest(id));
+                let after = states.outcomes(self.shape, &mut old.schedule, &mut old.cut, |state| state.swept(place, swept));
+                states = old.least(id, after, self.shape);
             }
         }
         (stamp, states)
@@ -420,10 +442,9 @@ impl Shadow {
         if self.old.is_some() && !matches!(head, Head::Record(_)) {
             if let Some(old) = &mut self.old
                 && let Some((_, states)) = old.lines.remove(&id)
-                && let Some(memory) = states.memory()
             {
-                let start = old.start(id);
-                old.memory[id.page as usize][start..][..memory.len()].copy_from_slice(memory);
+                let (start, memory) = (old.start(id), states.memory(old.newest(id)));
+                old.memory[id.page as usize][start..][..memory.len()].copy_from_slice(&memory);
             }
             self.note_memory_of(id, head);
         }

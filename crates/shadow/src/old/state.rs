@@ -13,7 +13,7 @@ use crate::line::{Shape, Ways};
 use crate::sweep::Swept;
 
 /// What a place holds.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Held {
     pub place: u16,
     /// The ways that it may sit in.
@@ -24,21 +24,11 @@ pub(super) struct Held {
 }
 
 /// The line.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct State {
     pub memory: Box<[u8]>,
     /// In the order of places.
     pub held: Vec<Held>,
-}
-
-/// The places of the bytes of a set.
-pub(super) fn bytes_of(mask: ByteMask) -> impl Iterator<Item = usize> {
-    let mut left = mask.0;
-    core::iter::from_fn(move || {
-        let at = left.trailing_zeros();
-        left &= left.wrapping_sub(1);
-        (at < u128::BITS).then_some(at as usize)
-    })
 }
 
 impl State {
@@ -69,7 +59,7 @@ impl State {
 
     fn write_back(&mut self, at: usize, units: ByteMask) {
         let held = &mut self.held[at];
-        for byte in bytes_of(units & held.dirty) {
+        for byte in (units & held.dirty).offsets() {
             self.memory[byte] = held.bytes[byte];
         }
         held.dirty -= units;
@@ -111,13 +101,13 @@ impl State {
             let held = state.held.iter_mut().find(|held| held.place == place);
             let to_memory = shape.writes_through || held.is_none();
             if let Some(held) = held {
-                bytes_of(set).for_each(|at| held.bytes[at] = values[at]);
+                set.offsets().for_each(|at| held.bytes[at] = values[at]);
                 if !shape.writes_through {
                     held.dirty |= set.widen(shape.unit);
                 }
             }
             if to_memory {
-                bytes_of(set).for_each(|at| state.memory[at] = values[at]);
+                set.offsets().for_each(|at| state.memory[at] = values[at]);
             }
             state
         };

@@ -4,7 +4,9 @@
 //! happens, that one never shows an old byte where this one does not. What is left is one or two states for most lines. Or one schedule is
 //! followed, by chance; then it is one state.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use super::state::State;
 use crate::line::Shape;
@@ -18,7 +20,8 @@ pub(super) enum Schedule {
     Seeded(Chance),
 }
 
-/// Numbers that look random: SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
+/// Numbers that look random: SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014), as
+/// `congruent-machine` has it, which shares no code with the judge.
 #[derive(Clone, Debug)]
 pub(super) struct Chance(u64);
 
@@ -60,7 +63,7 @@ impl Chance {
 #[derive(Clone, Debug)]
 pub(super) struct States(Vec<State>);
 
-/// States of a line that are kept, at most. Beyond it, some old bytes are not known.
+/// States of a line that are kept, at most. Beyond it, some old bytes are not known, which is counted.
 const MOST: usize = 32;
 /// States that are gone through at once, at most; beyond it likewise.
 const MOST_AT_ONCE: usize = 1 << 10;
@@ -70,13 +73,19 @@ impl States {
         Self(states)
     }
 
-    /// All that a step, which takes a state to these, can lead to.
-    pub fn outcomes(&self, shape: Shape, schedule: &mut Schedule, step: impl Fn(State) -> Vec<State>) -> Vec<State> {
+    /// All that a step, which takes a state to these, can lead to. `cut` counts how often that was more than is gone through.
+    pub fn outcomes(
+        &self,
+        shape: Shape,
+        schedule: &mut Schedule,
+        cut: &mut u64,
+        step: impl Fn(State) -> Vec<State>,
+    ) -> Vec<State> {
         match schedule {
             Schedule::Worst => {
-                let mut all = Vec::new();
+                let mut all = BTreeSet::new();
                 for state in &self.0 {
-                    add(&mut all, state.clone(), shape);
+                    *cut += u64::from(!add(&mut all, state.clone(), shape));
                 }
                 all.into_iter().flat_map(step).collect()
             }
@@ -89,28 +98,31 @@ impl States {
         }
     }
 
-    /// The least that stands for these states.
-    pub fn least(states: Vec<State>, shape: Shape, newest: &[u8]) -> Self {
+    /// The least that stands for these states; `cut` as above.
+    pub fn least(states: Vec<State>, shape: Shape, newest: &[u8], cut: &mut u64) -> Self {
         if states.len() <= 1 {
             return Self(states);
         }
         let mut next = states;
-        // What holds more, and more of it dirty, can become what holds less.
+        // What holds more, and more of it dirty, can become what holds less; and what is older covers what is newer.
         let weight = |state: &State| {
             let dirty: u32 = state.held.iter().map(|held| held.dirty.count()).sum();
-            core::cmp::Reverse((dirty, state.held.len()))
+            let held = state.held.iter().map(|held| &held.bytes).chain([&state.memory]);
+            let new = held.map(|bytes| bytes.iter().zip(newest).filter(|(own, newest)| own == newest).count());
+            (Reverse((dirty, state.held.len())), new.sum::<usize>())
         };
-        next.sort_by_key(weight);
-        let (mut kept, mut covered) = (Vec::<State>::new(), Vec::<State>::new());
+        next.sort_by_cached_key(weight);
+        let (mut kept, mut covered) = (Vec::<State>::new(), BTreeSet::new());
         for state in next {
-            if covered.iter().any(|other| other.is_worse(&state, newest)) {
+            if covered.iter().any(|other: &State| other.is_worse(&state, newest)) {
                 continue;
             }
-            add(&mut covered, state.clone(), shape);
-            kept.push(state);
             if kept.len() == MOST {
+                *cut += 1;
                 break;
             }
+            *cut += u64::from(!add(&mut covered, state.clone(), shape));
+            kept.push(state);
         }
         Self(kept)
     }
@@ -120,9 +132,13 @@ impl States {
         self.0.iter().flat_map(|state| state.held.iter().map(|held| held.place))
     }
 
-    /// What memory has in the one that may do the most harm.
-    pub fn memory(&self) -> Option<&[u8]> {
-        self.0.first().map(|state| &*state.memory)
+    /// What memory may have: of each byte an old value, if it has one in any of them.
+    pub fn memory(&self, newest: &[u8]) -> Vec<u8> {
+        let of = |(at, newest): (usize, &u8)| {
+            let mut values = self.0.iter().map(|state| state.memory[at]);
+            values.find(|value| value != newest).unwrap_or(*newest)
+        };
+        newest.iter().enumerate().map(of).collect()
     }
 
     /// Bytes of memory in use.
@@ -131,14 +147,18 @@ impl States {
     }
 }
 
-/// Adds a state and all that hardware may make of it.
-fn add(all: &mut Vec<State>, state: State, shape: Shape) {
+/// Adds a state and all that hardware may make of it; false if that was too much.
+fn add(all: &mut BTreeSet<State>, state: State, shape: Shape) -> bool {
     let mut left = alloc::vec![state];
     while let Some(state) = left.pop() {
-        if all.len() == MOST_AT_ONCE || all.contains(&state) {
+        if all.contains(&state) {
             continue;
         }
+        if all.len() == MOST_AT_ONCE {
+            return false;
+        }
         left.extend(state.moves(shape));
-        all.push(state);
+        all.insert(state);
     }
+    true
 }

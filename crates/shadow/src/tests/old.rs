@@ -9,9 +9,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use std::println;
 
-use congruent_geometry::CacheGeometry;
+use congruent_geometry::{CacheGeometry, PhysAddr, VirtAddr};
 use congruent_machine::{Bypass, Groups, Op, Shape, Step};
-use congruent_trace::{Event, Maintenance, Site};
+use congruent_trace::{AccessKind, Event, Maintenance, Site};
 
 use super::random::Random;
 use super::sequences::{in_order, one_group};
@@ -421,4 +421,24 @@ fn caches_of_which_old_bytes_are_not_known_are_refused_whichever_is_asked_for_fi
     let page = judge.page(congruent_geometry::Frame(1));
     judge.tell_page(page, &[1; 4096]);
     assert!(!judge.keeps_bytes() && !judge.lacks_bytes(page) && judge.take_old_bytes().is_none());
+}
+
+#[test]
+fn a_line_in_more_states_than_are_gone_through_is_counted_and_still_gives_old_bytes() {
+    let held_by = |colours: u64| {
+        let mut judge = Shadow::new(Config::new("64K,1,32".parse().unwrap()).with_bytes(Schedules::Worst).unwrap());
+        let paddr = PhysAddr(0x4000);
+        let access = |kind, colour: u64| Event::Access { kind, vaddr: VirtAddr(colour << 12), paddr, size: 4, site: Site(1) };
+        for colour in 0..colours {
+            judge.apply(&access(AccessKind::Load, colour));
+        }
+        judge.tell_storing(paddr, &[1; 4]);
+        judge.apply(&access(AccessKind::Store, 0));
+        judge.apply(&access(AccessKind::Load, 1));
+        let given = judge.take_old_bytes().map(|old| old.bytes.into_iter().map(|(_, byte)| byte).collect::<Vec<_>>());
+        assert_eq!(given, Some(vec![0; 4]), "{colours} colours");
+        judge.states_left_out()
+    };
+    assert_eq!(held_by(8), 0);
+    assert!(held_by(16) > 0);
 }
