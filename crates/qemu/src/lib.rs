@@ -17,7 +17,8 @@
 //! `judge` judges and records, with the `recorder`; `stacks` keeps the guest's call stacks and `contexts` numbers them; `programs` and `tasks`
 //! know what the guest's programs are called; `session` puts them together.
 //!
-//! Only `api`, `moment`, `global` and `plugin` are unsafe, and `bus/`, `halt` and `ram`, which use functions of QEMU's that are no part of its plugin interface.
+//! Only `api`, `moment`, `global` and `plugin` are unsafe, and `bus/`, `halt` and `ram`, which use functions of QEMU's that are no part of its
+//! plugin interface.
 
 #![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 #![deny(unsafe_code)]

@@ -49,6 +49,9 @@ pub fn perform() -> Result<()> {
     })
 }
 
+/// Where cargo builds the examples.
+pub const EXAMPLES_PART: &str = "examples";
+
 /// The examples for bare metal, and the plugin for other hosts.
 fn examples(toolchain: &Toolchain) -> Result<()> {
     let build = |what: &str, command: &mut Command| -> Result<()> {
@@ -59,11 +62,11 @@ fn examples(toolchain: &Toolchain) -> Result<()> {
     };
     for target in BARE {
         for example in EXAMPLES {
-            build(&format!("{example} for {target}"), &mut toolchain.library("examples", target, example))?;
+            build(&format!("{example} for {target}"), &mut toolchain.library(EXAMPLES_PART, target, example))?;
         }
     }
     for host in HOSTS {
-        let mut command = toolchain.cargo("examples");
+        let mut command = toolchain.cargo(EXAMPLES_PART);
         command.args(["check", "--quiet", "--locked", "-Zbuild-std=std,panic_unwind", "--target", host]);
         // A check links nothing, so whatever C a dependency's build script compiles may as well be this machine's.
         let name = host.replace('-', "_");

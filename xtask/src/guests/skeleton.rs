@@ -13,11 +13,12 @@ use super::compilers::Tools;
 use super::debian::Debian;
 use super::emulator::Qemu;
 use super::machine::Guest;
+use crate::embed::EXAMPLES_PART;
 use crate::embed::toolchain::Toolchain;
 use crate::{place, run};
 
-/// Where cargo builds it.
-const PART: &str = "skeleton";
+/// Where cargo builds it: where it has been built to see whether it compiles.
+const PART: &str = EXAMPLES_PART;
 
 /// As what.
 const NAME: &str = "libskeleton.a";
