@@ -11,6 +11,7 @@ mod e2e;
 mod embed;
 mod guests;
 mod kallsyms;
+mod linux;
 mod msrv;
 mod place;
 mod progress;
@@ -146,6 +147,15 @@ enum Task {
     },
     /// Check a stock kernel on a core it handles and on one it does not know, and show both reports.
     Demo,
+    /// Build Linux with the library in it, and without, run the same programs on both under the judge, and write docs/linux.md.
+    Linux {
+        /// Put the library into the kernel's source in this directory instead; the result is another directory, of links.
+        #[arg(long, requires = "tree")]
+        source: Option<PathBuf>,
+        /// Where that goes.
+        #[arg(long, requires = "source")]
+        tree: Option<PathBuf>,
+    },
     /// Run random workloads on random computers under random policies, and make what goes wrong a short script in target/soak.
     Soak {
         /// For how long.
@@ -228,6 +238,8 @@ fn perform(task: Task) -> Result<()> {
         Task::Test { quick: true, .. } => test::quick(),
         Task::Test { qemu, quick: false } => test::everything(&qemu),
         Task::Demo => demo::perform(),
+        Task::Linux { source: Some(source), tree: Some(tree) } => linux::wire(&source, &tree),
+        Task::Linux { .. } => linux::perform(),
         Task::Soak { seconds, seed } => soak::perform(seconds, seed),
         Task::Bench { qemu, rounds } => bench::perform(qemu, rounds),
     }

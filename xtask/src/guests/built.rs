@@ -1,7 +1,7 @@
 //! Kernels that are built from Debian's kernel source with Debian's cross compilers.
 //!
-//! The configuration is `allnoconfig` with what `guests/kernels/<guest>.config` asks for, so that a build takes minutes. What it asks for
-//! and does not get is an error: a kernel that quietly lacks something fails in ways that are hard to read.
+//! The configuration is `allnoconfig` with what the guest's record names (`guests/kernels`, `linux`), so that a build takes minutes. What that
+//! asks for and does not get is an error: a kernel that quietly lacks something fails in ways that are hard to read.
 //!
 //! Of the machine it needs a C compiler, as building a Rust program does, and make, perl, tar and xz.
 
@@ -22,7 +22,7 @@ use crate::apt::root::With;
 use crate::apt::suites::{FORKY, TRIXIE};
 use crate::apt::tree::Tree;
 use crate::cache::Recipe;
-use crate::{place, run};
+use crate::{linux, place, run};
 
 /// What no kernel here is built from, and a third of the source: other boards' device trees, and lists of graphics registers.
 const LEFT_OUT: [&str; 4] =
@@ -83,15 +83,14 @@ fn source_recipe() -> Result<Recipe> {
 /// # Errors
 /// If its configuration cannot be read.
 pub fn recipe(machine: &Machine) -> Result<Recipe> {
-    let Built { architecture, image, .. } = machine.built;
-    Recipe::new(machine.of("kernel"))
+    let Built { architecture, image, configured, is_ported, .. } = machine.built;
+    let mut recipe = Recipe::new(machine.of("kernel"))
         .input(format!("built {architecture} {image} by {}, layout 2", machine.target))
-        .made_from(&source_recipe()?)
-        .file(&configuration(machine))
-}
-
-fn configuration(machine: &Machine) -> PathBuf {
-    place::guest_sources().join("kernels").join(format!("{}.config", machine.directory))
+        .made_from(&source_recipe()?);
+    for file in configured {
+        recipe = recipe.file(&place::root().join(file))?;
+    }
+    if is_ported { linux::made_from(recipe) } else { Ok(recipe) }
 }
 
 /// Builds the kernel of a guest: `vmlinuz`, `System.map`, `board.dtb` if it needs one, and `PACKAGES`, which says from which source.
@@ -101,10 +100,12 @@ fn configuration(machine: &Machine) -> PathBuf {
 pub fn build(machine: &Machine, shop: &Workshop) -> Result<PathBuf> {
     recipe(machine)?.ensure(|dir| {
         fs::create_dir_all(dir)?;
-        let yard = Yard::beside(dir, shop)?;
-        let (wanted, out) = (configuration(machine), yard.out());
-        yard.make(machine, shop, &["allnoconfig"])?;
-        check(&wanted, &out.join(".config"))?;
+        let mut yard = Yard::beside(dir, shop)?;
+        if machine.built.is_ported {
+            yard.port(shop)?;
+        }
+        yard.configure(machine, shop)?;
+        let out = yard.out();
         let targets: Vec<&str> = [machine.built.image].into_iter().chain(machine.built.device_tree).collect();
         yard.make(machine, shop, &targets)?;
         // It may lie on another file system.
@@ -148,6 +149,30 @@ impl Yard {
         self.work.join("build")
     }
 
+    /// What the kernel is built from has the library in it from now on.
+    fn port(&mut self, shop: &Workshop) -> Result<()> {
+        let tree = self.work.join("ported");
+        linux::port(&self.source, &tree, &shop.compiler)?;
+        self.source = tree;
+        Ok(())
+    }
+
+    fn configure(&self, machine: &Machine, shop: &Workshop) -> Result<()> {
+        let mut wanted = String::new();
+        for file in machine.built.configured {
+            let path = place::root().join(file);
+            wanted += &fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        }
+        fs::write(self.configuration(), &wanted)?;
+        self.make(machine, shop, &["allnoconfig"])?;
+        check(&wanted, &fs::read_to_string(self.out().join(".config"))?)
+    }
+
+    /// What it is configured with.
+    fn configuration(&self) -> PathBuf {
+        self.work.join("wanted.config")
+    }
+
     fn clear(self) -> Result<()> {
         Ok(fs::remove_dir_all(&self.work)?)
     }
@@ -171,7 +196,7 @@ impl Yard {
         command.arg(format!("ARCH={}", machine.built.architecture)).arg(format!("CROSS_COMPILE={}-", machine.target));
         // The same source gives the same kernel, wherever and whenever it is built.
         command.args(["KBUILD_BUILD_TIMESTAMP=1970-01-01", "KBUILD_BUILD_USER=congruent", "KBUILD_BUILD_HOST=congruent"]);
-        command.env("PATH", path).env("KCONFIG_ALLCONFIG", configuration(machine));
+        command.env("PATH", path).env("KCONFIG_ALLCONFIG", self.configuration());
         for name in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "ARCH", "CROSS_COMPILE", "KCFLAGS", "CFLAGS", "LDFLAGS"] {
             command.env_remove(name);
         }
@@ -181,8 +206,7 @@ impl Yard {
 }
 
 /// Whether the configuration has everything that was asked for.
-fn check(wanted: &Path, got: &Path) -> Result<()> {
-    let (wanted, got) = (fs::read_to_string(wanted)?, fs::read_to_string(got)?);
+fn check(wanted: &str, got: &str) -> Result<()> {
     let lost = wanted.lines().find(|line| line.starts_with("CONFIG_") && !got.lines().any(|other| other == *line));
     ensure!(lost.is_none(), "this kernel has no {}: another option that it needs is missing", lost.unwrap_or_default());
     Ok(())

@@ -17,6 +17,8 @@ pub enum Guest {
     Arm926,
     /// Linux 6.12 for PA-RISC, 32 bits, on `B160L`: Debian has no kernel of it.
     Hppa,
+    /// Linux 6.12 for MIPS32 on `malta` with the library in it (`linux/`).
+    Ported,
 }
 
 /// What is to be known of a guest.
@@ -81,6 +83,10 @@ pub struct Built {
     pub file: &'static str,
     /// The target of its make, and the file in the `dts` directory of its `boot` directory, of the board's device tree if it needs one.
     pub device_tree: Option<&'static str>,
+    /// What it is configured with over `allnoconfig`: files of the repository.
+    pub configured: &'static [&'static str],
+    /// Whether the library is in it.
+    pub is_ported: bool,
 }
 
 const MIPS: Machine = Machine {
@@ -112,7 +118,7 @@ const MIPS: Machine = Machine {
         ],
     }),
     // It unpacks itself, as Debian's does.
-    built: Built { architecture: "mips", image: "vmlinuz", file: "vmlinuz", device_tree: None },
+    built: Built { architecture: "mips", image: "vmlinuz", file: "vmlinuz", device_tree: None, configured: &["guests/kernels/mips.config"], is_ported: false },
     shell: true,
 };
 
@@ -132,8 +138,7 @@ const ARM: Machine = Machine {
         architecture: "arm",
         image: "zImage",
         file: "arch/arm/boot/zImage",
-        device_tree: Some("broadcom/bcm2835-rpi-a-plus.dtb"),
-    },
+        device_tree: Some("broadcom/bcm2835-rpi-a-plus.dtb"), configured: &["guests/kernels/arm.config"], is_ported: false },
     shell: true,
 };
 
@@ -152,7 +157,7 @@ const SH4: Machine = Machine {
     target: "sh4-linux-gnu",
     debian_arch: "sh4",
     stock: None,
-    built: Built { architecture: "sh", image: "zImage", file: "arch/sh/boot/zImage", device_tree: None },
+    built: Built { architecture: "sh", image: "zImage", file: "arch/sh/boot/zImage", device_tree: None, configured: &["guests/kernels/sh4.config"], is_ported: false },
     shell: false,
 };
 
@@ -171,8 +176,7 @@ const ARM926: Machine = Machine {
         architecture: "arm",
         image: "zImage",
         file: "arch/arm/boot/zImage",
-        device_tree: Some("arm/versatile-pb.dtb"),
-    },
+        device_tree: Some("arm/versatile-pb.dtb"), configured: &["guests/kernels/arm926.config"], is_ported: false },
     shell: false,
 };
 
@@ -188,13 +192,25 @@ const HPPA: Machine = Machine {
     target: "hppa-linux-gnu",
     debian_arch: "hppa",
     stock: None,
-    built: Built { architecture: "parisc", image: "vmlinux", file: "vmlinux", device_tree: None },
+    built: Built { architecture: "parisc", image: "vmlinux", file: "vmlinux", device_tree: None, configured: &["guests/kernels/hppa.config"], is_ported: false },
     shell: false,
+};
+
+const PORTED: Machine = Machine {
+    directory: "ported",
+    stock: None,
+    built: Built {
+        configured: &["linux/malta.config", "linux/congruent.config"],
+        is_ported: true,
+        ..MIPS.built
+    },
+    network: None,
+    ..MIPS
 };
 
 impl Guest {
     /// Every guest.
-    pub const ALL: [Self; 5] = [Self::Mips, Self::Arm, Self::Sh4, Self::Arm926, Self::Hppa];
+    pub const ALL: [Self; 6] = [Self::Mips, Self::Arm, Self::Sh4, Self::Arm926, Self::Hppa, Self::Ported];
 
     /// Its record.
     pub const fn machine(self) -> &'static Machine {
@@ -204,6 +220,7 @@ impl Guest {
             Self::Sh4 => &SH4,
             Self::Arm926 => &ARM926,
             Self::Hppa => &HPPA,
+            Self::Ported => &PORTED,
         }
     }
 }

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* What edited lines of Linux call (linux/congruent.h). */
+#ifndef _LINUX_CONGRUENT_H
+#define _LINUX_CONGRUENT_H
+
+#include <linux/types.h>
+
+#ifdef CONFIG_CONGRUENT
+
+/* The most colours for which there is place. */
+#define CONGRUENT_COLOURS	8
+/* Pages for the library's own windows: as many places as linux/library asks for, of each colour, and what it takes to begin at colour 0. */
+#define CONGRUENT_PAGES		((11 + 1) * CONGRUENT_COLOURS)
+
+struct page;
+struct mm_struct;
+
+void congruent_prepare(void);
+void congruent_begin(void);
+void congruent_allocated(struct page *page, unsigned int order, gfp_t gfp);
+void congruent_returned(struct page *page, unsigned int order);
+void congruent_dma_begins(phys_addr_t start, size_t size);
+void congruent_dma_ends(phys_addr_t start, size_t size);
+void congruent_set_ptes(struct mm_struct *mm, unsigned long address, pte_t *ptep, pte_t pte, unsigned int nr);
+void congruent_pte_clear(struct mm_struct *mm, unsigned long address, pte_t *ptep);
+
+#else
+
+#define CONGRUENT_COLOURS	1
+
+#endif
+#endif

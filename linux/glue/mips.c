@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: MIT
+/*
+ * What the glue and the library need of a MIPS32 processor: operations on lines that hit (MIPS32 Architecture Volume II, CACHE), and the
+ * bits of a page-table entry.
+ */
+#include <linux/mm.h>
+#include <asm/cacheops.h>
+#include <asm/cpu-features.h>
+#include <asm/cpu-info.h>
+#include <asm/hazards.h>
+#include <asm/r4kcache.h>
+#include <asm/tlbflush.h>
+#include "internal.h"
+
+struct congruent_cache congruent_cache(void)
+{
+	struct cache_desc *cache = &current_cpu_data.dcache;
+
+	return (struct congruent_cache) {
+		.size = cache->waysize * cache->ways,
+		.ways = cache->ways,
+		.line = cache->linesz,
+		/* Cores that have these registers fill lines that nobody asked for. */
+		.speculates = cpu_has_maar,
+	};
+}
+
+#define each_line(operation, start, len)						\
+	do {										\
+		unsigned long line = current_cpu_data.dcache.linesz, at = (start);	\
+		unsigned long end = at + (len);						\
+											\
+		for (; at < end; at += line)						\
+			cache_op(operation, at);					\
+		__sync();								\
+	} while (0)
+
+void congruent_write_back(unsigned long start, u32 len)
+{
+	each_line(Hit_Writeback_D, start, len);
+}
+
+void congruent_invalidate(unsigned long start, u32 len)
+{
+	each_line(Hit_Invalidate_D, start, len);
+}
+
+void congruent_write_back_invalidate(unsigned long start, u32 len)
+{
+	each_line(Hit_Writeback_Inv_D, start, len);
+}
+
+void congruent_empty(void)
+{
+	r4k_blast_dcache();
+	r4k_blast_icache();
+	__sync();
+	instruction_hazard();
+}
+
+/* The instruction cache is indexed by virtual addresses, too, and the frame may be in it under every colour. */
+void congruent_drop_instructions(unsigned long start, u32 len)
+{
+	r4k_blast_icache();
+	instruction_hazard();
+}
+
+void congruent_forget_translation(unsigned long address)
+{
+	local_flush_tlb_one(address);
+}
+
+void congruent_forget_translations(void)
+{
+	local_flush_tlb_all();
+}
+
+bool congruent_is_cached(pte_t pte)
+{
+	return (pte_val(pte) & _CACHE_MASK) != _CACHE_UNCACHED;
+}
+
+bool congruent_is_executable(pte_t pte)
+{
+	return !pte_no_exec(pte);
+}
+
+/* The handler of TLB Modified exceptions sets both bits. */
+pte_t congruent_unstored(pte_t pte)
+{
+	return __pte(pte_val(pte) & ~(_PAGE_DIRTY | _PAGE_MODIFIED));
+}
