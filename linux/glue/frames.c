@@ -4,8 +4,11 @@
  */
 #include <linux/init.h>
 #include <linux/memblock.h>
+#include <linux/pagemap.h>
 #include <linux/highmem.h>
 #include <linux/preempt.h>
+#include <linux/proc_fs.h>
+#include <linux/seq_file.h>
 #include <linux/vmalloc.h>
 #include <asm/fixmap.h>
 #include "internal.h"
@@ -40,11 +43,11 @@ unsigned long congruent_permanent(unsigned long pfn)
 	return pfn < max_low_pfn ? (unsigned long)__va(PFN_PHYS(pfn)) : 0;
 }
 
+struct congruent_counts congruent_counts;
+
 void congruent_unserved(const char *what, unsigned long pfn, int answer)
 {
-	static unsigned int count;
-
-	if (count++ < 8)
+	if (congruent_counts.refused++ < 8)
 		pr_warn("congruent: %s of frame %lx was refused (%d)\n", what, pfn, answer);
 }
 
@@ -93,6 +96,30 @@ void congruent_allocated(struct page *page, unsigned int order, gfp_t gfp)
 		else
 			frames[pfn].is_given = true;
 	}
+}
+
+/*
+ * A page of a file that kernel code uses at its permanent address (the ring of an AIO context, a block device), while users map it: at the colour
+ * of its place in the file, where their mappings are. Of so many frames in a row there is one of each colour.
+ */
+struct folio *congruent_alloc_folio(gfp_t gfp, unsigned int order, unsigned long index)
+{
+	struct folio *folio = filemap_alloc_folio(gfp, order);
+	unsigned int row = ilog2(colours), wanted, n;
+	struct page *pages;
+
+	if (!folio || order || gfp & __GFP_HIGHMEM || !((folio_pfn(folio) ^ index) & (colours - 1)))
+		return folio;
+	pages = alloc_pages(gfp & ~__GFP_COMP, row);
+	if (!pages)
+		return folio;
+	folio_put(folio);
+	split_page(pages, row);
+	wanted = index & (colours - 1);
+	for (n = 0; n < colours; n++)
+		if (n != wanted)
+			__free_page(pages + n);
+	return page_folio(pages + wanted);
 }
 
 void congruent_returned(struct page *page, unsigned int order)
@@ -204,6 +231,7 @@ u32 congruent_revoke(unsigned long pfn, u32 but)
 		left += frame->entries[colour];
 	}
 	/* Entries that have gone may be in the TLB still. */
+	congruent_counts.revocations++;
 	congruent_forget_translations();
 	return left ? 1 : 0;
 }
@@ -269,3 +297,18 @@ void congruent_vunmap(unsigned long start, unsigned long end)
 	if (is_ready)
 		each_page_of_area(start, end, false);
 }
+
+#ifdef CONFIG_PROC_FS
+static int show_counts(struct seq_file *file, void *unused)
+{
+	seq_printf(file, "windows %lu\nstored %lu\nmappings %lu\nrevocations %lu\nrefused %lu\n", congruent_counts.windows,
+		   congruent_counts.stored, congruent_counts.mappings, congruent_counts.revocations, congruent_counts.refused);
+	return 0;
+}
+
+static int __init make_counts(void)
+{
+	return proc_create_single("congruent", 0444, NULL, show_counts) ? 0 : -ENOMEM;
+}
+late_initcall(make_counts);
+#endif

@@ -13,12 +13,15 @@
 #define CONGRUENT_PAGES		((11 + 1) * CONGRUENT_COLOURS)
 
 struct page;
+struct folio;
 struct mm_struct;
 
+void congruent_probed(void);
 void congruent_prepare(void);
 void congruent_begin(void);
 void congruent_allocated(struct page *page, unsigned int order, gfp_t gfp);
 void congruent_returned(struct page *page, unsigned int order);
+struct folio *congruent_alloc_folio(gfp_t gfp, unsigned int order, unsigned long index);
 void congruent_dma_begins(phys_addr_t start, size_t size);
 void congruent_dma_ends(phys_addr_t start, size_t size);
 void congruent_set_ptes(struct mm_struct *mm, unsigned long address, pte_t *ptep, pte_t pte, unsigned int nr);
@@ -27,6 +30,7 @@ void congruent_pte_clear(struct mm_struct *mm, unsigned long address, pte_t *pte
 #else
 
 #define CONGRUENT_COLOURS	1
+#define congruent_alloc_folio(gfp, order, index)	filemap_alloc_folio(gfp, order)
 
 #endif
 #endif

@@ -19,6 +19,12 @@ struct congruent_frame {
 	bool is_given;
 };
 
+/* What has happened, as /proc/congruent tells. */
+struct congruent_counts {
+	unsigned long windows, stored, mappings, revocations, refused;
+};
+extern struct congruent_counts congruent_counts;
+
 /* frames.c */
 struct congruent_frame *congruent_frame(unsigned long pfn);
 bool congruent_is_ready(void);

@@ -3,6 +3,8 @@
  * What the glue and the library need of a MIPS32 processor: operations on lines that hit (MIPS32 Architecture Volume II, CACHE), and the
  * bits of a page-table entry.
  */
+#include <linux/init.h>
+#include <linux/kernel.h>
 #include <linux/mm.h>
 #include <asm/cacheops.h>
 #include <asm/cpu-features.h>
@@ -23,6 +25,36 @@ struct congruent_cache congruent_cache(void)
 		/* Cores that have these registers fill lines that nobody asked for. */
 		.speculates = cpu_has_maar,
 	};
+}
+
+/* A core that is not there: `congruent.dcache=SIZE,WAYS,LINE` on the command line, for emulators whose cores are fewer than the field's. */
+static unsigned int told[3];
+
+static int __init parse_dcache(char *text)
+{
+	unsigned int n;
+
+	for (n = 0; n < ARRAY_SIZE(told) && text && *text; n++) {
+		told[n] = memparse(text, &text);
+		text += *text == ',';
+	}
+	return 0;
+}
+early_param("congruent.dcache", parse_dcache);
+
+void congruent_probed(void)
+{
+	struct cache_desc *cache = &current_cpu_data.dcache;
+
+	if (!told[0] || !told[1] || !told[2])
+		return;
+	cache->ways = told[1];
+	cache->linesz = told[2];
+	cache->waysize = told[0] / told[1];
+	cache->sets = cache->waysize / cache->linesz;
+	cache->waybit = __ffs(cache->waysize);
+	if (cache->waysize > PAGE_SIZE)
+		cache->flags |= MIPS_CACHE_ALIASES;
 }
 
 #define each_line(operation, start, len)						\

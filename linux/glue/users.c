@@ -46,6 +46,7 @@ static void announce(pte_t pte, unsigned long address)
 			congruent_write_back_invalidate(congruent_permanent(pfn), PAGE_SIZE);
 		return;
 	}
+	congruent_counts.mappings++;
 	answer = congruent_map(pfn, address, pte_write(pte), congruent_is_executable(pte));
 	if (answer) {
 		/* The hook cannot say no: at least nothing that is known now is missed. */

@@ -56,6 +56,7 @@ static void touches(unsigned long address, pte_t pte)
 
 pte_t congruent_window_opens(unsigned long address, pte_t pte)
 {
+	congruent_counts.windows++;
 	touches(address, pte);
 	return congruent_unstored(pte);
 }
@@ -72,6 +73,9 @@ void congruent_window_closes(unsigned long address)
 	pte_t pte = ptep_get(virt_to_kpte(address));
 	struct congruent_frame *frame = congruent_frame(pte_pfn(pte));
 
-	if (pte_dirty(pte) && congruent_is_ready() && frame && !frame->is_given)
+	if (!pte_dirty(pte))
+		return;
+	congruent_counts.stored++;
+	if (congruent_is_ready() && frame && !frame->is_given)
 		congruent_stored(pte_pfn(pte), congruent_colour(address));
 }

@@ -60,7 +60,8 @@ extern "C" fn congruent_start(size: u32, ways: u32, line: u32, windows: usize, s
     let Ok(geometry) = CacheGeometry::new(size, ways, line) else {
         return 1;
     };
-    let area = WindowArea::new(VirtAddr(windows as u64), kernel::THREAD_SLOTS, kernel::INTERRUPT_SLOTS).with_levels(kernel::LEVELS);
+    let area =
+        WindowArea::new(VirtAddr(windows as u64), kernel::THREAD_SLOTS, kernel::INTERRUPT_SLOTS).with_levels(kernel::LEVELS);
     let mut config = Config::new(geometry, area);
     config.speculative = speculative;
     let made = Congruent::new(Linux, config).ok();

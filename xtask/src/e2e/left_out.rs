@@ -27,6 +27,12 @@ impl Run {
             (Load::Linux { .. }, _) if again && !self.mute.is_empty() => {
                 Some("what is missed where maintenance is muted, the judge has shown under the other emulator")
             }
+            (Load::Linux { words, .. }, _) if again && !words.is_empty() => {
+                Some("what a kernel does that is told of another machine, it has shown under the other emulator")
+            }
+            (Load::Linux { .. }, _) if again && !self.behaviour.is_empty() => {
+                Some("what the judge makes of another core, it has shown under the other emulator")
+            }
             (Load::Linux { .. }, _) if again && self.name.ends_with("-twin") => {
                 Some("that nothing is found in a program that does it rightly, the judge has shown under the other emulator")
             }

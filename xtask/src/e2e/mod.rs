@@ -30,8 +30,8 @@ use batch::Batch;
 use injected::Injected;
 use row::Recorded;
 pub use row::{Load, Run};
-pub use table::RUNS;
 use table::{RECORDED, rows};
+pub use table::{RUNS, of_linux};
 
 /// No guest needs this long; a guest that does hangs.
 const LIMIT: &str = "10m";

@@ -48,7 +48,7 @@ const fn pair(consumer: Side, producer: Side) -> Pair {
 
 const fn linux(name: &'static str, guest: Guest, programs: &'static str, expect: Expect) -> Run {
     let dcache = match guest {
-        Guest::Mips | Guest::Ported => "p5600",
+        Guest::Mips | Guest::Ported | Guest::Unported => "p5600",
         Guest::Arm => "arm1176-qemu",
         Guest::Sh4 => "sh7785",
         Guest::Arm926 => "arm926",
@@ -69,6 +69,11 @@ const fn linux(name: &'static str, guest: Guest, programs: &'static str, expect:
 
 const fn mips(name: &'static str, programs: &'static str, expect: Expect) -> Run {
     linux(name, Guest::Mips, programs, expect)
+}
+
+/// A run of the kernel that has the library in it: its fetches are judged, too.
+const fn ported(name: &'static str, programs: &'static str) -> Run {
+    fetching(linux(name, Guest::Ported, programs, Expect::Clean))
 }
 
 const fn arm(name: &'static str, programs: &'static str, expect: Expect) -> Run {
@@ -100,6 +105,11 @@ const fn fetching(run: Run) -> Run {
         _ => "32K,4,32",
     };
     Run { icache: Some(icache), ..run }
+}
+
+/// A run of a guest under the whole judge, for whoever has programs of his own.
+pub const fn of_linux(guest: Guest) -> Run {
+    fetching(linux("", guest, "", Expect::Clean))
 }
 
 /// A run on a core that fills lines on its own.
@@ -239,6 +249,23 @@ pub const RUNS: &[Run] = &[
         ..mips("mips-mute-deferred", "write_then_map", Expect::AtLeast(&[pair(Function(&["program_loads_page"]), MIPS_COPY)]))
     },
     muted("mips-mute-unmap", &["r4k_flush_cache_range", "r4k_flush_cache_mm"], Expect::AtLeast(&[pair(Kernel, User)])),
+    ported("ported-ordinary", ORDINARY),
+    // What is found in the kernel without the library is not found with it.
+    ported("ported-vm-writev", "vm_writev"),
+    ported("ported-shared-pread", "shared_pread"),
+    ported("ported-pwrite-mapped", "pwrite_mapped"),
+    ported("ported-write-then-map", "write_then_map"),
+    ported("ported-pokedata", "ptrace_pokedata"),
+    ported("ported-peekdata", "ptrace_peekdata"),
+    ported("ported-code", "jit,breakpoint"),
+    ported("ported-rings", "aio_ring,uring,vmsplice,loop"),
+    disk(ported("ported-disk", DISK)),
+    // Whatever the core could give of what is old, its programs do not get.
+    Run {
+        behaviour: &["--inject", "worst"],
+        icache: None,
+        ..ported("ported-injected", "everyday,vm_writev,shared_pread,pwrite_mapped")
+    },
     arm("arm-ordinary", ORDINARY, Expect::Clean),
     arm("arm-write-then-map", "write_then_map", Expect::Clean),
     Run { callers: VM_WRITEV_CALLERS, ..arm("arm-vm-writev", "vm_writev", Expect::Exactly(&[pair(CHILD_READS, ARM_COPY_IN)])) },

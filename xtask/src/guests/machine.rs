@@ -19,6 +19,8 @@ pub enum Guest {
     Hppa,
     /// Linux 6.12 for MIPS32 on `malta` with the library in it (`linux/`).
     Ported,
+    /// The same without it.
+    Unported,
 }
 
 /// What is to be known of a guest.
@@ -118,7 +120,14 @@ const MIPS: Machine = Machine {
         ],
     }),
     // It unpacks itself, as Debian's does.
-    built: Built { architecture: "mips", image: "vmlinuz", file: "vmlinuz", device_tree: None, configured: &["guests/kernels/mips.config"], is_ported: false },
+    built: Built {
+        architecture: "mips",
+        image: "vmlinuz",
+        file: "vmlinuz",
+        device_tree: None,
+        configured: &["guests/kernels/mips.config"],
+        is_ported: false,
+    },
     shell: true,
 };
 
@@ -138,7 +147,10 @@ const ARM: Machine = Machine {
         architecture: "arm",
         image: "zImage",
         file: "arch/arm/boot/zImage",
-        device_tree: Some("broadcom/bcm2835-rpi-a-plus.dtb"), configured: &["guests/kernels/arm.config"], is_ported: false },
+        device_tree: Some("broadcom/bcm2835-rpi-a-plus.dtb"),
+        configured: &["guests/kernels/arm.config"],
+        is_ported: false,
+    },
     shell: true,
 };
 
@@ -157,7 +169,14 @@ const SH4: Machine = Machine {
     target: "sh4-linux-gnu",
     debian_arch: "sh4",
     stock: None,
-    built: Built { architecture: "sh", image: "zImage", file: "arch/sh/boot/zImage", device_tree: None, configured: &["guests/kernels/sh4.config"], is_ported: false },
+    built: Built {
+        architecture: "sh",
+        image: "zImage",
+        file: "arch/sh/boot/zImage",
+        device_tree: None,
+        configured: &["guests/kernels/sh4.config"],
+        is_ported: false,
+    },
     shell: false,
 };
 
@@ -176,7 +195,10 @@ const ARM926: Machine = Machine {
         architecture: "arm",
         image: "zImage",
         file: "arch/arm/boot/zImage",
-        device_tree: Some("arm/versatile-pb.dtb"), configured: &["guests/kernels/arm926.config"], is_ported: false },
+        device_tree: Some("arm/versatile-pb.dtb"),
+        configured: &["guests/kernels/arm926.config"],
+        is_ported: false,
+    },
     shell: false,
 };
 
@@ -192,24 +214,33 @@ const HPPA: Machine = Machine {
     target: "hppa-linux-gnu",
     debian_arch: "hppa",
     stock: None,
-    built: Built { architecture: "parisc", image: "vmlinux", file: "vmlinux", device_tree: None, configured: &["guests/kernels/hppa.config"], is_ported: false },
+    built: Built {
+        architecture: "parisc",
+        image: "vmlinux",
+        file: "vmlinux",
+        device_tree: None,
+        configured: &["guests/kernels/hppa.config"],
+        is_ported: false,
+    },
     shell: false,
 };
 
 const PORTED: Machine = Machine {
     directory: "ported",
-    stock: None,
-    built: Built {
-        configured: &["linux/malta.config", "linux/congruent.config"],
-        is_ported: true,
-        ..MIPS.built
-    },
     network: None,
+    stock: None,
+    built: Built { configured: &["linux/malta.config", "linux/congruent.config"], is_ported: true, ..MIPS.built },
     ..MIPS
 };
 
+const UNPORTED: Machine = Machine {
+    directory: "unported",
+    built: Built { configured: &["linux/malta.config"], is_ported: false, ..MIPS.built },
+    ..PORTED
+};
+
 impl Guest {
-    /// Every guest.
+    /// Every guest that tests boot.
     pub const ALL: [Self; 6] = [Self::Mips, Self::Arm, Self::Sh4, Self::Arm926, Self::Hppa, Self::Ported];
 
     /// Its record.
@@ -221,6 +252,7 @@ impl Guest {
             Self::Arm926 => &ARM926,
             Self::Hppa => &HPPA,
             Self::Ported => &PORTED,
+            Self::Unported => &UNPORTED,
         }
     }
 }

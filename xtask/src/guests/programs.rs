@@ -13,7 +13,7 @@ use crate::{place, run};
 
 /// The programs in C. The place in this list decides the addresses of a program, so that a code address of a guest names one
 /// program: add at the end.
-pub const PROGRAMS: [&str; 14] = [
+pub const PROGRAMS: [&str; 19] = [
     "fork_threads",
     "shared_pread",
     "pwrite_mapped",
@@ -28,6 +28,11 @@ pub const PROGRAMS: [&str; 14] = [
     "breakpoint",
     "everyday",
     "randomised",
+    "aio_ring",
+    "uring",
+    "vmsplice",
+    "swap",
+    "loop",
 ];
 
 /// The programs that write code of the processors they know: not sh4.
@@ -42,7 +47,7 @@ pub fn of(guest: Guest) -> impl Iterator<Item = (usize, &'static str)> {
 }
 
 /// The programs that are shell scripts.
-pub const SCRIPTS: [&str; 4] = ["workload", "kallsyms", "traffic", "virtio"];
+pub const SCRIPTS: [&str; 5] = ["workload", "kallsyms", "traffic", "virtio", "counts"];
 
 /// The programs in C that lie where the kernel puts them, with the C library beside them: only on ARM, where QEMU runs what it has translated
 /// at every address.
@@ -125,11 +130,14 @@ fn flags(index: usize, program: &str) -> Vec<String> {
     flags
 }
 
-/// Every program that needs no disk, and the harmless twin of each that has one, as the guest's `/programs/every` lists them for
+/// The programs that ask for a disk, or for what the configurations of most kernels here lack.
+const PARTICULAR: [&str; 5] = ["disk", "aio_ring", "uring", "swap", "loop"];
+
+/// Every program that needs nothing in particular, and the harmless twin of each that has one, as the guest's `/programs/every` lists them for
 /// `congruent.run=every`.
 pub fn every() -> String {
     let twins = ["shared_pread", "pwrite_mapped", "vm_writev", "ptrace_pokedata", "ptrace_peekdata"];
-    let without_disk = PROGRAMS.iter().filter(|&&name| name != "disk" && !ANYWHERE.contains(&name));
-    let all = without_disk.map(|&name| name.to_owned()).chain(twins.iter().map(|name| format!("{name}:congruent")));
+    let plain = PROGRAMS.iter().filter(|name| !PARTICULAR.contains(name) && !ANYWHERE.contains(name));
+    let all = plain.map(|&name| name.to_owned()).chain(twins.iter().map(|name| format!("{name}:congruent")));
     all.chain(["workload".to_owned()]).collect::<Vec<_>>().join(",")
 }

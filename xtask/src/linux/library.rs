@@ -24,16 +24,27 @@ pub fn build(compiler: &Tools, to: &Path) -> Result<()> {
     run::visibly(&mut toolchain.library("linux", TARGET, "congruent-linux")).context("the library for a kernel")?;
     let archive = place::root().join("target/embed/linux").join(TARGET).join("release/libcongruent_linux.a");
     to.parent().map_or(Ok(()), fs::create_dir_all)?;
-    // One object of what is needed, which shows the kernel the functions of the interface alone.
+    // One object of what is needed, with the sections that the kernel's linker knows, which shows it the functions of the interface alone.
+    let sections = to.with_extension("lds");
+    fs::write(&sections, SECTIONS).with_context(|| format!("cannot write {}", sections.display()))?;
     let mut link = Command::new(compiler.program("mipsel-linux-gnu-ld"));
-    link.args(["-m", "elf32ltsmip", "-r", "--gc-sections", "--entry=congruent_start"]);
+    link.args(["-m", "elf32ltsmip", "-r", "--gc-sections", "--entry=congruent_start", "-T"]).arg(&sections);
     link.args(FUNCTIONS.map(|name| format!("--undefined={PREFIX}{name}"))).arg("-o").arg(to).arg(&archive);
     run::quietly(&mut link)?;
     let mut hide = Command::new(compiler.program("mipsel-linux-gnu-objcopy"));
-    hide.args(["--wildcard", &format!("--keep-global-symbol={PREFIX}*"), "--remove-section=.eh_frame"]).arg(to);
+    hide.args(["--wildcard", &format!("--keep-global-symbol={PREFIX}*")]);
+    hide.args(["--remove-section=.eh_frame", "--remove-section=.llvm*"]).arg(to);
     run::quietly(&mut hide)?;
     Ok(())
 }
+
+const SECTIONS: &str = "SECTIONS {
+    .text : { *(.text .text.*) }
+    .rodata : { *(.rodata .rodata.*) }
+    .data : { *(.data .data.*) }
+    .bss : { *(.bss .bss.* COMMON) }
+}
+";
 
 /// The functions of `linux/library/src/lib.rs`.
 const FUNCTIONS: [&str; 14] = [

@@ -1,5 +1,6 @@
 //! Linux with the library in it (`linux/`): our files and a few edited lines in a kernel's tree, built like any other kernel.
 
+mod compare;
 mod edits;
 mod library;
 mod wire;
@@ -14,6 +15,8 @@ use crate::guests::compilers::Tools;
 use crate::guests::debian::Debian;
 use crate::guests::machine::Guest;
 use crate::place;
+
+pub use compare::perform;
 
 /// Makes `tree` the kernel's `source` with the library in it.
 ///
@@ -53,10 +56,5 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
         let path = entry?.path();
         if path.is_dir() { collect(&path, files)? } else { files.push(path) }
     }
-    Ok(())
-}
-
-/// TODO
-pub fn perform() -> Result<()> {
     Ok(())
 }

@@ -31,6 +31,7 @@ const TRUSTED: &[(&str, &str)] = &[
     ("crates/congruent/benches/", "a platform to measure on"),
     ("crates/congruent/tests/", "platforms to test on, and code that must not compile"),
     ("crates/vm/src/platform.rs", "the reference VM as a platform of the library"),
+    ("linux/library/src/", "what is between Linux and the library, found by its names"),
     ("examples/skeleton/src/", "kernels: hardware is reached by addresses"),
 ];
 
