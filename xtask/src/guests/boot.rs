@@ -38,7 +38,7 @@ pub struct Boot {
     pub devices: Devices,
 }
 
-/// Devices that move bytes by themselves.
+/// Devices that move bytes by themselves, and memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Devices {
     /// None but the board's own.
@@ -49,6 +49,8 @@ pub enum Devices {
     Virtio,
     /// A virtio disk that says it is not.
     VirtioOnPlatform,
+    /// So much memory that a part of it is high.
+    HighMemory,
     /// The board's network card, in a network of two: one serves a [page](super::page), the other sends back what it gets.
     Network,
 }
@@ -124,6 +126,7 @@ impl Boot {
         };
         Ok(match self.devices {
             Devices::None => Vec::new(),
+            Devices::HighMemory => ["-m".into(), "1G".into()].into(),
             Devices::Disk => {
                 let interface = machine.disk.with_context(|| format!("the kernel of {} has no disk", machine.directory))?;
                 drive(interface)?.into()
