@@ -88,13 +88,13 @@ impl<P: Platform> Congruent<P> {
             return self.overwrite(to, at, |page| unsafe { self.platform().copy(source.address(), page, self.page()) });
         }
         let mut result = Ok(());
-        let source = self.through_window(from, AccessKind::Read, &mut |source| {
+        self.through_window(from, AccessKind::Read, &mut |source| {
             // SAFETY: as above.
-            result = self.overwrite_tracked(to, at, &mut |page| unsafe { self.platform().copy(source, page, self.page()) });
-        });
-        if source.is_err() {
-            result = source;
-        }
+            let stored = self.overwrite_tracked(to, at, &mut |page| unsafe { self.platform().copy(source, page, self.page()) });
+            if stored.is_err() {
+                result = stored;
+            }
+        })?;
         result
     }
 

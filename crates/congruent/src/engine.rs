@@ -286,20 +286,24 @@ impl<P: Platform> Congruent<P> {
             if plan.revoke.is_some() & before.revoking() {
                 break;
             }
-            match word.advance::<P>(seen, &before, &plan) {
-                Ok(true) => return Ok(Done::new(word, &plan, false)),
-                Ok(false) => {
-                    let is_stored = stores.is_some();
-                    let stores = stores.as_deref_mut();
-                    let mut asked = Asked { word, frame, range, step, stores };
-                    if self.maintain(&mut asked, &mut plan, seen)? {
-                        return Ok(Done::new(word, &plan, is_stored));
+            let is_possible = plan.revoke.is_none();
+            if let Some(next) = plan.at_once(seen, &before) {
+                match word.advance::<P>(seen, next) {
+                    Ok(()) if is_possible => return Ok(Done::new(word, &plan, false)),
+                    Ok(()) => {}
+                    Err(now) => {
+                        seen = now;
+                        continue;
                     }
-                    seen = word.peek();
-                    attempts += 1;
                 }
-                Err(now) => seen = now,
             }
+            let is_stored = stores.is_some();
+            let mut asked = Asked { word, frame, range, step, stores: stores.as_deref_mut() };
+            if self.maintain(&mut asked, &mut plan, seen)? {
+                return Ok(Done::new(word, &plan, is_stored));
+            }
+            seen = word.peek();
+            attempts += 1;
         }
         Err(Denied::Refused(Refusal::Revoking))
     }
@@ -330,7 +334,10 @@ impl<P: Platform> Congruent<P> {
         if asked.stores.is_some() {
             plan.after.drop_user();
         }
-        for op in [plan.first, plan.second].into_iter().flatten() {
+        if let Some(op) = plan.first {
+            self.pass(asked, op.colour, Work::Maintain(op.maintenance));
+        }
+        if let Some(op) = plan.second {
             self.pass(asked, op.colour, Work::Maintain(op.maintenance));
         }
         let mut others = plan.also_invalidate;

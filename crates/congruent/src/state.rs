@@ -164,17 +164,23 @@ impl Plan {
         }
     }
 
-    /// Whether there is nothing to do but to change the state.
-    #[must_use]
+    /// The word that can follow at once on what it said before: after what needs nothing but to change the word; or that says, if rights
+    /// have to be taken away, that they are being.
     #[inline]
-    pub const fn is_free(&self) -> bool {
+    pub(crate) fn at_once(&self, seen: u32, before: &State) -> Option<u32> {
+        if self.revoke.is_some() {
+            return Some(seen | REVOKING);
+        }
         // All at once: it is nearly always so.
-        self.revoke.is_none()
-            & self.first.is_none()
-            & self.second.is_none()
-            & (self.also_invalidate == 0)
-            & !self.drop_instructions
-            & !self.licence
+        let is_free =
+            self.first.is_none() & self.second.is_none() & (self.also_invalidate == 0) & !self.drop_instructions & !self.licence;
+        // Whether a transfer that begins or ends is counted beside the word.
+        let counts = before.has_many() && self.after.counts_other_transfers(before);
+        if is_free & !counts {
+            Some(self.after.pack())
+        } else {
+            None
+        }
     }
 }
 

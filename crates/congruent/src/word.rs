@@ -13,7 +13,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::hardware::Platform;
-use crate::state::{Plan, Refusal, State, BUSY, GIVEN, LOADS, MANY, MAPPINGS, ONE_USER, REVOKING, STORES, TRANSFERS, USERS};
+use crate::state::{Refusal, State, BUSY, GIVEN, LOADS, MANY, MAPPINGS, ONE_USER, REVOKING, STORES, TRANSFERS, USERS};
 use crate::sync::{ordered, send_out, AtomicU32, AtomicUsize, Ordering};
 use crate::Congruent;
 
@@ -56,7 +56,7 @@ pub(crate) struct Claim<'w, P: Platform> {
 }
 
 impl<'w, P: Platform> Claim<'w, P> {
-    /// For what [`advance`](FrameWord::advance) has said.
+    /// For what a word says that has been [advanced](FrameWord::advance) to [`REVOKING`].
     pub(crate) const fn new(word: &'w FrameWord) -> Self {
         Self { word, platform: PhantomData }
     }
@@ -168,34 +168,21 @@ impl FrameWord {
         self.state.load(Ordering::Relaxed)
     }
 
-    /// Goes on from what the word said, if it still does: takes the step, if that needs nothing but to change the word; says that rights
-    /// are being taken away, if they have to be. Says whether it is done: otherwise the word must be busy for what is in `plan`, and what
-    /// was said is a [`Claim`].
+    /// Goes on from what the word said, if it still does.
     ///
     /// # Errors
     /// What the word says now.
     #[inline]
-    pub(crate) fn advance<P: Platform>(&self, seen: u32, before: &State, plan: &Plan) -> Result<bool, u32> {
-        let done = plan.revoke.is_none();
-        let next = if done {
-            // Whether a transfer that begins or ends is counted beside it.
-            let counts = before.has_many() && plan.after.counts_other_transfers(before);
-            if !plan.is_free() | counts {
-                return Ok(false);
-            }
-            plan.after.pack()
-        } else {
-            seen | REVOKING
-        };
+    pub(crate) fn advance<P: Platform>(&self, seen: u32, next: u32) -> Result<(), u32> {
         if next == seen {
             // What changes nothing needs no store: nobody could tell a word that was swapped for itself from one that was not. But what
             // this CPU has stored before goes out as ever: kernel code that says once more that it has stored changes nothing here.
             send_out(P::UNIPROCESSOR);
             if ordered(P::UNIPROCESSOR, Ordering::Acquire, |order| self.state.load(order)) == seen {
-                return Ok(done);
+                return Ok(());
             }
         }
-        self.exchange::<P>(seen, next).map(|_| done)
+        self.exchange::<P>(seen, next).map(|_| ())
     }
 
     /// Marks the word busy.
