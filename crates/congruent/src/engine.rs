@@ -36,13 +36,13 @@ pub(crate) struct Range {
 }
 
 /// What is asked of a frame.
-pub(crate) struct Asked<'w, 's> {
-    word: &'w FrameWord,
+pub(crate) struct Asked<'a, 's> {
     pub(crate) frame: Frame,
-    range: Range,
-    step: &'w dyn Step,
+    /// What maintenance covers.
+    pub(crate) range: Range,
+    pub(crate) step: &'a dyn Step,
     /// How all of the page is stored, if it is to be, before anybody else can see the frame.
-    stores: Option<&'w mut (dyn FnMut(VirtAddr) + 's)>,
+    pub(crate) stores: Option<&'a mut (dyn FnMut(VirtAddr) + 's)>,
 }
 
 /// What has come of a step.
@@ -249,31 +249,25 @@ impl<P: Platform> Congruent<P> {
         }
     }
 
-    /// Takes a frame from one state to another, with what that needs. `range` is what maintenance covers.
+    /// Takes a frame from one state to another, with what that needs.
     ///
     /// # Errors
     /// What is refused, and [`Refusal::Revoking`] if user rights cannot be taken away now.
     #[inline(never)]
     pub(crate) fn transact(&self, frame: Frame, range: Range, step: &dyn Step) -> Result<(), Error> {
-        match self.take(frame, range, step, None) {
+        match self.take(&mut Asked { frame, range, step, stores: None }) {
             Ok(_) => Ok(()),
             Err(denied) => Err(self.denied(frame, denied)),
         }
     }
 
-    /// [`transact`](Self::transact), with what has come of it; and if that could not be done by changing the word alone, `stores` before
-    /// anybody else can see the frame: it is given the page at the address of its new home, and the guard that the step would leave is
-    /// not left.
+    /// [`transact`](Self::transact), with what has come of it. If that could not be done by changing the word alone, [`Asked::stores`] is
+    /// called before anybody else can see the frame: it is given the page at the address of its new home, and the guard that the step
+    /// would leave is not left.
     #[inline(never)]
-    pub(crate) fn take(
-        &self,
-        frame: Frame,
-        range: Range,
-        step: &dyn Step,
-        mut stores: Option<&mut dyn FnMut(VirtAddr)>,
-    ) -> Result<Done<'_>, Denied> {
-        let word = self.platform.word(frame).ok_or(Denied::UnknownFrame)?;
-        let permanent = if self.rules.speculative { self.linear_colour(frame).map(|colour| colour.0) } else { None };
+    pub(crate) fn take(&self, asked: &mut Asked<'_, '_>) -> Result<Done<'_>, Denied> {
+        let word = self.platform.word(asked.frame).ok_or(Denied::UnknownFrame)?;
+        let permanent = if self.rules.speculative { self.linear_colour(asked.frame).map(|colour| colour.0) } else { None };
         let mut seen = word.peek();
         let mut attempts = 0;
         while attempts < ATTEMPTS {
@@ -282,7 +276,7 @@ impl<P: Platform> Congruent<P> {
             if before.busy() {
                 return Err(Denied::Refused(Refusal::Busy));
             }
-            step.plan(&mut plan, &self.rules)?;
+            asked.step.plan(&mut plan, &self.rules)?;
             if plan.revoke.is_some() & before.revoking() {
                 break;
             }
@@ -297,10 +291,8 @@ impl<P: Platform> Congruent<P> {
                     }
                 }
             }
-            let is_stored = stores.is_some();
-            let mut asked = Asked { word, frame, range, step, stores: stores.as_deref_mut() };
-            if self.maintain(&mut asked, &mut plan, seen)? {
-                return Ok(Done::new(word, &plan, is_stored));
+            if self.maintain(word, asked, &mut plan, seen)? {
+                return Ok(Done::new(word, &plan, asked.stores.is_some()));
             }
             seen = word.peek();
             attempts += 1;
@@ -310,8 +302,7 @@ impl<P: Platform> Congruent<P> {
 
     /// With rights to be taken away, maintenance, or both. Says whether it is done.
     #[inline(never)]
-    fn maintain(&self, asked: &mut Asked<'_, '_>, plan: &mut Plan, seen: u32) -> Result<bool, Refusal> {
-        let (word, step) = (asked.word, asked.step);
+    fn maintain(&self, word: &FrameWord, asked: &mut Asked<'_, '_>, plan: &mut Plan, seen: u32) -> Result<bool, Refusal> {
         let revoke = plan.revoke;
         let claim = revoke.map(|_| Claim::<P>::new(word));
         let mut remain = false;
@@ -326,7 +317,7 @@ impl<P: Platform> Congruent<P> {
             plan.after.revoked(what, remain);
             plan.after.set_revoking(false); // that is us
         }
-        step.plan(plan, &self.rules)?;
+        asked.step.plan(plan, &self.rules)?;
         // Once is enough, even where the kernel does not know what is left; but the frame may have moved meanwhile.
         if plan.revoke.is_some() && plan.revoke != revoke {
             return Ok(false);

@@ -24,6 +24,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 
+use crate::engine::Asked;
 use crate::error::Denied;
 use crate::guard::Use;
 use crate::hardware::Platform;
@@ -303,7 +304,7 @@ impl<P: Platform> Congruent<P> {
     #[inline(never)]
     fn bind(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<(Use<'_, P>, u16), Denied> {
         let step = crate::state::Access { place: self.place_of(frame, at, true)?, kind };
-        let done = self.take(frame, self.whole_page(), &step, None)?;
+        let done = self.take(&mut Asked { frame, range: self.whole_page(), step: &step, stores: None })?;
         Ok((Use::counted(&done), done.home))
     }
 
