@@ -11,7 +11,7 @@ use crate::config::stride;
 use crate::error::Denied;
 use crate::hardware::{Platform, Remaining, Revoke};
 use crate::reach::Work;
-use crate::state::{Maintenance, MustRevoke, Plan, Refusal, Rules, State, Step, EXACT_COLOURS};
+use crate::state::{Maintenance, MustRevoke, Plan, Refusal, Rules, State, Step, EXACT_COLOURS, GIVEN, USERS};
 use crate::word::{is_installing, Claim, FrameWord};
 use crate::{Colour, Config, ConfigError, Error, Frame, Policy, Tags, VirtAddr};
 
@@ -48,11 +48,10 @@ pub(crate) struct Asked<'a, 's> {
 /// What has come of a step.
 pub(crate) struct Done<'c> {
     pub(crate) word: &'c FrameWord,
-    pub(crate) home: u16,
-    /// How many guards there are, ours among them.
-    pub(crate) users: u16,
-    /// Whether kernel code has the frame, so that it cannot move.
-    pub(crate) is_given: bool,
+    /// As wide as a register, as every colour that is handed on: what is stored narrow and loaded wide, as compilers do, is waited for.
+    pub(crate) home: u32,
+    /// How many guards there are, ours among them; or [`GIVEN`].
+    pub(crate) guards: u32,
     /// Whether the page has been stored to, and so is not used any more.
     pub(crate) is_stored: bool,
 }
@@ -60,7 +59,12 @@ pub(crate) struct Done<'c> {
 impl<'c> Done<'c> {
     fn new(word: &'c FrameWord, plan: &Plan, is_stored: bool) -> Self {
         let after = &plan.after;
-        Self { word, home: after.home, users: after.users(), is_given: after.given(), is_stored }
+        Self { word, home: after.home().into(), guards: after.guards() >> USERS, is_stored }
+    }
+
+    /// Whether kernel code has the frame, so that it cannot move.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.guards == GIVEN
     }
 }
 
@@ -186,7 +190,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`].
     pub fn colour_hint(&self, frame: Frame) -> Result<Colour<P>, Error> {
-        Ok(Colour::new(self.word(frame)?.load::<P>(self.exact()).home))
+        Ok(Colour::new(self.word(frame)?.load::<P>(self.exact()).home()))
     }
 
     /// Whether anything of the frame may be in the data cache. Another CPU may have changed that when this returns.
@@ -311,8 +315,8 @@ impl<P: Platform> Congruent<P> {
             let remaining = self.platform.revoke(asked.frame, Self::typed(what)).map_err(|_| Refusal::Revoking)?;
             remain = is_installing(seen) || remaining == Remaining::Some;
         }
-        let mut busy = word.seize(self)?;
-        *plan = Plan::none(busy.before, plan.permanent);
+        let (mut busy, before) = word.seize(self)?;
+        *plan = Plan::none(before, plan.permanent);
         if let Some(what) = revoke {
             plan.after.revoked(what, remain);
             plan.after.set_revoking(false); // that is us
@@ -326,22 +330,22 @@ impl<P: Platform> Congruent<P> {
             plan.after.drop_user();
         }
         if let Some(op) = plan.first {
-            self.pass(asked, op.colour, Work::Maintain(op.maintenance));
+            self.pass(asked, op.colour.into(), Work::Maintain(op.maintenance));
         }
         if let Some(op) = plan.second {
-            self.pass(asked, op.colour, Work::Maintain(op.maintenance));
+            self.pass(asked, op.colour.into(), Work::Maintain(op.maintenance));
         }
         let mut others = plan.also_invalidate;
         while others != 0 {
-            self.pass(asked, others.trailing_zeros() as u16, Work::Maintain(Maintenance::Invalidate));
+            self.pass(asked, others.trailing_zeros(), Work::Maintain(Maintenance::Invalidate));
             others &= others - 1;
         }
         if plan.drop_instructions {
-            self.pass(asked, plan.after.home, Work::DropInstructions);
+            self.pass(asked, plan.after.home().into(), Work::DropInstructions);
         }
-        busy.after = plan.after;
+        busy.leave(&before, &plan.after);
         if asked.stores.is_some() {
-            self.pass(asked, plan.after.home, Work::Store);
+            self.pass(asked, plan.after.home().into(), Work::Store);
         }
         if let Some(claim) = claim {
             busy.revoked = true;

@@ -44,11 +44,11 @@ impl<'c> Slot<'c> {
     }
 
     /// Its page of this colour. A slot is one page of every colour, so that the slot alone says who may use it.
-    fn page<P: Platform>(&self, congruent: &Congruent<P>, colour: u16) -> VirtAddr {
+    fn page<P: Platform>(&self, congruent: &Congruent<P>, colour: u32) -> VirtAddr {
         let geometry = congruent.geometry();
         let windows = congruent.config().windows;
         let place = (self.cpu * windows.slots() + self.number) as usize * stride(geometry) as usize;
-        windows.base.add((place + usize::from(colour) * geometry.page() as usize) as u64)
+        windows.base.add((place + colour as usize * geometry.page() as usize) as u64)
     }
 }
 
@@ -70,7 +70,7 @@ pub(crate) struct Reach<'c, P: Platform> {
 
 impl<'c, P: Platform> Reach<'c, P> {
     #[inline]
-    pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Result<Self, Denied> {
+    pub(crate) fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u32) -> Result<Self, Denied> {
         // First and by itself, so that nothing else is left where every frame has a permanent mapping and nothing aliases.
         match Self::permanent(congruent, frame, colour) {
             Some(address) => Ok(Self::at_permanent(congruent, address)),
@@ -90,9 +90,9 @@ impl<'c, P: Platform> Reach<'c, P> {
 
     /// The permanent address, if that is of this colour.
     #[inline]
-    pub(crate) fn permanent(congruent: &Congruent<P>, frame: Frame, colour: u16) -> Option<VirtAddr> {
+    pub(crate) fn permanent(congruent: &Congruent<P>, frame: Frame, colour: u32) -> Option<VirtAddr> {
         let address = congruent.platform().linear(frame)?;
-        if !P::ALIASES || congruent.colour(address).index() == usize::from(colour) {
+        if !P::ALIASES || u32::from(congruent.colour(address).0) == colour {
             Some(address)
         } else {
             None
@@ -101,7 +101,7 @@ impl<'c, P: Platform> Reach<'c, P> {
 
     /// Through a kept window, if there is one or place for one; through a slot otherwise, which for maintenance there always is.
     #[inline(never)]
-    pub(crate) fn window(congruent: &'c Congruent<P>, frame: Frame, colour: u16, is_maintenance: bool) -> Result<Self, Denied> {
+    pub(crate) fn window(congruent: &'c Congruent<P>, frame: Frame, colour: u32, is_maintenance: bool) -> Result<Self, Denied> {
         if let Some(kept) = Kept::find(congruent, frame, colour) {
             return Ok(Self::at(congruent, kept.address, Mapping::Kept(kept)));
         }
@@ -137,7 +137,7 @@ pub(crate) enum Work {
 impl<P: Platform> Congruent<P> {
     /// Does something at the page's address of this colour, in a busy stretch.
     #[inline(never)]
-    pub(crate) fn pass(&self, asked: &mut Asked<'_, '_>, colour: u16, work: Work) {
+    pub(crate) fn pass(&self, asked: &mut Asked<'_, '_>, colour: u32, work: Work) {
         if let Some(address) = Reach::permanent(self, asked.frame, colour) {
             return self.work(asked, work, address);
         }

@@ -148,7 +148,7 @@ impl<P: Platform> Congruent<P> {
         let mut asked = Asked { frame, range: self.whole_page(), step: &Map { colour, write: rights.write }, stores: None };
         let done = self.take(&mut asked)?;
         // A frame that cannot move has no use that keeps it.
-        let counted = if done.is_given { Use::none() } else { Use::counted(&done) };
+        let counted = if done.is_given() { Use::none() } else { Use::counted(&done) };
         if rights.execute {
             // We are a user ourselves, and one that does not store unless the mapping may; counted with others we speak for them, too.
             let readers = u16::from(!rights.write && !counted.is_hold());

@@ -95,18 +95,18 @@ impl Stores for ReadWrite {}
 pub(crate) struct Bound<'c, P: Platform> {
     pub(crate) congruent: &'c Congruent<P>,
     pub(crate) frame: Frame,
-    pub(crate) colour: u16,
+    pub(crate) colour: u32,
     pub(crate) counted: Use<'c, P>,
 }
 
 impl<P: Platform> Bound<'_, P> {
     pub(crate) const fn colour(&self) -> Colour<P> {
-        Colour::new(self.colour)
+        Colour::new(self.colour as u16)
     }
 
     pub(crate) fn linear_address(&self) -> Option<VirtAddr> {
         let address = self.congruent.platform().linear(self.frame)?;
-        (self.congruent.colour(address).0 == self.colour).then_some(address)
+        (u32::from(self.congruent.colour(address).0) == self.colour).then_some(address)
     }
 }
 
@@ -144,7 +144,7 @@ impl<P: Platform, A: Access> Settled<'_, P, A> {
 impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
     /// The proof, for a use of the frame.
     #[inline]
-    pub(crate) const fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16, counted: Use<'c, P>) -> Self {
+    pub(crate) const fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u32, counted: Use<'c, P>) -> Self {
         Self { bound: Bound { congruent, frame, colour, counted }, access: PhantomData }
     }
 
@@ -302,7 +302,7 @@ impl<P: Platform> Congruent<P> {
 
     /// A use of the frame, and the colour of it. Compiled once, for all kinds of access.
     #[inline(never)]
-    fn bind(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<(Use<'_, P>, u16), Denied> {
+    fn bind(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<(Use<'_, P>, u32), Denied> {
         let step = crate::state::Access { place: self.place_of(frame, at, true)?, kind };
         let done = self.take(&mut Asked { frame, range: self.whole_page(), step: &step, stores: None })?;
         Ok((Use::counted(&done), done.home))
@@ -325,7 +325,7 @@ impl<P: Platform> Congruent<P> {
 
     /// Does something to a frame that is bound to this colour, through a window. `what` is given the page's address, once.
     #[inline(never)]
-    pub(crate) fn through(&self, frame: Frame, colour: u16, what: &mut dyn FnMut(VirtAddr)) -> Result<(), Denied> {
+    pub(crate) fn through(&self, frame: Frame, colour: u32, what: &mut dyn FnMut(VirtAddr)) -> Result<(), Denied> {
         if let Some(address) = Reach::permanent(self, frame, colour) {
             what(address);
             return Ok(());
