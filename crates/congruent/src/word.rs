@@ -195,7 +195,7 @@ impl FrameWord {
         self.exchange::<P>(seen, next).map(|_| ())
     }
 
-    /// Marks the word busy. The state is that before.
+    /// Marks the word busy, and says what the state was.
     ///
     /// # Errors
     /// [`Refusal::Busy`] if it is.
