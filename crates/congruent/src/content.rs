@@ -7,6 +7,7 @@
 //! nobody, neither reader nor device, sees what an earlier owner had left in memory. Only those who fetch through a mapping for
 //! execution alone are not kept away: a kernel takes such a mapping away before it replaces the page.
 
+use crate::engine::Asked;
 use crate::guard::Use;
 use crate::hardware::Platform;
 use crate::state::{Access, AccessKind};
@@ -28,7 +29,7 @@ impl<P: Platform> Congruent<P> {
     fn overwrite_tracked(&self, frame: Frame, at: At<P>, stores: &mut dyn FnMut(VirtAddr)) -> Result<(), Error> {
         let done = self.place_of(frame, at, false).and_then(|place| {
             let step = Access { place, kind: AccessKind::Overwrite };
-            let done = self.take(frame, self.whole_page(), &step, Some(&mut *stores))?;
+            let done = self.take(&mut Asked { frame, range: self.whole_page(), step: &step, stores: Some(&mut *stores) })?;
             if done.is_stored {
                 return Ok(());
             }
@@ -88,13 +89,13 @@ impl<P: Platform> Congruent<P> {
             return self.overwrite(to, at, |page| unsafe { self.platform().copy(source.address(), page, self.page()) });
         }
         let mut result = Ok(());
-        let source = self.through_window(from, AccessKind::Read, &mut |source| {
+        self.through_window(from, AccessKind::Read, &mut |source| {
             // SAFETY: as above.
-            result = self.overwrite_tracked(to, at, &mut |page| unsafe { self.platform().copy(source, page, self.page()) });
-        });
-        if source.is_err() {
-            result = source;
-        }
+            let stored = self.overwrite_tracked(to, at, &mut |page| unsafe { self.platform().copy(source, page, self.page()) });
+            if stored.is_err() {
+                result = stored;
+            }
+        })?;
         result
     }
 

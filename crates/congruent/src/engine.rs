@@ -11,7 +11,7 @@ use crate::config::stride;
 use crate::error::Denied;
 use crate::hardware::{Platform, Remaining, Revoke};
 use crate::reach::Work;
-use crate::state::{Maintenance, MustRevoke, Plan, Refusal, Rules, State, Step, EXACT_COLOURS};
+use crate::state::{Maintenance, MustRevoke, Plan, Refusal, Rules, State, Step, EXACT_COLOURS, GIVEN, USERS};
 use crate::word::{is_installing, Claim, FrameWord};
 use crate::{Colour, Config, ConfigError, Error, Frame, Policy, Tags, VirtAddr};
 
@@ -36,23 +36,22 @@ pub(crate) struct Range {
 }
 
 /// What is asked of a frame.
-pub(crate) struct Asked<'w, 's> {
-    word: &'w FrameWord,
+pub(crate) struct Asked<'a, 's> {
     pub(crate) frame: Frame,
-    range: Range,
-    step: &'w dyn Step,
+    /// What maintenance covers.
+    pub(crate) range: Range,
+    pub(crate) step: &'a dyn Step,
     /// How all of the page is stored, if it is to be, before anybody else can see the frame.
-    stores: Option<&'w mut (dyn FnMut(VirtAddr) + 's)>,
+    pub(crate) stores: Option<&'a mut (dyn FnMut(VirtAddr) + 's)>,
 }
 
 /// What has come of a step.
 pub(crate) struct Done<'c> {
     pub(crate) word: &'c FrameWord,
-    pub(crate) home: u16,
-    /// How many guards there are, ours among them.
-    pub(crate) users: u16,
-    /// Whether kernel code has the frame, so that it cannot move.
-    pub(crate) is_given: bool,
+    /// As wide as a register, as every colour that is handed on: what is stored narrow and loaded wide, as compilers do, is waited for.
+    pub(crate) home: u32,
+    /// How many guards there are, ours among them; or [`GIVEN`].
+    pub(crate) guards: u32,
     /// Whether the page has been stored to, and so is not used any more.
     pub(crate) is_stored: bool,
 }
@@ -60,7 +59,12 @@ pub(crate) struct Done<'c> {
 impl<'c> Done<'c> {
     fn new(word: &'c FrameWord, plan: &Plan, is_stored: bool) -> Self {
         let after = &plan.after;
-        Self { word, home: after.home, users: after.users(), is_given: after.given(), is_stored }
+        Self { word, home: after.home().into(), guards: after.guards() >> USERS, is_stored }
+    }
+
+    /// Whether kernel code has the frame, so that it cannot move.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.guards == GIVEN
     }
 }
 
@@ -186,7 +190,7 @@ impl<P: Platform> Congruent<P> {
     /// # Errors
     /// [`Error::UnknownFrame`].
     pub fn colour_hint(&self, frame: Frame) -> Result<Colour<P>, Error> {
-        Ok(Colour::new(self.word(frame)?.load::<P>(self.exact()).home))
+        Ok(Colour::new(self.word(frame)?.load::<P>(self.exact()).home()))
     }
 
     /// Whether anything of the frame may be in the data cache. Another CPU may have changed that when this returns.
@@ -249,31 +253,25 @@ impl<P: Platform> Congruent<P> {
         }
     }
 
-    /// Takes a frame from one state to another, with what that needs. `range` is what maintenance covers.
+    /// Takes a frame from one state to another, with what that needs.
     ///
     /// # Errors
     /// What is refused, and [`Refusal::Revoking`] if user rights cannot be taken away now.
     #[inline(never)]
     pub(crate) fn transact(&self, frame: Frame, range: Range, step: &dyn Step) -> Result<(), Error> {
-        match self.take(frame, range, step, None) {
+        match self.take(&mut Asked { frame, range, step, stores: None }) {
             Ok(_) => Ok(()),
             Err(denied) => Err(self.denied(frame, denied)),
         }
     }
 
-    /// [`transact`](Self::transact), with what has come of it; and if that could not be done by changing the word alone, `stores` before
-    /// anybody else can see the frame: it is given the page at the address of its new home, and the guard that the step would leave is
-    /// not left.
+    /// [`transact`](Self::transact), with what has come of it. If that could not be done by changing the word alone, [`Asked::stores`] is
+    /// called before anybody else can see the frame: it is given the page at the address of its new home, and the guard that the step
+    /// would leave is not left.
     #[inline(never)]
-    pub(crate) fn take(
-        &self,
-        frame: Frame,
-        range: Range,
-        step: &dyn Step,
-        mut stores: Option<&mut dyn FnMut(VirtAddr)>,
-    ) -> Result<Done<'_>, Denied> {
-        let word = self.platform.word(frame).ok_or(Denied::UnknownFrame)?;
-        let permanent = if self.rules.speculative { self.linear_colour(frame).map(|colour| colour.0) } else { None };
+    pub(crate) fn take(&self, asked: &mut Asked<'_, '_>) -> Result<Done<'_>, Denied> {
+        let word = self.platform.word(asked.frame).ok_or(Denied::UnknownFrame)?;
+        let permanent = if self.rules.speculative { self.linear_colour(asked.frame).map(|colour| colour.0) } else { None };
         let mut seen = word.peek();
         let mut attempts = 0;
         while attempts < ATTEMPTS {
@@ -282,32 +280,33 @@ impl<P: Platform> Congruent<P> {
             if before.busy() {
                 return Err(Denied::Refused(Refusal::Busy));
             }
-            step.plan(&mut plan, &self.rules)?;
+            asked.step.plan(&mut plan, &self.rules)?;
             if plan.revoke.is_some() & before.revoking() {
                 break;
             }
-            match word.advance::<P>(seen, &before, &plan) {
-                Ok(true) => return Ok(Done::new(word, &plan, false)),
-                Ok(false) => {
-                    let is_stored = stores.is_some();
-                    let stores = stores.as_deref_mut();
-                    let mut asked = Asked { word, frame, range, step, stores };
-                    if self.maintain(&mut asked, &mut plan, seen)? {
-                        return Ok(Done::new(word, &plan, is_stored));
+            let is_possible = plan.revoke.is_none();
+            if let Some(next) = plan.at_once(seen, &before) {
+                match word.advance::<P>(seen, next) {
+                    Ok(()) if is_possible => return Ok(Done::new(word, &plan, false)),
+                    Ok(()) => {}
+                    Err(now) => {
+                        seen = now;
+                        continue;
                     }
-                    seen = word.peek();
-                    attempts += 1;
                 }
-                Err(now) => seen = now,
             }
+            if self.maintain(word, asked, &mut plan, seen)? {
+                return Ok(Done::new(word, &plan, asked.stores.is_some()));
+            }
+            seen = word.peek();
+            attempts += 1;
         }
         Err(Denied::Refused(Refusal::Revoking))
     }
 
     /// With rights to be taken away, maintenance, or both. Says whether it is done.
     #[inline(never)]
-    fn maintain(&self, asked: &mut Asked<'_, '_>, plan: &mut Plan, seen: u32) -> Result<bool, Refusal> {
-        let (word, step) = (asked.word, asked.step);
+    fn maintain(&self, word: &FrameWord, asked: &mut Asked<'_, '_>, plan: &mut Plan, seen: u32) -> Result<bool, Refusal> {
         let revoke = plan.revoke;
         let claim = revoke.map(|_| Claim::<P>::new(word));
         let mut remain = false;
@@ -316,13 +315,13 @@ impl<P: Platform> Congruent<P> {
             let remaining = self.platform.revoke(asked.frame, Self::typed(what)).map_err(|_| Refusal::Revoking)?;
             remain = is_installing(seen) || remaining == Remaining::Some;
         }
-        let mut busy = word.seize(self)?;
-        *plan = Plan::none(busy.before, plan.permanent);
+        let (mut busy, before) = word.seize(self)?;
+        *plan = Plan::none(before, plan.permanent);
         if let Some(what) = revoke {
             plan.after.revoked(what, remain);
             plan.after.set_revoking(false); // that is us
         }
-        step.plan(plan, &self.rules)?;
+        asked.step.plan(plan, &self.rules)?;
         // Once is enough, even where the kernel does not know what is left; but the frame may have moved meanwhile.
         if plan.revoke.is_some() && plan.revoke != revoke {
             return Ok(false);
@@ -330,20 +329,23 @@ impl<P: Platform> Congruent<P> {
         if asked.stores.is_some() {
             plan.after.drop_user();
         }
-        for op in [plan.first, plan.second].into_iter().flatten() {
-            self.pass(asked, op.colour, Work::Maintain(op.maintenance));
+        if let Some(op) = plan.first {
+            self.pass(asked, op.colour.into(), Work::Maintain(op.maintenance));
+        }
+        if let Some(op) = plan.second {
+            self.pass(asked, op.colour.into(), Work::Maintain(op.maintenance));
         }
         let mut others = plan.also_invalidate;
         while others != 0 {
-            self.pass(asked, others.trailing_zeros() as u16, Work::Maintain(Maintenance::Invalidate));
+            self.pass(asked, others.trailing_zeros(), Work::Maintain(Maintenance::Invalidate));
             others &= others - 1;
         }
         if plan.drop_instructions {
-            self.pass(asked, plan.after.home, Work::DropInstructions);
+            self.pass(asked, plan.after.home().into(), Work::DropInstructions);
         }
-        busy.after = plan.after;
+        busy.leave(&before, &plan.after);
         if asked.stores.is_some() {
-            self.pass(asked, plan.after.home, Work::Store);
+            self.pass(asked, plan.after.home().into(), Work::Store);
         }
         if let Some(claim) = claim {
             busy.revoked = true;

@@ -125,7 +125,7 @@ impl<P: Platform> Congruent<P> {
             Denied::NoLinearMapping => return Error::NoLinearMapping(frame),
             Denied::NoSlot { level, cpu } => return Error::NoSlot { frame, cpu, level },
         };
-        let home = self.state_of(frame).home;
+        let home = self.state_of(frame).home();
         match refusal {
             Refusal::Busy => Error::Busy(frame),
             Refusal::Revoking => Error::MustRevoke(frame),

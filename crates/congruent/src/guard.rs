@@ -11,7 +11,7 @@ use crate::hardware::Platform;
 use crate::word::FrameWord;
 
 /// As many uses are counted one by one. Half of what the word has place for, so that nearly as many again can be on their way.
-pub(crate) const ALONE: u16 = 7;
+pub(crate) const ALONE: u32 = 7;
 
 /// A use of a frame, which is not taken to another colour while this lives.
 pub(crate) struct Use<'c, P: Platform> {
@@ -32,8 +32,8 @@ impl<'c, P: Platform> Use<'c, P> {
     /// One that has just been counted by itself.
     #[inline]
     pub(crate) fn counted(done: &Done<'c>) -> Self {
-        let Done { word, users, .. } = *done;
-        let is_hold = users > ALONE;
+        let Done { word, guards, .. } = *done;
+        let is_hold = guards > ALONE;
         if is_hold {
             word.hold::<P>();
         }

@@ -81,7 +81,7 @@ impl<P: Platform> Congruent<P> {
         }
         let word = self.word(frame)?;
         assert!(word.is_held(), "nothing holds frame {:#x}", frame.0);
-        let colour = word.load::<P>(self.exact()).home;
+        let colour = word.load::<P>(self.exact()).home().into();
         Ok(Hold { bound: Bound { congruent: self, frame, colour, counted: Use::held(word) } })
     }
 

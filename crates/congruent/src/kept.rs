@@ -118,7 +118,7 @@ pub(crate) struct Kept<'c, P: Platform> {
 impl<'c, P: Platform> Kept<'c, P> {
     /// The frame at a place of the kept area, mapped there if it was not. `None` if there is no area, or no place free: an ordinary
     /// window does then.
-    pub(crate) fn find(congruent: &'c Congruent<P>, frame: Frame, colour: u16) -> Option<Self> {
+    pub(crate) fn find(congruent: &'c Congruent<P>, frame: Frame, colour: u32) -> Option<Self> {
         let area = congruent.config().kept?;
         let number = u32::try_from(frame.0).ok()?;
         let platform = congruent.platform();
@@ -131,7 +131,7 @@ impl<'c, P: Platform> Kept<'c, P> {
         let slots = platform.kept(cpu);
         // Frames of one colour tend to have numbers that differ by multiples of all colours.
         let group = number >> colours.trailing_zeros() & ((rows / GROUP).max(1) - 1);
-        let places = (0..GROUP.min(rows)).map(|k| (group * GROUP + k) * colours + u32::from(colour));
+        let places = (0..GROUP.min(rows)).map(|k| (group * GROUP + k) * colours + colour);
         let address = |place: u32| area.base.add(u64::from(cpu * area.slots + place) * u64::from(geometry.page()));
         let slot = |place: u32| slots.get(place as usize);
         let found = places.clone().find(|&place| slot(place).is_some_and(|slot| slot.find(number)));

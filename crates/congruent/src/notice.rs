@@ -72,7 +72,7 @@ impl<P: Platform> Congruent<P> {
         }
         let colour = match self.place_of(frame, at, false).map_err(|denied| self.denied(frame, denied))? {
             Place::Fixed(colour) => colour,
-            Place::Home(_) => self.word(frame)?.load::<P>(self.exact()).home,
+            Place::Home(_) => self.word(frame)?.load::<P>(self.exact()).home(),
         };
         assert!(self.exact() || self.config().speculative, "notices need `speculative` where there are so many colours");
         self.word(frame)?;
@@ -105,13 +105,13 @@ impl<P: Platform> Congruent<P> {
     pub fn flushed_window(&self, frame: Frame, at: At<P>) -> Result<FlushedWindow<'_, P>, Error> {
         let colour = match at {
             _ if !P::ALIASES => 0,
-            At::Home => self.word(frame)?.load::<P>(self.exact()).home,
+            At::Home => self.word(frame)?.load::<P>(self.exact()).home(),
             At::Colour(colour) => colour.0,
             At::Linear => self.linear_colour(frame).ok_or(Error::NoLinearMapping(frame))?.0,
         };
         // In this order: a core that speculates fills lines through a window as soon as there is one.
         self.kernel_touches(frame, At::Colour(Colour::new(colour)))?;
-        let reach = Reach::new(self, frame, colour).map_err(|denied| self.denied(frame, denied))?;
+        let reach = Reach::new(self, frame, colour.into()).map_err(|denied| self.denied(frame, denied))?;
         Ok(FlushedWindow { congruent: self, frame, colour, reach, _one_cpu: PhantomData })
     }
 }

@@ -51,8 +51,9 @@ impl CpuSlots {
     }
 
     pub(crate) fn give_back(&self, slot: u32) {
-        let before = ordered(true, Ordering::Release, |order| self.0.fetch_and(!(1 << slot), order));
-        assert!(before & 1 << slot != 0, "slot {slot} was given back twice");
+        let bit = 1 << slot;
+        let before = ordered(true, Ordering::Release, |order| self.0.fetch_and(!bit, order));
+        assert!(before & bit != 0, "slot {} was given back twice", bit.trailing_zeros());
     }
 
     /// How many slots are taken now.

@@ -120,10 +120,9 @@ pub enum Refusal {
 pub struct State {
     /// Most of it, as it stands in the word (`bits.rs`).
     bits: u32,
-    /// The colour through which the frame was accessed last, as a number: the only one that may hold dirty lines.
-    pub home: u16,
-    /// Transfers that are counted beside the word: one for all there were, then as they begin and end.
-    pub(crate) beyond: u16,
+    /// The home, and above it transfers that are counted beside the word. One with the other, so that there are two registers, and
+    /// compilers move a state by these, in memory too: what is stored in parts and loaded as a whole is waited for.
+    rest: u32,
 }
 
 /// What a transition needs: rights that go first, then maintenance, in this order; and the state after it. A transition is given one in
@@ -164,17 +163,23 @@ impl Plan {
         }
     }
 
-    /// Whether there is nothing to do but to change the state.
-    #[must_use]
+    /// The word that can follow at once on what it said before: after what needs nothing but to change the word; or that says, if rights
+    /// have to be taken away, that they are being.
     #[inline]
-    pub const fn is_free(&self) -> bool {
+    pub(crate) fn at_once(&self, seen: u32, before: &State) -> Option<u32> {
+        if self.revoke.is_some() {
+            return Some(seen | REVOKING);
+        }
         // All at once: it is nearly always so.
-        self.revoke.is_none()
-            & self.first.is_none()
-            & self.second.is_none()
-            & (self.also_invalidate == 0)
-            & !self.drop_instructions
-            & !self.licence
+        let is_free =
+            self.first.is_none() & self.second.is_none() & (self.also_invalidate == 0) & !self.drop_instructions & !self.licence;
+        // Whether a transfer that begins or ends is counted beside the word.
+        let counts = before.has_many() && self.after.counts_other_transfers(before);
+        if is_free & !counts {
+            Some(self.after.pack())
+        } else {
+            None
+        }
     }
 }
 
@@ -192,15 +197,15 @@ impl Plan {
         if state.is_transferred() {
             return Err(Refusal::Device);
         }
-        if state.stays() && colour != state.home {
+        if state.stays() && colour != state.home() {
             return Err(Refusal::InUse);
         }
         if state.users() >= MAX_USERS {
             return Err(Refusal::Full);
         }
-        if colour != state.home {
+        if colour != state.home() {
             self.leave_home(&mut state, colour, kind, rules);
-            state.home = colour;
+            state.set_home(colour);
         } else if kind.writes() && state.spread() {
             self.revoke = Some(MustRevoke::AllBut(colour));
         }
@@ -250,7 +255,7 @@ impl Plan {
             None
         };
         if let Some(maintenance) = maintenance {
-            self.first = Op::new(maintenance, state.home);
+            self.first = Op::new(maintenance, state.home());
             if !keeps_copy {
                 // The writer that comes makes old what is held.
                 state.drop_held(state.own_bit(rules));
@@ -283,7 +288,7 @@ impl Plan {
 impl State {
     /// A frame of which nothing is cached: what an all-zero word means.
     #[cfg(any(feature = "model", test))]
-    pub const UNCACHED: Self = Self { bits: 0, home: 0, beyond: 0 };
+    pub const UNCACHED: Self = Self { bits: 0, rest: 0 };
 
     /// A frame that colour 0 alone may hold, with dirty lines.
     #[cfg(any(feature = "model", test))]
@@ -293,7 +298,7 @@ impl State {
     const fn bit(&self, colour: u16, rules: &Rules) -> u8 {
         if rules.exact {
             1 << colour
-        } else if colour == self.home {
+        } else if colour == self.home() {
             1
         } else {
             0
@@ -303,7 +308,7 @@ impl State {
     /// The bit of the home.
     const fn own_bit(&self, rules: &Rules) -> u8 {
         // Without a branch: it is asked for all the time.
-        1 << (self.home & if rules.exact { 7 } else { 0 })
+        1 << (self.home() & if rules.exact { 7 } else { 0 })
     }
 
     /// User rights are gone; `remaining` says whether any user mapping is left.
@@ -315,7 +320,7 @@ impl State {
         }
         match what {
             MustRevoke::Writes => self.write_protect(),
-            MustRevoke::AllBut(colour) if colour == self.home => self.gather(),
+            MustRevoke::AllBut(colour) if colour == self.home() => self.gather(),
             // What is left is of a colour that was to be the home; a reader may have taken the frame elsewhere meanwhile.
             MustRevoke::AllBut(_) => self.spread_out(),
         }
@@ -336,7 +341,7 @@ impl State {
     pub const fn shared(self, colour: u16) -> Result<(), Refusal> {
         if self.is_transferred() {
             Err(Refusal::Device)
-        } else if colour != self.home {
+        } else if colour != self.home() {
             Err(Refusal::Kernel)
         } else {
             Ok(())

@@ -4,6 +4,7 @@
 //! take rights back ([`Platform::revoke`]). That rights ended by themselves (unmap, write-protect, exit) it may say, or not:
 //! saying so saves a later revocation.
 
+use crate::engine::Asked;
 use crate::error::Denied;
 use crate::guard::Use;
 use crate::hardware::Platform;
@@ -144,13 +145,14 @@ impl<P: Platform> Congruent<P> {
     #[inline(never)]
     fn prepare_tracked(&self, frame: Frame, address: VirtAddr, rights: Rights) -> Result<Use<'_, P>, Denied> {
         let colour = self.colour(address).0;
-        let done = self.take(frame, self.whole_page(), &Map { colour, write: rights.write }, None)?;
+        let mut asked = Asked { frame, range: self.whole_page(), step: &Map { colour, write: rights.write }, stores: None };
+        let done = self.take(&mut asked)?;
         // A frame that cannot move has no use that keeps it.
-        let counted = if done.is_given { Use::none() } else { Use::counted(&done) };
+        let counted = if done.is_given() { Use::none() } else { Use::counted(&done) };
         if rights.execute {
             // We are a user ourselves, and one that does not store unless the mapping may; counted with others we speak for them, too.
             let readers = u16::from(!rights.write && !counted.is_hold());
-            self.take(frame, self.whole_page(), &Fetch { readers }, None)?;
+            self.take(&mut Asked { step: &Fetch { readers }, ..asked })?;
         }
         Ok(counted)
     }

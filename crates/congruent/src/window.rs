@@ -24,6 +24,7 @@
 use core::fmt;
 use core::marker::PhantomData;
 
+use crate::engine::Asked;
 use crate::error::Denied;
 use crate::guard::Use;
 use crate::hardware::Platform;
@@ -94,18 +95,18 @@ impl Stores for ReadWrite {}
 pub(crate) struct Bound<'c, P: Platform> {
     pub(crate) congruent: &'c Congruent<P>,
     pub(crate) frame: Frame,
-    pub(crate) colour: u16,
+    pub(crate) colour: u32,
     pub(crate) counted: Use<'c, P>,
 }
 
 impl<P: Platform> Bound<'_, P> {
     pub(crate) const fn colour(&self) -> Colour<P> {
-        Colour::new(self.colour)
+        Colour::new(self.colour as u16)
     }
 
     pub(crate) fn linear_address(&self) -> Option<VirtAddr> {
         let address = self.congruent.platform().linear(self.frame)?;
-        (self.congruent.colour(address).0 == self.colour).then_some(address)
+        (u32::from(self.congruent.colour(address).0) == self.colour).then_some(address)
     }
 }
 
@@ -143,7 +144,7 @@ impl<P: Platform, A: Access> Settled<'_, P, A> {
 impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
     /// The proof, for a use of the frame.
     #[inline]
-    pub(crate) const fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u16, counted: Use<'c, P>) -> Self {
+    pub(crate) const fn new(congruent: &'c Congruent<P>, frame: Frame, colour: u32, counted: Use<'c, P>) -> Self {
         Self { bound: Bound { congruent, frame, colour, counted }, access: PhantomData }
     }
 
@@ -160,20 +161,25 @@ impl<'c, P: Platform, A: Access> Settled<'c, P, A> {
     #[inline]
     pub fn open(self) -> Result<Window<'c, P, A>, Error> {
         if P::ALIASES {
-            return self.open_tracked();
-        }
-        let Bound { congruent, frame, colour, .. } = self.bound;
-        match Reach::new(congruent, frame, colour) {
-            Ok(reach) => Ok(Window { reach, settled: self }),
-            Err(denied) => Err(congruent.denied(frame, denied)),
+            self.open_tracked()
+        } else {
+            self.reached()
         }
     }
 
     /// Compiled once.
     #[inline(never)]
     fn open_tracked(self) -> Result<Window<'c, P, A>, Error> {
+        self.reached()
+    }
+
+    #[inline]
+    fn reached(self) -> Result<Window<'c, P, A>, Error> {
         let Bound { congruent, frame, colour, .. } = self.bound;
-        match Reach::new(congruent, frame, colour) {
+        if let Some(address) = Reach::permanent(congruent, frame, colour) {
+            return Ok(Window { reach: Reach::at_permanent(congruent, address), settled: self });
+        }
+        match Reach::window(congruent, frame, colour, false) {
             Ok(reach) => Ok(Window { reach, settled: self }),
             Err(denied) => Err(congruent.denied(frame, denied)),
         }
@@ -289,23 +295,23 @@ impl<P: Platform> Congruent<P> {
             return Ok(Settled::new(self, frame, 0, Use::none()));
         }
         match self.bind(frame, at, <A as access::Sealed>::KIND) {
-            Ok(bound) => Ok(Settled { bound, access: PhantomData }),
+            Ok((counted, colour)) => Ok(Settled::new(self, frame, colour, counted)),
             Err(denied) => Err(self.denied(frame, denied)),
         }
     }
 
-    /// Compiled once, for all kinds of access.
+    /// A use of the frame, and the colour of it. Compiled once, for all kinds of access.
     #[inline(never)]
-    fn bind(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<Bound<'_, P>, Denied> {
+    fn bind(&self, frame: Frame, at: At<P>, kind: AccessKind) -> Result<(Use<'_, P>, u32), Denied> {
         let step = crate::state::Access { place: self.place_of(frame, at, true)?, kind };
-        let done = self.take(frame, self.whole_page(), &step, None)?;
-        Ok(Bound { congruent: self, frame, colour: done.home, counted: Use::counted(&done) })
+        let done = self.take(&mut Asked { frame, range: self.whole_page(), step: &step, stores: None })?;
+        Ok((Use::counted(&done), done.home))
     }
 
     #[inline(never)]
     pub(crate) fn window_tracked(&self, frame: Frame, kind: AccessKind) -> Result<Window<'_, P, ReadWrite>, Error> {
         match self.bind(frame, At::Home, kind) {
-            Ok(bound) => Settled { bound, access: PhantomData }.open(),
+            Ok((counted, colour)) => Settled::new(self, frame, colour, counted).reached(),
             Err(denied) => Err(self.denied(frame, denied)),
         }
     }
@@ -313,19 +319,20 @@ impl<P: Platform> Congruent<P> {
     /// Does something at the frame's home, through a window. `what` is given the page's address, once.
     #[inline(never)]
     pub(crate) fn through_window(&self, frame: Frame, kind: AccessKind, what: &mut dyn FnMut(VirtAddr)) -> Result<(), Error> {
-        let done = self.bind(frame, At::Home, kind).and_then(|bound| self.through(frame, bound.colour, what));
+        let done = self.bind(frame, At::Home, kind).and_then(|(_counted, colour)| self.through(frame, colour, what));
         done.map_err(|denied| self.denied(frame, denied))
     }
 
     /// Does something to a frame that is bound to this colour, through a window. `what` is given the page's address, once.
     #[inline(never)]
-    pub(crate) fn through(&self, frame: Frame, colour: u16, what: &mut dyn FnMut(VirtAddr)) -> Result<(), Denied> {
+    pub(crate) fn through(&self, frame: Frame, colour: u32, what: &mut dyn FnMut(VirtAddr)) -> Result<(), Denied> {
         if let Some(address) = Reach::permanent(self, frame, colour) {
             what(address);
-        } else {
-            what(Reach::window(self, frame, colour, false)?.address);
+            return Ok(());
         }
-        Ok(())
+        let reach = Reach::window(self, frame, colour, false);
+        // Looked at where it is. To move it, the processor would have to wait until all parts of it have been stored.
+        reach.as_ref().map(|reach| what(reach.address)).map_err(|&denied| denied)
     }
 
     /// The place, as far as it is known without looking at the state.

@@ -13,7 +13,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::hardware::Platform;
-use crate::state::{Plan, Refusal, State, BUSY, GIVEN, LOADS, MANY, MAPPINGS, ONE_USER, REVOKING, STORES, TRANSFERS, USERS};
+use crate::state::{Refusal, State, BUSY, GIVEN, LOADS, MANY, MAPPINGS, ONE_USER, REVOKING, STORES, TRANSFERS, USERS};
 use crate::sync::{ordered, send_out, AtomicU32, AtomicUsize, Ordering};
 use crate::Congruent;
 
@@ -56,7 +56,7 @@ pub(crate) struct Claim<'w, P: Platform> {
 }
 
 impl<'w, P: Platform> Claim<'w, P> {
-    /// For what [`advance`](FrameWord::advance) has said.
+    /// For what a word says that has been [advanced](FrameWord::advance) to [`REVOKING`].
     pub(crate) const fn new(word: &'w FrameWord) -> Self {
         Self { word, platform: PhantomData }
     }
@@ -79,19 +79,29 @@ impl<P: Platform> Drop for Claim<'_, P> {
 pub(crate) struct Busy<'w, P: Platform> {
     word: &'w FrameWord,
     congruent: &'w Congruent<P>,
-    /// The state when it was marked.
-    pub(crate) before: State,
-    /// The state when this is dropped, less the uses that end meanwhile; also if the change is given up by an error or a panic of the
+    /// What is added to the guards that there are when this is dropped; also if the change is given up by an error or a panic of the
     /// kernel's own code.
-    pub(crate) after: State,
+    after: u32,
+    /// Transfers that are counted beside the word by then, and were not.
+    more: u32,
     /// Whether the end of this is the end of a revocation, too.
     pub(crate) revoked: bool,
+}
+
+impl<P: Platform> Busy<'_, P> {
+    /// What the frame is left as when this is dropped, less the uses that end meanwhile. Without this, as it was.
+    #[inline]
+    pub(crate) fn leave(&mut self, before: &State, after: &State) {
+        // Guards are the top of the word, so nothing is carried away.
+        self.after = after.pack().wrapping_sub(before.guards()) & !(REVOKING | BUSY);
+        self.more = after.beyond().wrapping_sub(before.beyond());
+    }
 }
 
 impl<P: Platform> Drop for Busy<'_, P> {
     #[inline(never)]
     fn drop(&mut self) {
-        self.word.end_busy::<P>(self.before, self.after, self.revoked);
+        self.word.end_busy::<P>(self.after, self.more, self.revoked);
         self.congruent.platform().end_busy();
     }
 }
@@ -168,62 +178,46 @@ impl FrameWord {
         self.state.load(Ordering::Relaxed)
     }
 
-    /// Goes on from what the word said, if it still does: takes the step, if that needs nothing but to change the word; says that rights
-    /// are being taken away, if they have to be. Says whether it is done: otherwise the word must be busy for what is in `plan`, and what
-    /// was said is a [`Claim`].
+    /// Goes on from what the word said, if it still does.
     ///
     /// # Errors
     /// What the word says now.
     #[inline]
-    pub(crate) fn advance<P: Platform>(&self, seen: u32, before: &State, plan: &Plan) -> Result<bool, u32> {
-        let done = plan.revoke.is_none();
-        let next = if done {
-            // Whether a transfer that begins or ends is counted beside it.
-            let counts = before.has_many() && plan.after.counts_other_transfers(before);
-            if !plan.is_free() | counts {
-                return Ok(false);
-            }
-            plan.after.pack()
-        } else {
-            seen | REVOKING
-        };
+    pub(crate) fn advance<P: Platform>(&self, seen: u32, next: u32) -> Result<(), u32> {
         if next == seen {
             // What changes nothing needs no store: nobody could tell a word that was swapped for itself from one that was not. But what
             // this CPU has stored before goes out as ever: kernel code that says once more that it has stored changes nothing here.
             send_out(P::UNIPROCESSOR);
             if ordered(P::UNIPROCESSOR, Ordering::Acquire, |order| self.state.load(order)) == seen {
-                return Ok(done);
+                return Ok(());
             }
         }
-        self.exchange::<P>(seen, next).map(|_| done)
+        self.exchange::<P>(seen, next).map(|_| ())
     }
 
-    /// Marks the word busy.
+    /// Marks the word busy, and says what the state was.
     ///
     /// # Errors
     /// [`Refusal::Busy`] if it is.
-    pub(crate) fn seize<'w, P: Platform>(&'w self, congruent: &'w Congruent<P>) -> Result<Busy<'w, P>, Refusal> {
+    pub(crate) fn seize<'w, P: Platform>(&'w self, congruent: &'w Congruent<P>) -> Result<(Busy<'w, P>, State), Refusal> {
         congruent.platform().begin_busy();
-        let before = ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.state.fetch_or(BUSY, order));
-        if before & BUSY != 0 {
+        let seen = ordered(P::UNIPROCESSOR, Ordering::AcqRel, |order| self.state.fetch_or(BUSY, order));
+        if seen & BUSY != 0 {
             congruent.platform().end_busy();
             return Err(Refusal::Busy);
         }
-        let mut before = State::unpack(before, congruent.rules.exact);
-        if before.has_many() && self.transfers.load(Ordering::Relaxed) > 0 {
-            before.beyond += 1;
-        }
-        Ok(Busy { word: self, congruent, before, after: before, revoked: false })
+        let before = State::unpack(seen, congruent.rules.exact);
+        let before = before.with_beyond(before.has_many() && self.transfers.load(Ordering::Relaxed) > 0);
+        let mut busy = Busy { word: self, congruent, after: 0, more: 0, revoked: false };
+        busy.leave(&before, &before);
+        Ok((busy, before))
     }
 
     /// The frame was busy and changed from one state to another. Uses may have ended meanwhile, and a revocation if it is not ours.
-    fn end_busy<P: Platform>(&self, before: State, after: State, revoked: bool) {
-        if after.beyond != before.beyond {
-            let more = u32::from(after.beyond).wrapping_sub(u32::from(before.beyond));
+    fn end_busy<P: Platform>(&self, after: u32, more: u32, revoked: bool) {
+        if more != 0 {
             self.transfers.fetch_add(more, Ordering::Relaxed);
         }
-        // Guards are counted from what the word says now. They are the top of it, so nothing is carried away.
-        let after = (after.pack() & !(REVOKING | BUSY)).wrapping_sub(before.guards());
         let kept = u32::MAX << USERS | if revoked { 0 } else { REVOKING };
         let mut now = self.state.load(Ordering::Relaxed);
         while let Err(other) = {

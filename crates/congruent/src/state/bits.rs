@@ -29,6 +29,9 @@ pub(crate) const LOADS: u32 = 1;
 pub(crate) const STORES: u32 = 2;
 const ANYWHERE: u32 = 3;
 
+/// Beside the word, above the home: transfers that are counted there.
+const BEYOND: u32 = 16;
+
 // Flags are at the bottom: constants of 16 bits take one instruction.
 const FETCHED: u32 = 1 << 4;
 pub(crate) const BUSY: u32 = 1 << 3;
@@ -81,14 +84,38 @@ impl State {
     pub(crate) const fn unpack(word: u32, exact: bool) -> Self {
         let of_home = if exact { 0 } else { 0xfe << HELD };
         let home = (word >> HOME & 7) | (word & of_home) >> (HELD - 2);
-        Self { bits: word & !(7 << HOME | of_home), home: home as u16, beyond: 0 }
+        Self { bits: word & !(7 << HOME | of_home), rest: home }
+    }
+
+    /// The same, with transfers that are counted beside the word, or without.
+    #[inline]
+    pub(crate) const fn with_beyond(self, are_any: bool) -> Self {
+        Self { rest: self.rest | (are_any as u32) << BEYOND, ..self }
     }
 
     /// The word that says it.
     #[inline]
     pub(crate) fn pack(&self) -> u32 {
-        let home = u32::from(self.home);
+        let home = u32::from(self.home());
         self.bits | (home & 7) << HOME | (home >> 3) << (HELD + 1)
+    }
+
+    /// The colour through which the frame was accessed last, as a number: the only one that may hold dirty lines.
+    #[must_use]
+    #[inline]
+    pub const fn home(&self) -> u16 {
+        self.rest as u16
+    }
+
+    #[inline]
+    pub(super) fn set_home(&mut self, colour: u16) {
+        self.rest = self.rest >> BEYOND << BEYOND | u32::from(colour);
+    }
+
+    /// Transfers that are counted beside the word: one for all there were, then as they begin and end.
+    #[inline]
+    pub(crate) const fn beyond(&self) -> u32 {
+        self.rest >> BEYOND
     }
 
     /// Device-to-memory transfers that are going on; however many more than three there are, it is three.
@@ -110,15 +137,15 @@ impl State {
         if self.transfers() < MANY {
             self.bits += 1 << TRANSFERS;
         } else {
-            self.beyond += 1;
+            self.rest += 1 << BEYOND;
         }
     }
 
     /// One less, if there is one.
     #[inline]
     pub(super) fn end_transfer(&mut self) {
-        if self.beyond > 0 {
-            self.beyond -= 1;
+        if self.beyond() > 0 {
+            self.rest -= 1 << BEYOND;
         } else if self.is_transferred() {
             self.bits -= 1 << TRANSFERS;
         }
@@ -127,7 +154,7 @@ impl State {
     /// Whether it counts others than that one.
     #[inline]
     pub(crate) const fn counts_other_transfers(&self, other: &Self) -> bool {
-        self.transfers() != other.transfers() || self.beyond != other.beyond
+        self.transfers() != other.transfers() || self.beyond() != other.beyond()
     }
 
     /// Whether some may be counted beside the word.
@@ -308,7 +335,7 @@ impl State {
 impl core::fmt::Debug for State {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let (held, stale, users) = (self.held(), self.stale(), self.users());
-        write!(f, "home {}, held {held:#b}, stale {stale:#b}, {} transfers, {users} users", self.home, self.transfers())?;
+        write!(f, "home {}, held {held:#b}, stale {stale:#b}, {} transfers, {users} users", self.home(), self.transfers())?;
         let flags = [
             ("dirty", self.dirty()),
             ("mapped", self.mapped()),
@@ -339,9 +366,9 @@ mod tests {
                     for flags in 0..512u32 {
                         for users in [0, 1, 14, GIVEN] {
                             let bits = u32::from(held) << HELD | u32::from(stale) << STALE | flags | users << USERS;
-                            let state = State { bits, home, beyond: 0 };
+                            let state = State { bits, rest: u32::from(home) };
                             assert_eq!(State::unpack(state.pack(), exact), state);
-                            assert_eq!((state.held(), state.stale(), state.home), (held, stale, home));
+                            assert_eq!((state.held(), state.stale(), state.home()), (held, stale, home));
                         }
                     }
                 }

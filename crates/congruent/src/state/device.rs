@@ -8,7 +8,7 @@ impl State {
     /// A device is about to read the frame, or (`whole` false) part of it: the newest bytes must be in memory.
     pub fn device_reads(self, whole: bool, plan: &mut Plan) {
         if self.dirty() {
-            plan.first = Op::new(Maintenance::WriteBack, self.home);
+            plan.first = Op::new(Maintenance::WriteBack, self.home());
             plan.after.set_dirty(!(whole && self.cleanable(0)));
         }
     }
@@ -20,7 +20,7 @@ impl State {
     #[must_use]
     pub const fn before_device_writes(&self, aligned: bool) -> Option<MustRevoke> {
         if self.spread() {
-            Some(MustRevoke::AllBut(self.home))
+            Some(MustRevoke::AllBut(self.home()))
         } else if self.writable() && !aligned {
             Some(MustRevoke::Writes)
         } else {
@@ -51,12 +51,12 @@ impl State {
         if self.dirty() {
             state.set_dirty(!(whole && self.cleanable(0)));
             if self.dropped_when_done(rules) {
-                plan.first = Op::new(Maintenance::WriteBack, self.home);
+                plan.first = Op::new(Maintenance::WriteBack, self.home());
             } else {
                 if !state.dirty() {
                     state.drop_held(self.own_bit(rules));
                 }
-                plan.first = Op::new(Maintenance::WriteBackInvalidate, self.home);
+                plan.first = Op::new(Maintenance::WriteBackInvalidate, self.home());
             }
         }
         Ok(())
@@ -79,7 +79,7 @@ impl State {
             let clean = whole && self.cleanable(0);
             state.set_dirty(self.dirty() && !clean);
             if self.mapped() || self.given() || if self.dirty() { rules.speculative } else { self.stays() } {
-                plan.first = Op::new(Maintenance::Invalidate, self.home);
+                plan.first = Op::new(Maintenance::Invalidate, self.home());
             } else if !self.dirty() {
                 state.add_stale(home);
             } else if clean {
@@ -110,7 +110,7 @@ impl State {
             let clean = whole && self.cleanable(0);
             state.set_dirty(self.dirty() && !clean);
             if self.mapped() || self.stays() || self.dirty() {
-                plan.first = Op::new(Maintenance::Invalidate, self.home);
+                plan.first = Op::new(Maintenance::Invalidate, self.home());
             } else {
                 state.add_stale(home);
             }
@@ -135,7 +135,7 @@ impl State {
             return Ok(());
         }
         if self.dirty() && !rules.fetches_see_data {
-            plan.first = Op::new(Maintenance::WriteBack, self.home);
+            plan.first = Op::new(Maintenance::WriteBack, self.home());
             plan.after.set_dirty(!self.cleanable(readers));
         }
         // A core that speculates may have fetched what it was never told to.

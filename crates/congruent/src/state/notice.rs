@@ -10,7 +10,7 @@ impl State {
     /// Kernel code is about to load and store through `colour`.
     pub fn touched(self, colour: u16, rules: &Rules, plan: &mut Plan) {
         let own = self.bit(colour, rules);
-        if colour == self.home {
+        if colour == self.home() {
             if self.stale() & own != 0 {
                 plan.first = Op::new(Maintenance::Invalidate, colour);
                 plan.after.drop_stale(own);
@@ -19,7 +19,7 @@ impl State {
             return;
         }
         if self.dirty() {
-            plan.first = Op::new(Maintenance::WriteBack, self.home);
+            plan.first = Op::new(Maintenance::WriteBack, self.home());
             plan.after.set_dirty(!self.cleanable(0));
         }
         // Coarse tracking knows nothing of this colour, and a core that speculates fills it at any moment.
@@ -42,12 +42,12 @@ impl State {
         let stays = self.mapped() || self.stays() || self.is_transferred() || self.dirty();
         let own = self.bit(colour, rules);
         let old = self.stale() & own != 0;
-        if colour != self.home && (stays || old) {
+        if colour != self.home() && (stays || old) {
             self.stored_elsewhere(colour, rules, plan);
             return;
         }
         // Nobody relies on another home.
-        after.home = colour;
+        after.set_home(colour);
         let own = after.bit(colour, rules);
         let others = (if rules.exact { self.held() } else { 0 } | after.filled(permanent, rules)) & !own;
         // All that was held is.
@@ -74,15 +74,15 @@ impl State {
 
     /// Somebody relies on the home, or has stored there meanwhile: it stays where it is, and gives up what it has.
     fn stored_elsewhere(self, colour: u16, rules: &Rules, plan: &mut Plan) {
-        let (own, home) = (self.bit(colour, rules), self.bit(self.home, rules));
+        let (own, home) = (self.bit(colour, rules), self.bit(self.home(), rules));
         if rules.write_back {
             plan.first = Op::new(Maintenance::WriteBack, colour);
         }
         if self.dirty() {
-            plan.second = Op::new(Maintenance::WriteBackInvalidate, self.home);
+            plan.second = Op::new(Maintenance::WriteBackInvalidate, self.home());
             plan.after.set_dirty(!self.cleanable(0));
         } else if self.held() & home != 0 {
-            plan.second = Op::new(Maintenance::Invalidate, self.home);
+            plan.second = Op::new(Maintenance::Invalidate, self.home());
         }
         let others = (self.held() | self.filled(plan.permanent, rules)) & !home & !own;
         let after = &mut plan.after;
@@ -119,7 +119,7 @@ impl State {
     /// The bit of the permanent mapping, if a core that speculates may fill lines of another colour than the home through it.
     fn filled(&self, permanent: Option<u16>, rules: &Rules) -> u8 {
         match permanent {
-            Some(permanent) if permanent != self.home => self.bit(permanent, rules),
+            Some(permanent) if permanent != self.home() => self.bit(permanent, rules),
             _ => 0,
         }
     }

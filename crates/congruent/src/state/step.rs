@@ -20,7 +20,7 @@ impl Place {
             Self::Fixed(colour) => colour,
             // A frame in use is reached where it is in use, whatever a lookup finds.
             Self::Home(Some(preferred)) if state.users() == 0 => preferred,
-            Self::Home(_) => state.home,
+            Self::Home(_) => state.home(),
         }
     }
 }

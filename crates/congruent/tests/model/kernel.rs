@@ -126,7 +126,7 @@ impl Scene {
             }
         }
         if self.reader || self.writer {
-            access(usize::from(self.state.home), self.writer);
+            access(usize::from(self.state.home()), self.writer);
         }
         if self.given {
             access(linear.unwrap(), true);
@@ -419,7 +419,8 @@ pub fn perform(scene: &Scene, call: Call, shape: Shape) -> Outcome {
         }
         if call == Call::GiveToKernel {
             // Its new owner stores every byte before anything else.
-            events.push(Step { event: Event::Store { colour: usize::from(after.state.home), halves: BOTH }, maintenance: false });
+            events
+                .push(Step { event: Event::Store { colour: usize::from(after.state.home()), halves: BOTH }, maintenance: false });
         }
         if let (Call::Look(place) | Call::Touch(place, _), false, 0) = (call, scene.dead, scene.taken()) {
             let colour = if let Place::Colour(colour) = place { colour } else { FRAME.0 as usize };
