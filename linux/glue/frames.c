@@ -104,7 +104,7 @@ void congruent_allocated(struct page *page, unsigned int order, gfp_t gfp)
  */
 struct folio *congruent_alloc_folio(gfp_t gfp, unsigned int order, unsigned long index)
 {
-	struct folio *folio = filemap_alloc_folio(gfp, order);
+	struct folio *folio = congruent_alloc_any_folio(gfp, order);
 	unsigned int row = ilog2(colours), wanted, n;
 	struct page *pages;
 

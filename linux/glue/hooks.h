@@ -4,6 +4,15 @@
 #define _LINUX_CONGRUENT_H
 
 #include <linux/types.h>
+#include <linux/version.h>
+#include <asm/page.h>
+
+/* As the kernel allocates a page of a file. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+#define congruent_alloc_any_folio(gfp, order)	filemap_alloc_folio(gfp, order, NULL)
+#else
+#define congruent_alloc_any_folio(gfp, order)	filemap_alloc_folio(gfp, order)
+#endif
 
 #ifdef CONFIG_CONGRUENT
 
@@ -30,7 +39,7 @@ void congruent_pte_clear(struct mm_struct *mm, unsigned long address, pte_t *pte
 #else
 
 #define CONGRUENT_COLOURS	1
-#define congruent_alloc_folio(gfp, order, index)	filemap_alloc_folio(gfp, order)
+#define congruent_alloc_folio(gfp, order, index)	congruent_alloc_any_folio(gfp, order)
 
 #endif
 #endif

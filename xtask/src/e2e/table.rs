@@ -48,7 +48,7 @@ const fn pair(consumer: Side, producer: Side) -> Pair {
 
 const fn linux(name: &'static str, guest: Guest, programs: &'static str, expect: Expect) -> Run {
     let dcache = match guest {
-        Guest::Mips | Guest::Ported | Guest::Unported => "p5600",
+        Guest::Mips | Guest::Ported | Guest::Unported | Guest::PortedNext => "p5600",
         Guest::Arm => "arm1176-qemu",
         Guest::Sh4 => "sh7785",
         Guest::Arm926 => "arm926",

@@ -19,7 +19,7 @@ use super::debian::{Debian, Wanted};
 use super::machine::{Built, Machine};
 use crate::apt::host::host_arch;
 use crate::apt::root::With;
-use crate::apt::suites::{FORKY, TRIXIE};
+use crate::apt::suites::{FORKY, SID, Suites, TRIXIE};
 use crate::apt::tree::Tree;
 use crate::cache::Recipe;
 use crate::{linux, place, run};
@@ -38,19 +38,37 @@ pub struct Workshop {
     pub tools: Tools,
 }
 
+/// Which of Debian's kernel sources a kernel is built from.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Release {
+    /// That of the release; of what comes next, if that has gone.
+    Stable,
+    /// That of what comes next.
+    Next,
+}
+
+impl Release {
+    const fn suites(self) -> &'static [Suites] {
+        match self {
+            Self::Stable => &[TRIXIE, FORKY],
+            Self::Next => &[FORKY, SID],
+        }
+    }
+}
+
 /// Fetches Debian's kernel source.
 ///
 /// # Errors
 /// If no version of it can be had.
-pub fn source(debian: &Debian) -> Result<PathBuf> {
-    source_recipe()?.ensure(|dir| {
+pub fn source(debian: &Debian, release: Release) -> Result<PathBuf> {
+    source_recipe(release)?.ensure(|dir| {
         let unpacked = dir.join("unpacked");
         let mut fetched = None;
-        for suites in [TRIXIE, FORKY] {
+        for suites in release.suites() {
             // The package without contents depends on the newest one; others beside it are older.
             let names = debian.root(suites, host_arch()?)?.newest_first("linux-source-", "")?;
             for name in &names {
-                let wanted = Wanted { alternatives: &[suites], arch: host_arch()?, packages: &[name], with: With::Nothing };
+                let wanted = Wanted { alternatives: &[*suites], arch: host_arch()?, packages: &[name], with: With::Nothing };
                 fetched = debian.try_fetch("linux-source", &wanted)?;
                 if fetched.is_some() {
                     break;
@@ -72,10 +90,13 @@ pub fn source(debian: &Debian) -> Result<PathBuf> {
     })
 }
 
-fn source_recipe() -> Result<Recipe> {
-    Ok(Recipe::new("linux-source")
-        .input(format!("{} from {TRIXIE:?} or {FORKY:?}, layout 1", host_arch()?))
-        .input(LEFT_OUT.join(" ")))
+fn source_recipe(release: Release) -> Result<Recipe> {
+    let name = match release {
+        Release::Stable => "linux-source",
+        Release::Next => "linux-source-next",
+    };
+    let suites: Vec<String> = release.suites().iter().map(|suites| format!("{suites:?}")).collect();
+    Ok(Recipe::new(name).input(format!("{} from {}, layout 1", host_arch()?, suites.join(" or "))).input(LEFT_OUT.join(" ")))
 }
 
 /// The recipe of a guest's built kernel.
@@ -86,7 +107,7 @@ pub fn recipe(machine: &Machine) -> Result<Recipe> {
     let Built { architecture, image, configured, is_ported, .. } = machine.built;
     let mut recipe = Recipe::new(machine.of("kernel"))
         .input(format!("built {architecture} {image} by {}, layout 2", machine.target))
-        .made_from(&source_recipe()?);
+        .made_from(&source_recipe(machine.built.release)?);
     for file in configured {
         recipe = recipe.file(&place::root().join(file))?;
     }

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 
+use super::built::Release;
 use crate::apt::suites::{BOOKWORM, Suites, TRIXIE};
 
 /// A guest: a Debian kernel on a board that QEMU knows.
@@ -21,6 +22,8 @@ pub enum Guest {
     Ported,
     /// The same without it.
     Unported,
+    /// The newest Linux with the library in it, as Debian has its source.
+    PortedNext,
 }
 
 /// What is to be known of a guest.
@@ -85,6 +88,8 @@ pub struct Built {
     pub file: &'static str,
     /// The target of its make, and the file in the `dts` directory of its `boot` directory, of the board's device tree if it needs one.
     pub device_tree: Option<&'static str>,
+    /// What it is built from.
+    pub release: Release,
     /// What it is configured with over `allnoconfig`: files of the repository.
     pub configured: &'static [&'static str],
     /// Whether the library is in it.
@@ -126,6 +131,7 @@ const MIPS: Machine = Machine {
         file: "vmlinuz",
         device_tree: None,
         configured: &["guests/kernels/mips.config"],
+        release: Release::Stable,
         is_ported: false,
     },
     shell: true,
@@ -149,6 +155,7 @@ const ARM: Machine = Machine {
         file: "arch/arm/boot/zImage",
         device_tree: Some("broadcom/bcm2835-rpi-a-plus.dtb"),
         configured: &["guests/kernels/arm.config"],
+        release: Release::Stable,
         is_ported: false,
     },
     shell: true,
@@ -175,6 +182,7 @@ const SH4: Machine = Machine {
         file: "arch/sh/boot/zImage",
         device_tree: None,
         configured: &["guests/kernels/sh4.config"],
+        release: Release::Stable,
         is_ported: false,
     },
     shell: false,
@@ -197,6 +205,7 @@ const ARM926: Machine = Machine {
         file: "arch/arm/boot/zImage",
         device_tree: Some("arm/versatile-pb.dtb"),
         configured: &["guests/kernels/arm926.config"],
+        release: Release::Stable,
         is_ported: false,
     },
     shell: false,
@@ -220,6 +229,7 @@ const HPPA: Machine = Machine {
         file: "vmlinux",
         device_tree: None,
         configured: &["guests/kernels/hppa.config"],
+        release: Release::Stable,
         is_ported: false,
     },
     shell: false,
@@ -235,9 +245,12 @@ const PORTED: Machine = Machine {
 
 const UNPORTED: Machine = Machine {
     directory: "unported",
-    built: Built { configured: &["linux/malta.config"], is_ported: false, ..MIPS.built },
+    built: Built { configured: &["linux/malta.config"], release: Release::Stable, is_ported: false, ..MIPS.built },
     ..PORTED
 };
+
+const PORTED_NEXT: Machine =
+    Machine { directory: "ported-next", built: Built { release: Release::Next, ..PORTED.built }, ..PORTED };
 
 impl Guest {
     /// Every guest that tests boot.
@@ -253,6 +266,7 @@ impl Guest {
             Self::Hppa => &HPPA,
             Self::Ported => &PORTED,
             Self::Unported => &UNPORTED,
+            Self::PortedNext => &PORTED_NEXT,
         }
     }
 }

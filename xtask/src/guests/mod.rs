@@ -22,7 +22,7 @@ mod page;
 pub mod programs;
 pub mod skeleton;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ use anyhow::{Context, Result};
 
 use crate::work;
 use bare::Bare;
-use built::Workshop;
+use built::{Release, Workshop};
 use compilers::Tools;
 use debian::Debian;
 use emulator::Qemu;
@@ -43,7 +43,8 @@ struct Fetched {
     shells: BTreeMap<Guest, PathBuf>,
     compilers: BTreeMap<&'static str, Tools>,
     /// What kernels are built from and with, if one must be.
-    source: Option<(PathBuf, Tools)>,
+    sources: BTreeMap<Release, PathBuf>,
+    tools: Option<Tools>,
 }
 
 /// Fetches and builds what is missing or out of date of these guests and what runs them. Quick when nothing is.
@@ -65,7 +66,8 @@ pub fn prepare(guests: &[Guest], qemus: &[Qemu], choice: Choice) -> Result<()> {
         let kernel = match &fetched.kernels[guest] {
             Kernel::Ready(kernel) => kernel.clone(),
             Kernel::ToBuild => {
-                let (source, tools) = fetched.source.clone().context("the kernel source was not fetched")?;
+                let source = fetched.sources.get(&machine.built.release).cloned().context("the kernel source was not fetched")?;
+                let tools = fetched.tools.clone().context("what builds kernels was not fetched")?;
                 built::build(machine, &Workshop { source, compiler: compiler.clone(), tools })?
             }
         };
@@ -113,7 +115,13 @@ fn fetch(guests: &[Guest], qemus: &[Qemu], choice: Choice) -> Result<Fetched> {
     for machine in targets {
         jobs.add(&debian, move |debian| Ok(Got::Compiler(machine.target, Tools::compiler(debian, machine)?)));
     }
-    let mut fetched = Fetched { kernels: BTreeMap::new(), shells: BTreeMap::new(), compilers: BTreeMap::new(), source: None };
+    let mut fetched = Fetched {
+        kernels: BTreeMap::new(),
+        shells: BTreeMap::new(),
+        compilers: BTreeMap::new(),
+        sources: BTreeMap::new(),
+        tools: None,
+    };
     for got in jobs.run()? {
         match got {
             Got::Kernel(guest, kernel) => drop(fetched.kernels.insert(guest, kernel)),
@@ -125,10 +133,15 @@ fn fetch(guests: &[Guest], qemus: &[Qemu], choice: Choice) -> Result<Fetched> {
 
     if fetched.kernels.values().any(|kernel| matches!(kernel, Kernel::ToBuild)) {
         let mut jobs = work::Jobs::new();
-        jobs.add(&debian, |debian| built::source(debian).map(|source| (Some(source), None)));
+        let to_build = fetched.kernels.iter().filter(|(_, kernel)| matches!(kernel, Kernel::ToBuild));
+        let releases: BTreeSet<Release> = to_build.map(|(guest, _)| guest.machine().built.release).collect();
+        for release in releases {
+            jobs.add(&debian, move |debian| built::source(debian, release).map(|source| (Some((release, source)), None)));
+        }
         jobs.add(&debian, |debian| Tools::build(debian).map(|tools| (None, Some(tools))));
         let (sources, tools): (Vec<_>, Vec<_>) = jobs.run()?.into_iter().unzip();
-        fetched.source = sources.into_iter().flatten().next().zip(tools.into_iter().flatten().next());
+        fetched.sources = sources.into_iter().flatten().collect();
+        fetched.tools = tools.into_iter().flatten().next();
     }
     Ok(fetched)
 }

@@ -14,6 +14,19 @@ pub struct Edit {
     pub text: &'static str,
     /// Why.
     pub reason: &'static str,
+    /// In which kernels.
+    pub of: Of,
+}
+
+/// Kernels in which a place is the same.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Of {
+    /// All that are known.
+    Any,
+    /// Before Linux 7.
+    Before7,
+    /// Linux 7.
+    From7,
 }
 
 /// What is done at an anchor.
@@ -33,7 +46,7 @@ pub enum How {
     Append,
 }
 
-/// What is done to Linux 6.12.
+/// What is done to Linux 6.12 and 7.2.
 pub const EDITS: &[Edit] = &[
     Edit {
         file: "arch/mips/Kbuild",
@@ -41,6 +54,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Append,
         text: "obj-$(CONFIG_CONGRUENT) += congruent/\n",
         reason: "our files are built",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/Kconfig",
@@ -48,6 +62,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Append,
         text: "source \"arch/mips/congruent/Kconfig\"\n",
         reason: "our option can be chosen",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/mm/Makefile",
@@ -55,6 +70,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Append,
         text: "CFLAGS_cache.o += -DCONGRUENT_OWN\nCFLAGS_c-r4k.o += -DCONGRUENT_OWN\nCFLAGS_init.o += -DCONGRUENT_OWN\n",
         reason: "these define the functions that callers do not call any more",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/include/asm/cacheflush.h",
@@ -62,6 +78,7 @@ pub const EDITS: &[Edit] = &[
         how: How::BeforeLast,
         text: "#ifdef CONFIG_CONGRUENT\n#include <asm/congruent-maintenance.h>\n#endif\n",
         reason: "what callers call to maintain caches is defined anew",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/include/asm/highmem.h",
@@ -69,6 +86,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Before,
         text: "#ifdef CONFIG_CONGRUENT\n#include <asm/congruent-windows.h>\n#endif\n",
         reason: "local mappings are windows at the frame's home",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/include/asm/fixmap.h",
@@ -76,6 +94,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Before,
         text: "#include <linux/congruent.h>\n\n",
         reason: "how many places windows need",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/include/asm/fixmap.h",
@@ -83,6 +102,7 @@ pub const EDITS: &[Edit] = &[
         how: How::After,
         text: "#ifdef CONFIG_CONGRUENT\n\tFIX_CONGRUENT_BEGIN,\n\tFIX_CONGRUENT_END = FIX_CONGRUENT_BEGIN + CONGRUENT_PAGES - 1,\n#endif\n",
         reason: "addresses for the library's own windows",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/include/asm/fixmap.h",
@@ -90,6 +110,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Instead,
         text: "KM_MAX_IDX * NR_CPUS * CONGRUENT_COLOURS",
         reason: "a local mapping has a place of each colour",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/include/asm/pgtable.h",
@@ -97,6 +118,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Before,
         text: "#include <linux/congruent.h>\n\n",
         reason: "the functions that are called below",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/include/asm/pgtable.h",
@@ -104,6 +126,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Instead,
         text: "#ifdef CONFIG_CONGRUENT\n\tcongruent_set_ptes(mm, addr, ptep, pte, nr);\n\tdo_sync = false;\n#endif\n\tif (do_sync)",
         reason: "users' mappings are announced before they exist",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/include/asm/pgtable.h",
@@ -111,6 +134,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Enter,
         text: "#ifdef CONFIG_CONGRUENT\n\tcongruent_pte_clear(mm, addr, ptep);\n#endif\n",
         reason: "mappings that have gone contradict nobody",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/include/asm/pgtable.h",
@@ -118,6 +142,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Enter,
         text: "#ifdef CONFIG_CONGRUENT\n\tcongruent_set_ptes(vma->vm_mm, address, ptep, entry, 1);\n#endif\n",
         reason: "rights grow here without set_ptes",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/mm/init.c",
@@ -125,6 +150,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Instead,
         text: "\n#ifdef CONFIG_CONGRUENT\n\tcongruent_prepare();\n#endif\n\tmemblock_free_all();\n#ifdef CONFIG_CONGRUENT\n\tcongruent_begin();\n#endif\n",
         reason: "the library begins when the page allocator does",
+        of: Of::Before7,
     },
     Edit {
         file: "arch/mips/mm/init.c",
@@ -132,6 +158,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Instead,
         text: "!IS_ENABLED(CONFIG_CONGRUENT) && cpu_has_dc_aliases && max_low_pfn",
         reason: "high memory is reached through windows of the right colour",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/mm/init.c",
@@ -139,6 +166,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Instead,
         text: "if (!IS_ENABLED(CONFIG_CONGRUENT) && cpu_has_dc_aliases)\n\t\treturn;",
         reason: "high memory is given to the page allocator",
+        of: Of::Before7,
     },
     Edit {
         file: "arch/mips/mm/c-r4k.c",
@@ -146,6 +174,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Instead,
         text: "probe_pcache();\n#ifdef CONFIG_CONGRUENT\n\tcongruent_probed();\n#endif\n",
         reason: "a cache that the emulator does not have can be told",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/mm/dma-noncoherent.c",
@@ -153,6 +182,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Enter,
         text: "#ifdef CONFIG_CONGRUENT\n\tcongruent_dma_begins(paddr, size);\n\treturn;\n#endif\n",
         reason: "the library knows where the newest bytes are",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/mm/dma-noncoherent.c",
@@ -160,6 +190,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Enter,
         text: "#ifdef CONFIG_CONGRUENT\n\tif (dir != DMA_TO_DEVICE)\n\t\tcongruent_dma_ends(paddr, size);\n\treturn;\n#endif\n",
         reason: "and what has become old",
+        of: Of::Any,
     },
     Edit {
         file: "arch/mips/include/asm/shmparam.h",
@@ -167,6 +198,7 @@ pub const EDITS: &[Edit] = &[
         how: How::BeforeLast,
         text: "#ifdef CONFIG_CONGRUENT\n#define SHM_COLOUR 0x8000\n#endif\n\n",
         reason: "io_uring maps its rings to users at the colour that they have in the kernel",
+        of: Of::Any,
     },
     Edit {
         file: "mm/filemap.c",
@@ -174,6 +206,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Instead,
         text: "congruent_alloc_folio(alloc_gfp, order, index)",
         reason: "a file's page that is used at its permanent address has the colour at which users map it",
+        of: Of::Before7,
     },
     Edit {
         file: "mm/filemap.c",
@@ -181,6 +214,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Instead,
         text: "congruent_alloc_folio(mapping_gfp_mask(mapping), min_order, pos >> PAGE_SHIFT)",
         reason: "as above",
+        of: Of::Before7,
     },
     Edit {
         file: "mm/readahead.c",
@@ -188,6 +222,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Instead,
         text: "congruent_alloc_folio(gfp_mask, mapping_min_folio_order(mapping), index + i)",
         reason: "as above",
+        of: Of::Before7,
     },
     Edit {
         file: "mm/readahead.c",
@@ -195,6 +230,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Instead,
         text: "congruent_alloc_folio(gfp, order, index)",
         reason: "as above",
+        of: Of::Before7,
     },
     Edit {
         file: "mm/readahead.c",
@@ -202,6 +238,7 @@ pub const EDITS: &[Edit] = &[
         how: How::Instead,
         text: "congruent_alloc_folio(gfp_mask, min_order, index)",
         reason: "as above",
+        of: Of::Before7,
     },
     Edit {
         file: "mm/filemap.c",
@@ -209,6 +246,7 @@ pub const EDITS: &[Edit] = &[
         how: How::After,
         text: "#include <linux/congruent.h>\n",
         reason: "the function that is called below",
+        of: Of::Any,
     },
     Edit {
         file: "mm/readahead.c",
@@ -216,6 +254,55 @@ pub const EDITS: &[Edit] = &[
         how: How::After,
         text: "#include <linux/congruent.h>\n",
         reason: "the function that is called below",
+        of: Of::Any,
+    },
+    Edit {
+        file: "mm/mm_init.c",
+        anchor: "#include <linux/init.h>",
+        how: How::After,
+        text: "#include <linux/congruent.h>\n",
+        reason: "the functions that are called below",
+        of: Of::From7,
+    },
+    Edit {
+        file: "mm/mm_init.c",
+        anchor: "memblock_free_all();",
+        how: How::Instead,
+        text: "\n#ifdef CONFIG_CONGRUENT\n\tcongruent_prepare();\n#endif\n\tmemblock_free_all();\n#ifdef CONFIG_CONGRUENT\n\tcongruent_begin();\n#endif\n",
+        reason: "the library begins when the page allocator does",
+        of: Of::From7,
+    },
+    Edit {
+        file: "arch/mips/mm/init.c",
+        anchor: "if (cpu_has_dc_aliases) {",
+        how: How::Instead,
+        text: "if (!IS_ENABLED(CONFIG_CONGRUENT) && cpu_has_dc_aliases) {",
+        reason: "high memory is given to the page allocator",
+        of: Of::From7,
+    },
+    Edit {
+        file: "mm/filemap.c",
+        anchor: "filemap_alloc_folio(alloc_gfp, order, policy)",
+        how: How::Instead,
+        text: "congruent_alloc_folio(alloc_gfp, order, index)",
+        reason: "a file's page that is used at its permanent address has the colour at which users map it",
+        of: Of::From7,
+    },
+    Edit {
+        file: "mm/filemap.c",
+        anchor: "filemap_alloc_folio(mapping_gfp_mask(mapping), min_order, NULL)",
+        how: How::Instead,
+        text: "congruent_alloc_folio(mapping_gfp_mask(mapping), min_order, iocb->ki_pos >> PAGE_SHIFT)",
+        reason: "as above",
+        of: Of::From7,
+    },
+    Edit {
+        file: "mm/readahead.c",
+        anchor: "filemap_alloc_folio(gfp_mask, order, NULL)",
+        how: How::Instead,
+        text: "congruent_alloc_folio(gfp_mask, order, ractl->_index + ractl->_nr_pages)",
+        reason: "as above",
+        of: Of::From7,
     },
     Edit {
         file: "include/linux/sched.h",
@@ -223,6 +310,7 @@ pub const EDITS: &[Edit] = &[
         how: How::After,
         text: "#ifdef CONFIG_CONGRUENT\n\tunsigned char\t\t\tcolour[KM_MAX_IDX];\n#endif\n",
         reason: "a task's windows keep their colours while others run",
+        of: Of::Any,
     },
     Edit {
         file: "mm/page_alloc.c",
@@ -230,6 +318,7 @@ pub const EDITS: &[Edit] = &[
         how: How::After,
         text: "#include <linux/congruent.h>\n",
         reason: "the functions that are called below",
+        of: Of::Any,
     },
     Edit {
         file: "mm/page_alloc.c",
@@ -237,6 +326,7 @@ pub const EDITS: &[Edit] = &[
         how: How::After,
         text: "#ifdef CONFIG_CONGRUENT\n\tcongruent_allocated(page, order, gfp_flags);\n#endif\n",
         reason: "who asks for pages that cannot be high uses their permanent addresses at any time",
+        of: Of::Any,
     },
     Edit {
         file: "mm/page_alloc.c",
@@ -244,5 +334,6 @@ pub const EDITS: &[Edit] = &[
         how: How::After,
         text: "#ifdef CONFIG_CONGRUENT\n\tcongruent_returned(page, order);\n#endif\n",
         reason: "free frames are nobody's",
+        of: Of::Any,
     },
 ];

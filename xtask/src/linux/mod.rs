@@ -41,9 +41,10 @@ pub fn wire(source: &Path, tree: &Path) -> Result<()> {
 /// If a file of it cannot be read.
 pub fn made_from(mut recipe: Recipe) -> Result<Recipe> {
     let mut files = Vec::new();
-    for directory in ["linux/glue", "linux/library", "crates/congruent/src", "crates/geometry/src", "xtask/src/linux"] {
-        collect(&place::root().join(directory), &mut files)?;
+    for part in ["linux/glue", "linux/library", "crates/congruent/src", "crates/geometry/src"] {
+        collect(&place::root().join(part), &mut files)?;
     }
+    files.extend(["edits.rs", "wire.rs", "library.rs"].map(|file| place::root().join("xtask/src/linux").join(file)));
     files.sort();
     for file in files {
         recipe = recipe.file(&file)?;

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::edits::{EDITS, Edit, How};
+use super::edits::{EDITS, Edit, How, Of};
 use crate::place;
 
 /// Our files, as they are called in `linux/glue`, and where each goes.
@@ -39,7 +39,16 @@ pub fn wire(source: &Path, tree: &Path) -> Result<()> {
         to.parent().map_or(Ok(()), fs::create_dir_all)?;
         fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
     }
-    EDITS.iter().try_for_each(|edit| apply(tree, edit))
+    let not = if major(source)? < 7 { Of::From7 } else { Of::Before7 };
+    EDITS.iter().filter(|edit| edit.of != not).try_for_each(|edit| apply(tree, edit))
+}
+
+/// The first number of the kernel's version.
+fn major(source: &Path) -> Result<u32> {
+    let makefile = source.join("Makefile");
+    let text = fs::read_to_string(&makefile).with_context(|| format!("cannot read {}", makefile.display()))?;
+    let version = text.lines().find_map(|line| line.strip_prefix("VERSION = ")?.trim().parse().ok());
+    version.with_context(|| format!("{} is not that of a kernel: it says no VERSION", makefile.display()))
 }
 
 /// The same files and directories, each file a link.
@@ -116,7 +125,7 @@ mod tests {
     use super::*;
 
     const fn edit(anchor: &'static str, how: How, text: &'static str) -> Edit {
-        Edit { file: "f.c", anchor, how, text, reason: "something is done" }
+        Edit { file: "f.c", anchor, how, text, reason: "something is done", of: Of::Any }
     }
 
     #[test]
