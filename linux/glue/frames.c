@@ -136,10 +136,10 @@ void congruent_returned(struct page *page, unsigned int order)
 		if (!frame->is_known) {
 			unsigned long address = congruent_permanent(pfn);
 
-			/* Whatever was there, nothing is cached of it now: what a word of zero says. */
-			if (is_ready && address)
-				congruent_write_back_invalidate(address, PAGE_SIZE);
 			frame->is_known = true;
+			/* What was there before the library began was stored at the permanent address. */
+			if (is_ready && address)
+				congruent_stored(pfn, congruent_colour(address));
 			continue;
 		}
 		frame->is_given = false;

@@ -90,7 +90,10 @@ void congruent_empty(void)
 	instruction_hazard();
 }
 
-/* The instruction cache is indexed by virtual addresses, too, and the frame may be in it under every colour. */
+/*
+ * The instruction cache is indexed by virtual addresses, too, and the frame may be in it under every colour. To hit those it would have to be
+ * mapped at each, and a core that speculates would fill the data cache there. So all of it goes.
+ */
 void congruent_drop_instructions(unsigned long start, u32 len)
 {
 	r4k_blast_icache();

@@ -85,9 +85,9 @@ pub fn perform() -> Result<()> {
 
 fn outcome(guest: Guest, programs: &'static str, devices: Devices) -> Result<Outcome> {
     let row = Run { load: Load::Linux { guest, cpu: None, programs, words: "", devices }, ..e2e::of_linux(guest) };
-    let json = place::root().join("target/reports/linux.json");
+    let json = place::reports().join("linux.json");
     json.parent().map_or(Ok(()), fs::create_dir_all)?;
-    let options = ["--show".into(), "0".into(), "--json".into(), json.clone().into_os_string()];
+    let options = ["--format".into(), "json".into(), "-o".into(), json.clone().into_os_string()];
     let mut command: Command = row.command(Qemu::V10_0, None, &options)?;
     let output = command.output().with_context(|| format!("cannot run {}", run::shown(&command)))?;
     let console = String::from_utf8_lossy(&output.stdout);
@@ -99,7 +99,11 @@ fn outcome(guest: Guest, programs: &'static str, devices: Devices) -> Result<Out
         told.unwrap_or(0)
     };
     ensure!(count("refused") == 0, "{programs}: something was refused that cannot be");
-    let report: Value = serde_json::from_slice(&fs::read(&json)?)?;
+    let report = fs::read(&json).with_context(|| {
+        let said = String::from_utf8_lossy(&output.stderr);
+        format!("{programs}: no report; the check said: {}", said.lines().last().unwrap_or("nothing"))
+    })?;
+    let report: Value = serde_json::from_slice(&report)?;
     if report["verdict"] == "incomplete" {
         bail!("{programs}: {}", report["incomplete_because"]);
     }

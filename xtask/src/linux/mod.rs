@@ -44,8 +44,9 @@ pub fn made_from(mut recipe: Recipe) -> Result<Recipe> {
     for part in ["linux/glue", "linux/library", "crates/congruent/src", "crates/geometry/src"] {
         collect(&place::root().join(part), &mut files)?;
     }
-    files.extend(["edits.rs", "wire.rs", "library.rs"].map(|file| place::root().join("xtask/src/linux").join(file)));
+    files.push(place::root().join("xtask/src/linux/edits.rs"));
     files.sort();
+    recipe = recipe.input("with the library, layout 1");
     for file in files {
         recipe = recipe.file(&file)?;
     }

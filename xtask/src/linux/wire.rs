@@ -33,7 +33,9 @@ pub const LIBRARY: &str = "arch/mips/congruent/library.o_shipped";
 /// # Errors
 /// If an anchor is not where it is looked for: one line, with the file, the anchor, and what it was for.
 pub fn wire(source: &Path, tree: &Path) -> Result<()> {
-    link(source, tree)?;
+    let ours: Vec<&Path> = FILES.iter().map(|(_, file)| file).chain([&LIBRARY]).map(Path::new).collect();
+    let touched: Vec<&Path> = EDITS.iter().map(|edit| Path::new(edit.file)).chain(ours).collect();
+    link(source, tree, &touched)?;
     for (ours, theirs) in FILES {
         let (from, to) = (place::root().join("linux/glue").join(ours), tree.join(theirs));
         to.parent().map_or(Ok(()), fs::create_dir_all)?;
@@ -51,14 +53,15 @@ fn major(source: &Path) -> Result<u32> {
     version.with_context(|| format!("{} is not that of a kernel: it says no VERSION", makefile.display()))
 }
 
-/// The same files and directories, each file a link.
-fn link(source: &Path, tree: &Path) -> Result<()> {
+/// The same files and directories as links; but directories in which something is `touched`, which have links of their own.
+fn link(source: &Path, tree: &Path, touched: &[&Path]) -> Result<()> {
     fs::create_dir_all(tree)?;
     for entry in fs::read_dir(source).with_context(|| format!("cannot read {}", source.display()))? {
         let entry = entry?;
         let (from, to) = (entry.path(), tree.join(entry.file_name()));
-        if entry.file_type()?.is_dir() {
-            link(&from, &to)?;
+        let inside: Vec<&Path> = touched.iter().filter_map(|path| path.strip_prefix(entry.file_name()).ok()).collect();
+        if entry.file_type()?.is_dir() && !inside.is_empty() {
+            link(&from, &to, &inside)?;
         } else {
             symlink(&from, &to).with_context(|| format!("cannot make {}", to.display()))?;
         }
