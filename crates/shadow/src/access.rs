@@ -123,8 +123,8 @@ impl Shadow {
         let colour = self.alias(page, vaddr).0 | self.places.base();
         self.pieces(page.0, offset, 1, |shadow, id, bytes| {
             shadow.touch(id, Touch::Through { colour, stores: false, served_by: None });
-            shadow.deed(id, Deed::Prefetch(colour));
             let both = shadow.meet_homonyms(id, colour, bytes, None);
+            shadow.deed(id, Deed::Prefetch(colour));
             if both || !shadow.keeps_simple(AccessKind::Load, id, colour) {
                 let stamp = shadow.sweeps.stamp();
                 let mut line = shadow.unpack(id);

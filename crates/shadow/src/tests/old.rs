@@ -18,7 +18,7 @@ use super::sequences::{in_order, one_group};
 use super::{Place, config, cpu_of, every_step, pages_of};
 use crate::heads::LAST_EPOCH;
 use crate::old::Schedules;
-use crate::{Config, ConfigError, Shadow, VirtualTags};
+use crate::{Config, ConfigError, Shadow};
 
 /// Most groups of a line, and places that may hold it.
 const GROUPS: usize = 2;
@@ -410,9 +410,6 @@ fn caches_of_which_old_bytes_are_not_known_are_refused_whichever_is_asked_for_fi
     let of = |text: &str| Config::new(text.parse().unwrap());
     let worst = Schedules::Worst;
     let aliasing = of("32K,4,32");
-    let tagged = aliasing.with_virtual_tags(VirtualTags::Untagged).unwrap();
-    assert_eq!(tagged.with_bytes(worst).err(), Some(ConfigError::Bytes));
-    assert_eq!(aliasing.with_bytes(worst).unwrap().with_virtual_tags(VirtualTags::Untagged).err(), Some(ConfigError::Bytes));
     let alone = of("16K,4,32");
     assert_eq!(alone.speculating().unwrap().with_bytes(worst).err(), Some(ConfigError::Bytes));
     assert_eq!(alone.with_bytes(worst).unwrap().speculating().err(), Some(ConfigError::Bytes));
