@@ -353,7 +353,7 @@ impl Shadow {
                 let follows = line.unhealed.as_ref().map_or(&[][..], |other| &other.follows);
                 self.findings.follow(shown, follows);
                 if let (Some(old), Some(first)) = (&mut self.old, follows.first()) {
-                    old.blame(*first);
+                    old.blame(consumer.kind, *first);
                 }
                 continue;
             }
@@ -371,7 +371,7 @@ impl Shadow {
             let finding = self.findings.record(shown, past);
             line.note_healed(finding);
             if let Some(old) = &mut self.old {
-                old.blame(finding);
+                old.blame(consumer.kind, finding);
             }
         }
     }

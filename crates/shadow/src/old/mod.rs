@@ -15,6 +15,7 @@
 //! one core.
 
 mod astray;
+mod peek;
 mod state;
 mod states;
 
@@ -26,6 +27,7 @@ use alloc::vec::Vec;
 use congruent_geometry::{ByteMask, CacheGeometry, PhysAddr};
 use congruent_trace::{AccessKind, Maintenance};
 
+use crate::finding::PartyKind;
 use crate::heads::{Head, LineId};
 use crate::line::{Line, Shape, Ways};
 use crate::shadow::{ByteId, PageId, Shadow};
@@ -156,9 +158,11 @@ impl Bytes {
         self.told.push(false);
     }
 
-    /// What is found now is that, or follows from it.
-    pub fn blame(&mut self, finding: u32) {
-        self.seen.finding.get_or_insert(finding);
+    /// What is found now is that, or follows from it. Fetches are given nothing.
+    pub fn blame(&mut self, consumer: PartyKind, finding: u32) {
+        if consumer != PartyKind::Fetch {
+            self.seen.finding.get_or_insert(finding);
+        }
     }
 
     /// Sweeps before this stamp have been made up for, everywhere.
@@ -313,6 +317,11 @@ impl Shadow {
         seen.bytes.sort_by_key(|(paddr, _)| *paddr);
         seen.bytes.dedup_by_key(|(paddr, _)| *paddr);
         Some(core::mem::take(seen))
+    }
+
+    /// The finding that the events since the last call are to be blamed on, the first, or that what they found follows from; in place of the bytes.
+    pub fn take_blamed(&mut self) -> Option<u32> {
+        core::mem::take(&mut self.old.as_mut()?.seen).finding
     }
 
     /// How often a line could be in more states than are gone through, so that an old byte may not have been known.

@@ -124,6 +124,11 @@ impl States {
         Self(kept)
     }
 
+    /// Those that are kept.
+    pub fn as_they_are(&self) -> &[State] {
+        &self.0
+    }
+
     /// The places that hold the line in any of them.
     pub fn places(&self) -> impl Iterator<Item = u16> {
         self.0.iter().flat_map(|state| state.held.iter().map(|held| held.place))
