@@ -28,7 +28,7 @@ CASE(stale_load_after_clean_of_one_way) { dirty(frame->a); clean_one_way(frame->
 /* The address comes to mean another frame: a load of its zeros is right. */
 #define ZERO(address) (LOAD(address) ? 0 : NEWEST)
 
-CASE(stale_load_of_another_frame) { LOAD(frame->a); map_another_frame(); return ZERO(frame->a); }
+CASE(stale_load_of_another_frame) { STORE(frame->a); LOAD(frame->a); map_another_frame(); return ZERO(frame->a); }
 CASE(stale_store_into_another_frame) { dirty(frame->a); map_another_frame(); STORE(frame->a); return NEWEST; }
 CASE(clean_store_into_another_frame_after_flush)
 {
@@ -75,6 +75,7 @@ CASE(clean_load_of_another_frame_after_flush_by_way)
 }
 CASE(clean_load_of_another_frame_flushed_late)
 {
+	STORE(frame->a);
 	LOAD(frame->a);
 	map_another_frame();
 	clean_invalidate_line(frame->a);

@@ -57,7 +57,7 @@ pub(super) fn computer(shape: (u32, u32, u32, u32), number: u64) -> Config {
 }
 
 /// The same computer with one CPU and virtual tags, which tell address spaces apart or do not.
-fn with_virtual_tags(config: Config, indexing: Indexing) -> Config {
+pub(super) fn with_virtual_tags(config: Config, indexing: Indexing) -> Config {
     let data = CacheConfig { indexing, writes: Writes::Back, ..config.data };
     // Each page has a set of its own in both caches: that lines displace one another is not judged.
     let code = config.code.geometry;
@@ -288,7 +288,7 @@ fn for_every_byte_that_the_judge_names_first_some_schedule_of_two_cpus_shows_the
     }
 }
 
-const VIRTUAL_TAGS: [Indexing; 2] = [Indexing::Vivt, Indexing::VivtUntagged];
+pub(super) const VIRTUAL_TAGS: [Indexing; 2] = [Indexing::Vivt, Indexing::VivtUntagged];
 
 #[test]
 fn whenever_a_virtually_tagged_cache_returns_an_old_byte_or_another_frames_the_judge_has_named_it() {

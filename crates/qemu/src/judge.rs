@@ -121,6 +121,16 @@ impl Judge {
         self.shadow.states_left_out()
     }
 
+    /// See [`Shadow::old_in_memory`].
+    pub fn old_in_memory(&mut self, paddr: PhysAddr, len: u64) -> Vec<(PhysAddr, u8)> {
+        self.shadow.old_in_memory(paddr, len)
+    }
+
+    /// See [`Shadow::take_blamed`].
+    pub fn take_blamed(&mut self) -> Option<u32> {
+        self.shadow.take_blamed()
+    }
+
     /// See [`Shadow::take_old_bytes`].
     pub fn take_old_bytes(&mut self) -> Option<OldBytes> {
         self.shadow.take_old_bytes()

@@ -21,7 +21,7 @@ use std::thread::ThreadId;
 use congruent_wire::FailureKind;
 
 use crate::api::{Block, Info, LifeByData, LifeByNumber, Registers};
-use crate::bus;
+use crate::bus::{self, Apart, Reads};
 use crate::callbacks::{Callbacks, Fetched};
 use crate::channel::Channel;
 use crate::global::Global;
@@ -33,6 +33,9 @@ use crate::session::Session;
 mod memory;
 
 static SESSION: Global<Session> = Global::nothing();
+
+/// The thread that runs the CPUs.
+static CPUS: OnceLock<ThreadId> = OnceLock::new();
 
 /// A line to the program for threads that may not use the session.
 static LINE: Mutex<Option<Channel>> = Mutex::new(None);
@@ -130,11 +133,12 @@ unsafe fn install(id: u64, info: &Info, arguments: &[String]) -> Result<(), Refu
     let (session, line) = prepare(info, arguments, &CALLBACKS)?;
     *LINE.lock().unwrap_or_else(PoisonError::into_inner) = line;
     let (api, arch) = (session.api(), session.arch());
+    let reads = session.injects().then_some(on_device_read as Reads);
     // SAFETY: the plugin is being installed, and no callback is registered before the session is there.
     unsafe {
         SESSION.install(session);
         api.register(id, &life_by_number::LIFE, &life_by_data::LIFE);
-        bus::watch(arch, on_transfers);
+        bus::watch(arch, on_transfers, reads);
         api.on_reset(on_reset, after_any_reset);
     }
     Ok(())
@@ -199,9 +203,8 @@ unsafe fn translate(block: *mut Block) {
 /// # Safety
 /// Called by QEMU from its initialisation callback, on the CPU's thread.
 unsafe fn vcpu_init(vcpu: c_uint) {
-    static THREAD: OnceLock<ThreadId> = OnceLock::new();
     let this = std::thread::current().id();
-    if *THREAD.get_or_init(|| this) != this {
+    if *CPUS.get_or_init(|| this) != this {
         refuse_threads();
     }
     guarded(|session| {
@@ -244,6 +247,30 @@ unsafe extern "C" fn after_any_reset(_data: *mut c_void) {
 unsafe fn on_transfers() {
     // SAFETY: by this function's contract; what they did is taken on the way.
     unsafe { in_turn(Session::step) };
+}
+
+/// A device that is followed is about to read memory at this address. On other threads than the CPUs' nothing can be said of it.
+///
+/// # Safety
+/// Called by QEMU when it has the address translated.
+unsafe fn on_device_read(address: u64) -> Option<Apart> {
+    if CPUS.get() != Some(&std::thread::current().id()) {
+        return None;
+    }
+    // On that thread it is within an access, whose callback comes after it; within a callback, there is no session.
+    let apart = SESSION.with(|session| {
+        let said = catch_unwind(AssertUnwindSafe(|| {
+            if bus::is_pending() {
+                session.take_transfers();
+            }
+            session.device_reads(address)
+        }));
+        said.unwrap_or_else(|_| {
+            broken(session);
+            None
+        })
+    });
+    apart.flatten()
 }
 
 /// QEMU is leaving.

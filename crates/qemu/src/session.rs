@@ -1,5 +1,6 @@
 //! One check, from inside QEMU: guest instructions in, events to the judge, results to the program.
 
+mod apart;
 mod code;
 mod follow;
 mod inject;
@@ -25,7 +26,7 @@ use congruent_arch::{Arch, Meaning};
 use congruent_geometry::{CacheGeometry, VirtAddr};
 use congruent_shadow::{Alias, ByteId, Config as JudgeConfig, Stats};
 use congruent_trace::file::{Header, Validity};
-use congruent_trace::{AccessKind, Event, On, Operation, Site};
+use congruent_trace::{AccessKind, DmaDirection, Event, On, Operation, Site};
 use congruent_wire::{Config, FailureKind};
 
 use crate::access::{AccessInfo, AccessShape};
@@ -204,6 +205,11 @@ impl Session {
     #[inline]
     pub fn api(&self) -> &'static Api {
         self.reach.api
+    }
+
+    /// Whether the guest is given old bytes.
+    pub fn injects(&self) -> bool {
+        self.inject.is_some()
     }
 
     /// The guest's architecture.
@@ -434,12 +440,19 @@ impl Session {
         let (unseen, geometry) = (&mut self.unseen, &self.reach.geometry);
         let own = Memory::of(self.inject.as_ref(), self.leaving.as_ref());
         let name = || access.device_name(reported);
+        let mut reads = Vec::new();
         self.devices.access(kind, paddr, size, value, name, &mut memory, &mut |event| {
             let read = |at, to: &mut [u8]| own.is_read(at, to, |at, to| access.physical_bytes(at, to));
             unseen.before(judge, geometry, &event, read, bus::is_pending);
             own.tell_moved(judge, &event);
             judge.bypass(&event);
+            if let Event::Dma { direction: DmaDirection::Read, paddr, len, .. } = event
+                && judge.keeps_bytes()
+            {
+                reads.push((paddr, len, judge.take_blamed()));
+            }
         });
+        self.note_device_reads(reads);
     }
 
     /// The counters of the judge, and what did not have to be shown to it.

@@ -21,15 +21,15 @@ pub struct Injected {
 /// Old bytes that loads were given.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Given {
-    /// To how many loads.
+    /// To how many loads, or reads of a device.
     pub loads: u64,
-    /// Where the first load's first byte is that differs.
+    /// Where the first one's first byte is that differs.
     pub paddr: PhysAddr,
-    /// The bytes from there to the last that differs, as that load got them.
+    /// The bytes from there to the last that differs, as it got them; of a device's read the first few.
     pub got: Vec<u8>,
     /// As they should have been.
     pub newest: Vec<u8>,
-    /// Cached loads and stores before that load.
+    /// Cached loads and stores before it.
     pub accesses: u64,
 }
 
@@ -38,7 +38,7 @@ pub struct Given {
 pub struct InjectedEntry {
     /// `worst`: whatever any schedule gives; or the seed of the one schedule that was followed.
     pub schedule: String,
-    /// To how many loads.
+    /// To how many loads, reads of devices among them.
     pub loads: u64,
     /// Cached loads and stores before the first of them; absent if there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,15 +54,15 @@ pub struct InjectedEntry {
 /// Old bytes that the guest was given because of one finding, or of what follows from it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct GivenEntry {
-    /// To how many loads.
+    /// To how many loads, or reads of a device.
     pub loads: u64,
-    /// Where the first load's first byte is that differs.
+    /// Where the first one's first byte is that differs.
     pub paddr: Address,
-    /// The bytes from there to the last that differs, as that load got them, in hexadecimal, in the order of memory.
+    /// The bytes from there to the last that differs, as it got them, in hexadecimal, in the order of memory; of a device's read the first few.
     pub got: String,
     /// As they should have been.
     pub newest: String,
-    /// Cached loads and stores before that load.
+    /// Cached loads and stores before it.
     pub after_accesses: u64,
 }
 

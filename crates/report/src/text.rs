@@ -213,7 +213,7 @@ fn account(page: &mut Page, number: usize, group: &Group<'_>) {
     }
     page.field("", &format!("{what}, the first time"));
     if let Some(given) = &entry.given {
-        page.field("given", &given_because_of(given));
+        page.field("given", &given_because_of(entry, given));
     }
     match &entry.producer {
         Some(producer) => page.party("written by", producer, entry.producer_colour),
@@ -234,9 +234,12 @@ fn account(page: &mut Page, number: usize, group: &Group<'_>) {
 }
 
 /// What was given because of a finding, in a sentence.
-pub(crate) fn given_because_of(given: &GivenEntry) -> String {
+pub(crate) fn given_because_of(entry: &Entry, given: &GivenEntry) -> String {
     let GivenEntry { paddr, got, newest, .. } = given;
-    let loads = amount(given.loads, "load", "loads");
+    let loads = match entry.consumer.kind {
+        PartyKindName::Dma => amount(given.loads, "read of the device", "reads of the device"),
+        _ => amount(given.loads, "load", "loads"),
+    };
     format!("old bytes to {loads}; the first time {got} in place of {newest}, at physical address {paddr}")
 }
 

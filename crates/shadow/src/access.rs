@@ -123,8 +123,8 @@ impl Shadow {
         let colour = self.alias(page, vaddr).0 | self.places.base();
         self.pieces(page.0, offset, 1, |shadow, id, bytes| {
             shadow.touch(id, Touch::Through { colour, stores: false, served_by: None });
-            shadow.deed(id, Deed::Prefetch(colour));
             let both = shadow.meet_homonyms(id, colour, bytes, None);
+            shadow.deed(id, Deed::Prefetch(colour));
             if both || !shadow.keeps_simple(AccessKind::Load, id, colour) {
                 let stamp = shadow.sweeps.stamp();
                 let mut line = shadow.unpack(id);
@@ -353,7 +353,7 @@ impl Shadow {
                 let follows = line.unhealed.as_ref().map_or(&[][..], |other| &other.follows);
                 self.findings.follow(shown, follows);
                 if let (Some(old), Some(first)) = (&mut self.old, follows.first()) {
-                    old.blame(*first);
+                    old.blame(consumer.kind, *first);
                 }
                 continue;
             }
@@ -371,7 +371,7 @@ impl Shadow {
             let finding = self.findings.record(shown, past);
             line.note_healed(finding);
             if let Some(old) = &mut self.old {
-                old.blame(finding);
+                old.blame(consumer.kind, finding);
             }
         }
     }

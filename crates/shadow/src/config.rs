@@ -90,7 +90,7 @@ pub enum ConfigError {
     LedgerOfVirtualTags,
     /// The ledger follows one CPU's caches.
     LedgerOfCpus,
-    /// Old bytes are known of caches with physical tags that fill lines at accesses.
+    /// Old bytes are known of caches that fill lines at accesses.
     Bytes,
     /// Several CPUs are judged only where data caches are written back, allocate, have physical tags and fill lines at accesses, and
     /// where instruction caches are filled from memory.
@@ -129,8 +129,8 @@ impl fmt::Display for ConfigError {
             ),
             Self::LedgerOfVirtualTags => f.write_str("there is no ledger of caches with virtual tags; leave it out"),
             Self::Bytes => f.write_str(
-                "which old bytes would be seen is known of caches with physical tags that fill lines at accesses only; leave out what says \
-                 otherwise, or do not ask for them",
+                "which old bytes would be seen is known of caches that fill lines at accesses only; leave out what says otherwise, or do \
+                 not ask for them",
             ),
             Self::LedgerOfCpus => f.write_str("there is no ledger of several CPUs; leave it out, or start one CPU"),
             Self::Cpus => f.write_str(
@@ -228,9 +228,6 @@ impl Config {
         if self.ledger {
             return Err(ConfigError::LedgerOfVirtualTags);
         }
-        if self.bytes.is_some() {
-            return Err(ConfigError::Bytes);
-        }
         if self.cpus.count > 1 {
             return Err(ConfigError::Cpus);
         }
@@ -298,7 +295,7 @@ impl Config {
     /// # Errors
     /// [`ConfigError::Bytes`].
     pub const fn with_bytes(self, schedules: Schedules) -> Result<Self, ConfigError> {
-        if self.virtual_tags.is_some() || self.speculative {
+        if self.speculative {
             return Err(ConfigError::Bytes);
         }
         Ok(Self { bytes: Some(schedules), ..self })

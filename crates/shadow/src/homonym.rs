@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 
 use congruent_geometry::{ByteMask, VirtAddr};
-use congruent_trace::Maintenance;
+use congruent_trace::{AccessKind, Maintenance};
 
 use crate::aliases::{Alias, Home, MOST, Tag};
 use crate::code::CodeKey;
@@ -94,6 +94,7 @@ impl Shadow {
                 if !self.may_hold(met, home.alias) {
                     continue;
                 }
+                self.go_astray(None, id, bytes, met, home.alias);
                 // Either may be held now. Neither has a compact form until it is known which.
                 both = true;
                 self.aliases.set_mixed(tag, id.line, true);
@@ -140,6 +141,12 @@ impl Shadow {
     fn meet(&mut self, id: LineId, bytes: ByteMask, consumer: Party, met: LineId, place: u16) -> bool {
         if !self.may_know(met, place) {
             return false;
+        }
+        match consumer.kind {
+            PartyKind::Load => self.go_astray(Some(AccessKind::Load), id, bytes, met, place),
+            PartyKind::Store => self.go_astray(Some(AccessKind::Store), id, bytes, met, place),
+            // Fetches are given nothing, and change no bytes.
+            PartyKind::Fetch | PartyKind::UncachedLoad | PartyKind::UncachedStore | PartyKind::Dma => {}
         }
         let mut line = self.open(met);
         let holds = |copies: &[Copy]| copies.iter().any(|copy| copy.colour == place);

@@ -141,7 +141,7 @@ impl Shadow {
             history: History::new(),
             findings: Findings::default(),
             ledger,
-            old: config.bytes.map(|which| Box::new(Bytes::new(&geometry, which))),
+            old: config.bytes.map(|which| Box::new(Bytes::new(&geometry, which, config.virtual_tags.is_some()))),
             frames: Frames::new(),
             live: Vec::new(),
             vaddr: None,

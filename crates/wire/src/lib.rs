@@ -126,18 +126,18 @@ pub struct Config {
 /// Old bytes that the guest was given.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Delivered {
-    /// To how many loads.
+    /// To how many loads, or reads of a device.
     pub count: u64,
     /// The first of them.
     pub first: Delivery,
 }
 
-/// One load that was given old bytes.
+/// One load, or read of a device, that was given old bytes.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Delivery {
     /// Where the first byte is that differs.
     pub paddr: PhysAddr,
-    /// The bytes from there to the last that differs, as they were given.
+    /// The bytes from there to the last that differs, as they were given; of a device's read the first few.
     pub got: Vec<u8>,
     /// As they should have been.
     pub newest: Vec<u8>,

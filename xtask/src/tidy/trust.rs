@@ -16,6 +16,7 @@ const TRUSTED: &[(&str, &str)] = &[
     ("crates/qemu/src/exported.rs", "QEMU's functions beside its plugin interface, found by their names"),
     ("crates/qemu/src/ram.rs", "the guest's memory, by QEMU's functions and by pointers"),
     ("crates/qemu/src/bus/mod.rs", "begun while the plugin is installed"),
+    ("crates/qemu/src/bus/apart.rs", "memory that a device reads in place of the guest's"),
     ("crates/qemu/src/bus/qemu.rs", "QEMU's functions for regions of memory"),
     ("crates/qemu/src/bus/region.rs", "QEMU's objects, and what QEMU calls of ours"),
     ("crates/congruent/src/bytes.rs", "copies of bytes that others may write meanwhile"),

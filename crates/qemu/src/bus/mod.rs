@@ -17,10 +17,12 @@
 
 #![allow(unsafe_code)]
 
+mod apart;
 mod qemu;
 mod queue;
 mod region;
 
+pub use apart::{Apart, ROOM, Reads};
 pub use queue::{Access, Master, drain, forget, is_pending};
 
 use congruent_arch::Arch;
@@ -30,13 +32,18 @@ use congruent_arch::Arch;
 const GRANULE: u64 = 8;
 
 /// Has every bus master of the machine seen, once all are there. Nothing is seen where this QEMU lacks something that is needed; `taken` is
-/// run on the CPUs' thread when there is something to take.
+/// run on the CPUs' thread when there is something to take, `reads` says what is put apart, if anything ever is.
 ///
 /// # Safety
 /// Called while the plugin is installed, on QEMU's main thread.
-pub unsafe fn watch(arch: Arch, taken: unsafe fn()) {
+pub unsafe fn watch(arch: Arch, taken: unsafe fn(), reads: Option<Reads>) {
     // SAFETY: by this function's contract.
-    unsafe { region::watch_when_complete(arch, taken) };
+    unsafe { region::watch_when_complete(arch, taken, reads) };
+}
+
+/// Whether there is a device of which something can be put apart.
+pub fn sets_apart() -> bool {
+    region::sets_apart()
 }
 
 /// The bus masters that are seen.

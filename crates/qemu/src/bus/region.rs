@@ -17,12 +17,13 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::panic::catch_unwind;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use congruent_arch::{Arch, DmaEngine};
 use congruent_trace::{DmaDirection, Site, devices};
 
 use super::GRANULE;
+use super::apart::{Granules, ROOM, Reads};
 use super::qemu::{AddressSpace, Entry, Functions, Notifier, Object, READ, TypeInfo, WRITE};
 use super::queue::{Access, Master, push};
 use crate::moment::CpuState;
@@ -44,17 +45,35 @@ struct Watched {
     masters: Vec<Master>,
     /// Of each master: the region that is asked, and the address space where its accesses go on. The last one is of nobody.
     regions: Vec<(usize, usize)>,
+    /// The same of devices that are followed elsewhere, if what they read can be put apart; and where to.
+    followed: Vec<(usize, usize)>,
+    apart: Option<Granules>,
     taken: unsafe fn(),
 }
 
+/// What is asked for until the machine is complete.
+#[derive(Clone, Copy)]
+struct Settings {
+    arch: Arch,
+    taken: unsafe fn(),
+    reads: Option<Reads>,
+}
+
 static WATCHED: OnceLock<Watched> = OnceLock::new();
-static SETTINGS: OnceLock<(Arch, unsafe fn())> = OnceLock::new();
+static SETTINGS: OnceLock<Settings> = OnceLock::new();
+/// Whether a device that is followed elsewhere asks us.
+static SETS_APART: AtomicBool = AtomicBool::new(false);
 /// What the region of nobody was asked: the address above the two bits of the access.
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
 /// The masters that are watched.
 pub fn masters() -> &'static [Master] {
     WATCHED.get().map_or(&[], |watched| &watched.masters)
+}
+
+/// See [`super::sets_apart`].
+pub fn sets_apart() -> bool {
+    SETS_APART.load(Ordering::Relaxed)
 }
 
 /// See [`super::read`].
@@ -69,9 +88,9 @@ pub fn read(paddr: u64, to: &mut [u8]) -> bool {
 
 /// # Safety
 /// As [`super::watch`].
-pub unsafe fn watch_when_complete(arch: Arch, taken: unsafe fn()) {
+pub unsafe fn watch_when_complete(arch: Arch, taken: unsafe fn(), reads: Option<Reads>) {
     let Some(functions) = Functions::bind() else { return };
-    if SETTINGS.set((arch, taken)).is_err() {
+    if SETTINGS.set(Settings { arch, taken, reads }).is_err() {
         return;
     }
     let notifier = Box::leak(Box::new(Notifier { notify: machine_is_complete, links: [std::ptr::null_mut(); 2] }));
@@ -84,9 +103,9 @@ pub unsafe fn watch_when_complete(arch: Arch, taken: unsafe fn()) {
 unsafe extern "C" fn machine_is_complete(_notifier: *mut Notifier, _data: *mut c_void) {
     // A panic ends the watching, not the guest; what is half done has changed no device.
     let _ = catch_unwind(|| {
-        let (Some(functions), Some(&(arch, taken))) = (Functions::bind(), SETTINGS.get()) else { return };
+        let (Some(functions), Some(settings)) = (Functions::bind(), SETTINGS.get()) else { return };
         // SAFETY: by this function's contract.
-        unsafe { watch(functions, arch, taken) };
+        unsafe { watch(functions, *settings) };
     });
 }
 
@@ -94,6 +113,8 @@ unsafe extern "C" fn machine_is_complete(_notifier: *mut Notifier, _data: *mut c
 struct Candidate {
     master: Master,
     place: Place,
+    /// Whether it is followed elsewhere.
+    is_followed: bool,
 }
 
 /// Where a region of ours is put.
@@ -107,9 +128,12 @@ enum Place {
 
 /// # Safety
 /// As [`machine_is_complete`].
-unsafe fn watch(functions: Functions, arch: Arch, taken: unsafe fn()) {
+unsafe fn watch(functions: Functions, Settings { arch, taken, reads }: Settings) {
     // SAFETY: by this function's contract, here and below.
-    let candidates = unsafe { find_masters(&functions, arch) };
+    let mut candidates = unsafe { find_masters(&functions, arch) };
+    candidates.retain(|candidate| !candidate.is_followed || reads.is_some());
+    // Those that are noted come first.
+    candidates.sort_by_key(|candidate| candidate.is_followed);
     let kind = Box::leak(Box::new(TypeInfo {
         name: KIND.as_ptr(),
         parent: PARENT.as_ptr(),
@@ -137,22 +161,28 @@ unsafe fn watch(functions: Functions, arch: Arch, taken: unsafe fn()) {
         // SAFETY: as above.
         regions.push((unsafe { new_region(&functions) } as usize, beyond as usize));
     }
+    let places: Vec<(Object, Place)> =
+        candidates.iter().zip(&regions).map(|(candidate, (region, _))| (*region as Object, candidate.place)).collect();
+    let masters: Vec<Master> =
+        candidates.into_iter().filter(|candidate| !candidate.is_followed).map(|candidate| candidate.master).collect();
+    let followed = regions.split_off(masters.len());
     // SAFETY: as above.
     let (nobodys, memory) = unsafe { (new_region(&functions), memory_of_ours(&functions)) };
     regions.push((nobodys as usize, memory as usize));
-    let masters = candidates.iter().map(|candidate| candidate.master.clone()).collect();
-    if WATCHED.set(Watched { functions, masters, regions, taken }).is_err() {
+    // SAFETY: as above.
+    let apart = reads.filter(|_| !followed.is_empty()).map(|reads| unsafe { granules(&functions, reads) });
+    if WATCHED.set(Watched { functions, masters, regions, followed, apart, taken }).is_err() {
         return;
     }
     // SAFETY: as above.
     if !unsafe { works(&functions, nobodys) } {
         return;
     }
-    for (candidate, (region, _)) in candidates.iter().zip(WATCHED.get().map_or(&[][..], |watched| &watched.regions)) {
-        let region = *region as Object;
+    SETS_APART.store(WATCHED.get().is_some_and(|watched| watched.apart.is_some()), Ordering::Relaxed);
+    for (region, place) in places {
         // SAFETY: as above; the word is the device's, and no device runs yet.
         unsafe {
-            match candidate.place {
+            match place {
                 Place::Over { container, .. } => (functions.memory_region_add_subregion_overlap)(container, 0, region, 1),
                 Place::Instead(word) => word.write(space_of(&functions, region)),
             }
@@ -174,14 +204,36 @@ const ADDRESS: u64 = 0x808;
 /// # Safety
 /// As [`machine_is_complete`].
 unsafe fn memory_of_ours(functions: &Functions) -> AddressSpace {
-    let page = Box::leak(Box::new(Page([CONTENT; 512])));
-    // SAFETY: by this function's contract; room and page are as large as is said, and never freed.
+    let page = Box::leak(Box::new([Page([CONTENT; 512])]));
+    // SAFETY: by this function's contract.
+    unsafe { space_with(functions, page) }
+}
+
+/// An address space with these pages.
+///
+/// # Safety
+/// As [`machine_is_complete`].
+unsafe fn space_with(functions: &Functions, pages: &'static mut [Page]) -> AddressSpace {
+    // SAFETY: by this function's contract; room and pages are as large as is said, and never freed.
     unsafe {
         let region = room();
-        let pointer = page.0.as_mut_ptr().cast();
-        (functions.memory_region_init_ram_ptr)(region, std::ptr::null_mut(), KIND.as_ptr(), size_of::<Page>() as u64, pointer);
+        let size = size_of_val(pages) as u64;
+        let pointer = pages.first_mut().map_or(std::ptr::null_mut(), |page| page.0.as_mut_ptr().cast());
+        (functions.memory_region_init_ram_ptr)(region, std::ptr::null_mut(), KIND.as_ptr(), size, pointer);
         space_of(functions, region)
     }
+}
+
+/// Room for what devices read.
+///
+/// # Safety
+/// As [`machine_is_complete`].
+unsafe fn granules(functions: &Functions, reads: Reads) -> Granules {
+    const PAGES: usize = ROOM * crate::translation::GRANULE as usize / size_of::<Page>();
+    let pages = (0..PAGES).map(|_| Page([0; 512])).collect::<Vec<_>>().leak();
+    let start = pages.as_mut_ptr().cast();
+    // SAFETY: by this function's contract.
+    Granules::new(start, unsafe { space_with(functions, pages) }, reads)
 }
 
 /// Whether a read through this region arrives, and is told of as what it is.
@@ -280,6 +332,12 @@ unsafe extern "C" fn translate(region: Object, address: u64, access: c_int, _ind
         } else {
             ASKED.store(address << 2 | access as u64, Ordering::Relaxed);
         }
+    } else if let Some(watched) = WATCHED.get()
+        && let Some(granules) = &watched.apart
+        && let Some((_, beyond)) = watched.followed.iter().find(|(known, _)| *known == region as usize)
+    {
+        // SAFETY: by this function's contract.
+        entry = unsafe { granules.entry(*beyond as AddressSpace, address, access == READ) };
     }
     entry
 }
@@ -360,12 +418,10 @@ unsafe fn pci_master(functions: &Functions, arch: Arch, device: Object) -> Optio
         }
         // The numbers of vendor and device, in this order.
         let site = Site((functions.pci_default_read_config)(device, 0, 4).rotate_left(16));
-        if site == devices::PIIX_IDE && arch.facts().dma.iter().any(|engine| matches!(engine, DmaEngine::PiixIde)) {
-            return None;
-        }
+        let is_followed = site == devices::PIIX_IDE && arch.facts().dma.iter().any(|engine| matches!(engine, DmaEngine::PiixIde));
         let master =
             Master { name: kind_of(functions, device), site, is_coherent: false, registers: registers(functions, device) };
-        Some(Candidate { master, place: Place::Over { container, beneath } })
+        Some(Candidate { master, place: Place::Over { container, beneath }, is_followed })
     }
 }
 
@@ -387,7 +443,7 @@ unsafe fn virtio_master(functions: &Functions, device: Object) -> Option<Candida
     // SAFETY: by this function's contract.
     let name = unsafe { kind_of(functions, device) };
     let master = Master { name, site: devices::VIRTIO, is_coherent: true, registers: Vec::new() };
-    Some(Candidate { master, place: Place::Instead(words.wrapping_add(place)) })
+    Some(Candidate { master, place: Place::Instead(words.wrapping_add(place)), is_followed: false })
 }
 
 /// # Safety

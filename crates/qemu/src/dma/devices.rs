@@ -8,7 +8,7 @@ use congruent_trace::{AccessKind, Event};
 
 use super::bcm2835::Bcm2835;
 use super::piix::Piix;
-use super::{Engine, Memory, RegisterAccess};
+use super::{Engine, Memory, Plan, RegisterAccess};
 use crate::bus::{self, Master};
 
 /// Devices are told apart by pieces of the address space this long, because asking for a name is slow.
@@ -42,6 +42,22 @@ impl Devices {
             others: BTreeSet::new(),
             moved: BTreeSet::new(),
         }
+    }
+
+    /// What the engines that are followed would read of memory if they were started now.
+    pub fn would_read(&self, memory: Memory<'_>) -> Plan {
+        let mut all = Plan::default();
+        for engine in &self.engines {
+            let Plan { looks, reads } = engine.would_read(&mut *memory);
+            all.looks.extend(looks);
+            all.reads.extend(reads);
+        }
+        all
+    }
+
+    /// Whether none of them moves anything.
+    pub fn are_at_rest(&self) -> bool {
+        self.engines.iter().all(|engine| engine.is_at_rest())
     }
 
     /// A bus master that is seen has moved something.

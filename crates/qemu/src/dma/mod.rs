@@ -27,6 +27,24 @@ pub struct Transfer {
     pub len: u64,
 }
 
+impl Transfer {
+    /// What both have, from its first byte on, and its length.
+    pub fn common(&self, other: &Self) -> Option<(u64, u64)> {
+        let start = self.paddr.max(other.paddr);
+        let end = self.paddr.saturating_add(self.len).min(other.paddr.saturating_add(other.len));
+        (start < end).then(|| (start, end - start))
+    }
+}
+
+/// What an engine is going to read.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Plan {
+    /// Where it looks what to move.
+    pub looks: Vec<Transfer>,
+    /// What it moves.
+    pub reads: Vec<Transfer>,
+}
+
 /// An access of the guest to a device's registers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct RegisterAccess {
@@ -48,6 +66,16 @@ pub trait Engine {
 
     /// Takes note of an access to one of them, and tells `moved` of each transfer that is therefore under way or over.
     fn access(&mut self, access: RegisterAccess, memory: Memory<'_>, moved: &mut dyn FnMut(Transfer));
+
+    /// What it would read of memory if it were started now; nothing if it does not say that beforehand.
+    fn would_read(&self, _memory: Memory<'_>) -> Plan {
+        Plan::default()
+    }
+
+    /// Whether nothing moves of what it was told to move.
+    fn is_at_rest(&self) -> bool {
+        true
+    }
 
     /// The number that stands for it in events.
     fn site(&self) -> Site;

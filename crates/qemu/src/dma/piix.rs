@@ -8,7 +8,7 @@
 
 use congruent_trace::{AccessKind, DmaDirection, Site};
 
-use super::{Engine, Memory, RegisterAccess, Transfer, UnderWay};
+use super::{Engine, Memory, Plan, RegisterAccess, Transfer, UnderWay};
 
 const CONFIG_ADDRESS: u64 = 0x1be0_0cf8;
 const CONFIG_DATA: u64 = 0x1be0_0cfc;
@@ -63,6 +63,21 @@ impl Engine for Piix {
         }
     }
 
+    fn would_read(&self, memory: Memory<'_>) -> Plan {
+        let mut plan = Plan::default();
+        for channel in self.channels.iter().filter(|channel| !channel.running && channel.table != 0) {
+            channel.go_through(&mut *memory, &mut |entry, piece| {
+                plan.looks.push(entry);
+                plan.reads.push(piece);
+            });
+        }
+        plan
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.channels.iter().all(|channel| !channel.running)
+    }
+
     fn site(&self) -> Site {
         congruent_trace::devices::PIIX_IDE
     }
@@ -107,16 +122,29 @@ impl Channel {
 
     fn start(&mut self, to_memory: bool, memory: Memory<'_>, moved: &mut dyn FnMut(Transfer)) {
         let direction = if to_memory { DmaDirection::Write } else { DmaDirection::Read };
+        let mut pieces = Vec::new();
+        self.go_through(memory, &mut |entry, piece| pieces.extend([(false, entry), (true, Transfer { direction, ..piece })]));
+        for (is_piece, transfer) in pieces {
+            if is_piece {
+                self.under_way.start(transfer, moved);
+            } else {
+                moved(transfer);
+            }
+        }
+    }
+
+    /// Goes through the table: the read of each entry, and the piece that it says, read as well.
+    fn go_through(&self, memory: Memory<'_>, each: &mut dyn FnMut(Transfer, Transfer)) {
         for entry in 0..LONGEST_TABLE {
             let at = u64::from(self.table) + 8 * entry;
             let (Some(base), Some(count)) = (memory(at), memory(at + 4)) else { return };
-            moved(Transfer { direction: DmaDirection::Read, paddr: at, len: 8 });
             // The lowest bit of both is zero; a count of zero means 64 KiB.
             let len = match count & 0xfffe {
                 0 => 64 << 10,
                 len => u64::from(len),
             };
-            self.under_way.start(Transfer { direction, paddr: u64::from(base & !1), len }, moved);
+            let read = |paddr, len| Transfer { direction: DmaDirection::Read, paddr, len };
+            each(read(at, 8), read(u64::from(base & !1), len));
             if count & LAST != 0 {
                 return;
             }
@@ -172,6 +200,22 @@ mod tests {
         let all =
             transfers(&mut configured(), &table(), &[store(PORTS + 12, 0x5000), store(PORTS + 8, START), store(PORTS + 8, 0)]);
         assert_eq!(all, [read(0x5000, 8), read(0x0010_0200, 0x400), read(0x5008, 8), read(0x0020_0000, 0x1_0000)]);
+    }
+
+    #[test]
+    fn what_it_would_read_is_known_before_it_is_told_to_and_not_after() {
+        let mut piix = configured();
+        let would = |piix: &Piix| piix.would_read(&mut |address| table().get(&address).copied());
+        assert_eq!(would(&piix), Plan::default());
+        transfers(&mut piix, &table(), &[store(PORTS + 12, 0x5000)]);
+        let looks = vec![read(0x5000, 8), read(0x5008, 8)];
+        assert_eq!(would(&piix), Plan { looks, reads: vec![read(0x0010_0200, 0x400), read(0x0020_0000, 0x1_0000)] });
+        assert!(piix.is_at_rest());
+        transfers(&mut piix, &table(), &[store(PORTS + 8, START)]);
+        assert_eq!(would(&piix), Plan::default());
+        assert!(!piix.is_at_rest());
+        transfers(&mut piix, &table(), &[store(PORTS + 8, 0)]);
+        assert!(piix.is_at_rest());
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! sees what it would see without us. Only for one load at a time does it show what a core could have given (`redo`, `ram`).
 //!
 //! Guarantees: old bytes are delivered where a finding is, or what follows from one, and nowhere else: of what the judge knows of memory, what a
-//! device writes may be late by a moment. Not here: which bytes are old (`congruent_shadow`).
+//! device writes may be late by a moment. Not here: which bytes are old (`congruent_shadow`), what devices are given (`apart`).
 
 use std::collections::BTreeMap;
 
@@ -14,9 +14,11 @@ use congruent_trace::{AccessKind, DmaDirection, Event, Site};
 use congruent_wire::{Delivered, Delivery, Message};
 
 use super::Session;
+use super::apart::SetApart;
 use super::leave::Leaving;
 use super::redo::{Redo, Shown};
 use crate::access::{AccessInfo, AccessShape};
+use crate::bus;
 use crate::judge::Judge;
 use crate::ram::{Granule, Ram};
 use crate::translation::{GRANULE, Known};
@@ -39,6 +41,8 @@ pub(super) struct Inject {
     delivered: BTreeMap<Key, Delivered>,
     /// Loads that could not be made again.
     undelivered: u64,
+    /// What devices are given.
+    pub apart: SetApart,
 }
 
 impl Inject {
@@ -51,7 +55,7 @@ impl Inject {
             format!("--inject: this QEMU does not export {missing}; take a distribution's QEMU 10.0 or newer, or leave it out")
         })?;
         let (granules, delivered) = (Vec::new(), BTreeMap::new());
-        Ok(Self { ram, begun: false, granules, delivering: None, delivered, undelivered: 0 })
+        Ok(Self { ram, begun: false, granules, delivering: None, delivered, undelivered: 0, apart: SetApart::default() })
     }
 
     /// The machine starts anew, with a new judge.
@@ -59,6 +63,7 @@ impl Inject {
         self.begun = false;
         self.granules.clear();
         self.delivering = None;
+        self.apart.begin_anew();
     }
 
     fn granule_of(&self, number: u64) -> Option<Granule> {
@@ -95,8 +100,12 @@ impl Inject {
 
     /// What was not delivered, in sentences; `left_out` is what the judge says of [its states](congruent_shadow::Shadow::states_left_out).
     pub fn limits(&self, left_out: u64) -> Vec<String> {
-        let mut limits =
-            vec!["old bytes were given to loads: walks of page tables, fetches and devices had the newest".to_owned()];
+        let given = match bus::sets_apart() {
+            false => "to loads: walks of page tables, fetches and devices",
+            true => "to loads and to the IDE controller: walks of page tables, fetches and other devices",
+        };
+        let mut limits = vec![format!("old bytes were given {given} had the newest")];
+        limits.extend(self.apart.limit());
         if self.undelivered > 0 {
             limits.push(format!(
                 "{} loads that QEMU makes in functions of its own (such as `ll`) had the newest bytes, because they cannot be made again",
@@ -134,15 +143,26 @@ impl<'a> Memory<'a> {
         is_read
     }
 
-    /// So many bytes from an address on, if the judge is told bytes.
-    fn bytes(self, paddr: PhysAddr, len: usize) -> Option<Vec<u8>> {
-        let ram = self.ram?;
-        let mut bytes = vec![0; len];
-        self.is_read(paddr.0, &mut bytes, |at, to| {
+    /// As [`is_read`](Self::is_read), where the judge is told bytes; where no memory lies, nothing is read.
+    pub fn reads(self, paddr: u64, to: &mut [u8]) -> bool {
+        let Some(ram) = self.ram else { return false };
+        self.is_read(paddr, to, |at, to| {
             ram.read(at, to);
             true
-        });
-        Some(bytes)
+        })
+    }
+
+    /// The little-endian word at an address, if memory lies there and the judge is told bytes.
+    pub fn word(self, paddr: u64) -> Option<u32> {
+        self.ram?.granule(paddr / u64::from(GRANULE) * u64::from(GRANULE))?;
+        let mut bytes = [0; 4];
+        self.reads(paddr, &mut bytes).then(|| u32::from_le_bytes(bytes))
+    }
+
+    /// So many bytes from an address on, if the judge is told bytes.
+    pub fn bytes(self, paddr: PhysAddr, len: usize) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        self.reads(paddr.0, &mut bytes).then_some(bytes)
     }
 
     /// Tells the judge what a device has written, if that is what it is about to be told of.
@@ -268,7 +288,13 @@ impl Session {
 
     /// A load has been made with what was shown for it.
     pub(super) fn note_delivered(&mut self) {
-        let Some((key, delivery)) = self.inject.as_mut().and_then(|inject| inject.delivering.take()) else { return };
+        if let Some((key, delivery)) = self.inject.as_mut().and_then(|inject| inject.delivering.take()) {
+            self.deliver(key, delivery);
+        }
+    }
+
+    /// Old bytes were delivered because of a finding.
+    pub(super) fn deliver(&mut self, key: Key, delivery: Delivery) {
         let Some(inject) = &mut self.inject else { return };
         if inject.delivered.is_empty() {
             self.telling.send(&Message::Delivering { delivery: delivery.clone() });

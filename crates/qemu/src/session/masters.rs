@@ -55,6 +55,8 @@ fn transfer(
     unseen.before(judge, geometry, &event, read, || bus::is_pending() || later.iter().any(writes));
     own.tell_moved(judge, &event);
     judge.bypass(&event);
+    // What this device could be given is no load's.
+    judge.take_blamed();
 }
 
 /// Whether both concern some page.
@@ -87,7 +89,7 @@ fn snoop(judge: &mut Judge, geometry: &CacheGeometry, master: &Master, access: A
 
 #[cfg(test)]
 mod tests {
-    use congruent_shadow::Config;
+    use congruent_shadow::{Config, Schedules};
     use congruent_trace::{AccessKind, IndexForm, Site};
 
     use super::*;
@@ -121,5 +123,20 @@ mod tests {
     fn what_a_coherent_device_writes_is_old_at_no_colour_and_what_another_writes_is() {
         assert_eq!(hazards(true), 0);
         assert!(hazards(false) > 0x1000 / 32);
+    }
+
+    #[test]
+    fn what_a_device_could_have_been_given_is_no_loads() {
+        let geometry = CacheGeometry::new(64 << 10, 4, 32).unwrap();
+        let caches = Config::new(geometry).with_bytes(Schedules::Worst).unwrap();
+        let mut judge = Judge::new(caches, IndexForm::Resolved);
+        let paddr = PhysAddr(0x5_0000);
+        let page = judge.page(geometry.frame(paddr));
+        judge.tell_storing(paddr, &[1; 8]);
+        judge.access(AccessKind::Store, page, VirtAddr(0x1000), 0, 8, Site(1));
+        let master = Master { name: "disk".into(), site: Site(7), is_coherent: false, registers: Vec::new() };
+        let access = Access { master: 0, direction: DmaDirection::Read, paddr: paddr.0, len: 8 };
+        transfer(&mut judge, &mut Unseen::default(), Memory::default(), &geometry, &master, access, &[]);
+        assert_eq!((judge.stats().hazards, judge.take_old_bytes()), (1, None));
     }
 }

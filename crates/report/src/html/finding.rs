@@ -58,7 +58,7 @@ pub(super) fn item(rank: usize, same: &Same<'_>, cache: &GeometryEntry, sources:
                         }
                         @if let Some(given) = &entry.given {
                             dt { "Given" }
-                            dd { p { (given_because_of(given)) } }
+                            dd { p { (given_because_of(entry, given)) } }
                         }
                         dt { "Written by" }
                         dd {

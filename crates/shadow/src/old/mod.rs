@@ -7,11 +7,15 @@
 //!
 //! Nothing is healed: a guest that is given old bytes has nobody who mends them.
 //!
+//! Under virtual tags an access may meet another frame's line (`astray`).
+//!
 //! Guarantees: every byte that is given is one that some schedule gives; and where some schedule gives another than the newest, one is given
 //! (`tests::old`, by enumeration). Not promised: that one schedule gives all of them. Each byte of each access is given what the worst
 //! schedule up to it gives, and two may tell of different ones. But one schedule can be asked for ([`Schedules::Seed`]): then all bytes are those of
 //! one core.
 
+mod astray;
+mod peek;
 mod state;
 mod states;
 
@@ -23,6 +27,7 @@ use alloc::vec::Vec;
 use congruent_geometry::{ByteMask, CacheGeometry, PhysAddr};
 use congruent_trace::{AccessKind, Maintenance};
 
+use crate::finding::PartyKind;
 use crate::heads::{Head, LineId};
 use crate::line::{Line, Shape, Ways};
 use crate::shadow::{ByteId, PageId, Shadow};
@@ -79,6 +84,26 @@ impl Deed {
     }
 }
 
+/// What is being stored, as it was told.
+#[derive(Clone, Default, Debug)]
+struct Storing {
+    /// Where the first byte is.
+    first: u64,
+    bytes: Vec<u8>,
+}
+
+impl Storing {
+    /// Puts what is stored of a line that begins at `first`, those of the set, into the line's bytes.
+    fn put(&self, first: u64, set: ByteMask, line: &mut [u8]) {
+        for at in set.offsets() {
+            let told = (first + at as u64).checked_sub(self.first).and_then(|offset| self.bytes.get(offset as usize));
+            if let Some(told) = told {
+                line[at] = *told;
+            }
+        }
+    }
+}
+
 /// The bytes of every touched frame, and the states of its lines.
 #[derive(Clone, Debug)]
 pub(crate) struct Bytes {
@@ -93,15 +118,19 @@ pub(crate) struct Bytes {
     told: Vec<bool>,
     /// Lines that have a record, or will: since when sweeps are to be made up for, and the states.
     lines: BTreeMap<LineId, (u32, States)>,
-    /// What is being stored, and where the first byte is.
-    storing: (u64, Vec<u8>),
+    storing: Storing,
     seen: OldBytes,
     /// How often there were more states than are gone through.
     cut: u64,
+    /// Whether a line's bytes may be met where another's are expected, so that one old value does not stand for another.
+    strays: bool,
+    /// The lines of the access in hand that go to another frame's copy instead, in the one schedule that is followed.
+    astray: Vec<LineId>,
 }
 
 impl Bytes {
-    pub fn new(geometry: &CacheGeometry, which: Schedules) -> Self {
+    /// `strays`: whether tags are virtual.
+    pub fn new(geometry: &CacheGeometry, which: Schedules, strays: bool) -> Self {
         let schedule = match which {
             Schedules::Worst => Schedule::Worst,
             Schedules::Seed(seed) => Schedule::Seeded(Chance::new(seed)),
@@ -114,9 +143,11 @@ impl Bytes {
             memory: Vec::new(),
             told: Vec::new(),
             lines: BTreeMap::new(),
-            storing: (0, Vec::new()),
+            storing: Storing::default(),
             seen: OldBytes::default(),
             cut: 0,
+            strays,
+            astray: Vec::new(),
         }
     }
 
@@ -127,9 +158,11 @@ impl Bytes {
         self.told.push(false);
     }
 
-    /// What is found now is that, or follows from it.
-    pub fn blame(&mut self, finding: u32) {
-        self.seen.finding.get_or_insert(finding);
+    /// What is found now is that, or follows from it. Fetches are given nothing.
+    pub fn blame(&mut self, consumer: PartyKind, finding: u32) {
+        if consumer != PartyKind::Fetch {
+            self.seen.finding.get_or_insert(finding);
+        }
     }
 
     /// Sweeps before this stamp have been made up for, everywhere.
@@ -166,14 +199,8 @@ impl Bytes {
 
     /// What is being stored of a line becomes the newest.
     fn take_stored(&mut self, id: LineId, first: u64, set: ByteMask) {
-        let start = self.start(id);
-        let newest = &mut self.newest[id.page as usize][start..];
-        for at in set.offsets() {
-            let told = (first + at as u64).checked_sub(self.storing.0).and_then(|offset| self.storing.1.get(offset as usize));
-            if let Some(told) = told {
-                newest[at] = *told;
-            }
-        }
+        let range = self.start(id)..self.start(id) + self.line_bytes;
+        self.storing.put(first, set, &mut self.newest[id.page as usize][range]);
     }
 
     /// The one or more states that a line without old bytes is in.
@@ -206,7 +233,7 @@ impl Bytes {
     /// The least that stands for these states of a line.
     fn least(&mut self, id: LineId, states: Vec<State>, shape: Shape) -> States {
         let mut cut = 0;
-        let least = States::least(states, shape, self.newest(id), &mut cut);
+        let least = States::least(states, shape, self.newest(id), self.strays, &mut cut);
         self.cut += cut;
         least
     }
@@ -259,12 +286,12 @@ impl Shadow {
     #[inline]
     pub(crate) fn take_quietly_stored(&mut self, byte: ByteId, size: u32) {
         if let Some(old) = &mut self.old {
-            let told = core::mem::take(&mut old.storing.1);
+            let told = core::mem::take(&mut old.storing.bytes);
             self.tell_stored(byte, told.get(..size as usize).unwrap_or_default());
             if let Some(old) = &mut self.old {
                 // Kept for its memory.
-                old.storing.1 = told;
-                old.storing.1.clear();
+                old.storing.bytes = told;
+                old.storing.bytes.clear();
             }
         }
     }
@@ -272,9 +299,9 @@ impl Shadow {
     /// Tells what will be stored by the next event: these bytes, from this address on.
     pub fn tell_storing(&mut self, paddr: PhysAddr, bytes: &[u8]) {
         if let Some(old) = &mut self.old {
-            old.storing.0 = paddr.0;
-            old.storing.1.clear();
-            old.storing.1.extend_from_slice(bytes);
+            old.storing.first = paddr.0;
+            old.storing.bytes.clear();
+            old.storing.bytes.extend_from_slice(bytes);
         }
     }
 
@@ -286,7 +313,15 @@ impl Shadow {
             seen.finding = None;
             return None;
         }
+        // What was met of other frames was seen before what was not.
+        seen.bytes.sort_by_key(|(paddr, _)| *paddr);
+        seen.bytes.dedup_by_key(|(paddr, _)| *paddr);
         Some(core::mem::take(seen))
+    }
+
+    /// The finding that the events since the last call are to be blamed on, the first, or that what they found follows from; in place of the bytes.
+    pub fn take_blamed(&mut self) -> Option<u32> {
+        core::mem::take(&mut self.old.as_mut()?.seen).finding
     }
 
     /// How often a line could be in more states than are gone through, so that an old byte may not have been known.
@@ -312,6 +347,7 @@ impl Shadow {
     #[inline(never)]
     fn deed_now(&mut self, id: LineId, deed: Deed) {
         let head = self.heads.head(id);
+        let is_astray = self.old.as_mut().is_some_and(|old| old.takes_astray(id));
         if !matches!(head, Head::Record(_)) {
             self.note_memory_of(id, head);
             if let (Head::Single { colour, .. }, Deed::Maintain(op, place, _)) = (head, deed)
@@ -321,7 +357,7 @@ impl Shadow {
             {
                 old.note_memory(id, ByteMask::EMPTY);
             }
-            if is_simple(head, deed) {
+            if is_simple(head, deed) && !is_astray {
                 self.take_stored(id, deed);
                 return;
             }
@@ -329,14 +365,15 @@ impl Shadow {
         let (stamp, states) = self.states_now(id, head);
         // What the sweep does beside it is still to come, in the same epoch. What it did here may be done again.
         let since = if matches!(deed, Deed::Discard(..)) { stamp - 1 } else { stamp };
+        let (shape, first) = (self.shape, self.first_byte(id));
         let Some(old) = &mut self.old else { return };
-        let (shape, first) = (self.shape, self.geometry.frame_base(self.frames.of(id.page)).0 + old.start(id) as u64);
         let mut stored = Vec::new();
         if let Deed::Store(_, set) | Deed::Unseen(set) = deed {
             old.take_stored(id, first, set);
             stored.extend_from_slice(old.newest(id));
         }
         let step = |state: State| match deed {
+            Deed::Load(Some(_), _) | Deed::Prefetch(_) if is_astray => vec![state],
             Deed::Load(Some(place), _) | Deed::Prefetch(place) => {
                 let mut states = state.clone().filled(shape, place);
                 if matches!(deed, Deed::Prefetch(_)) {
@@ -428,12 +465,17 @@ impl Shadow {
 
     /// A line stays simple: it has no states of its own, and what is being stored is the newest.
     fn take_stored(&mut self, id: LineId, deed: Deed) {
+        let first = self.first_byte(id);
         let Some(old) = &mut self.old else { return };
         old.lines.remove(&id);
         if let Deed::Store(_, set) = deed {
-            let first = self.geometry.frame_base(self.frames.of(id.page)).0 + old.start(id) as u64;
             old.take_stored(id, first, set);
         }
+    }
+
+    /// The address of a line.
+    fn first_byte(&self, id: LineId) -> u64 {
+        self.geometry.frame_base(self.frames.of(id.page)).0 + (u64::from(id.line) << self.geometry.line_shift())
     }
 
     /// The line has been changed, and has this form now.

@@ -23,6 +23,16 @@ pub(super) struct Held {
     pub bytes: Box<[u8]>,
 }
 
+impl Held {
+    /// Stores bytes, those of the set, of these.
+    fn store(&mut self, shape: Shape, set: ByteMask, values: &[u8]) {
+        set.offsets().for_each(|at| self.bytes[at] = values[at]);
+        if !shape.writes_through {
+            self.dirty |= set.widen(shape.unit);
+        }
+    }
+}
+
 /// The line.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct State {
@@ -101,10 +111,7 @@ impl State {
             let held = state.held.iter_mut().find(|held| held.place == place);
             let to_memory = shape.writes_through || held.is_none();
             if let Some(held) = held {
-                set.offsets().for_each(|at| held.bytes[at] = values[at]);
-                if !shape.writes_through {
-                    held.dirty |= set.widen(shape.unit);
-                }
+                held.store(shape, set, values);
             }
             if to_memory {
                 set.offsets().for_each(|at| state.memory[at] = values[at]);
@@ -112,6 +119,14 @@ impl State {
             state
         };
         filled.into_iter().map(store).collect()
+    }
+
+    /// With bytes stored into what a place holds, if it holds any, that are meant for another frame's line: memory of this one is not stored to.
+    pub fn stored_astray(mut self, shape: Shape, place: u16, set: ByteMask, values: &[u8]) -> Self {
+        if let Some(held) = self.held.iter_mut().find(|held| held.place == place) {
+            held.store(shape, set, values);
+        }
+        self
     }
 
     /// Carries out maintenance of the copy that a place may hold in some ways: as it is if it sits in one of them, and if it does not.
@@ -163,11 +178,13 @@ impl State {
         states
     }
 
-    /// Whether this may do all the harm that the other may: it holds the same, as dirty, and nothing newer. What is newest is said.
-    pub fn is_worse(&self, other: &Self, newest: &[u8]) -> bool {
-        let no_newer = |own: &[u8], other: &[u8]| {
-            own == other || own.iter().zip(other).zip(newest).all(|((own, other), newest)| own != newest || other == newest)
+    /// Whether this may do all the harm that the other may: it holds the same, as dirty, and nothing newer. What is newest is said; without it,
+    /// every value does a harm of its own.
+    pub fn is_worse(&self, other: &Self, newest: Option<&[u8]>) -> bool {
+        let all_old = |own: &[u8], other: &[u8], newest: &[u8]| {
+            own.iter().zip(other).zip(newest).all(|((own, other), newest)| own != newest || other == newest)
         };
+        let no_newer = |own: &[u8], other: &[u8]| own == other || newest.is_some_and(|newest| all_old(own, other, newest));
         let alike = |(own, other): (&Held, &Held)| {
             (own.place, own.ways, own.dirty) == (other.place, other.ways, other.dirty) && no_newer(&own.bytes, &other.bytes)
         };

@@ -1,8 +1,8 @@
 //! One line in every schedule: as few states as all others can come from, and none that does more harm.
 //!
 //! A state stands for whatever hardware may make of it on its own. And for every state that holds the same but newer bytes: whatever
-//! happens, that one never shows an old byte where this one does not. What is left is one or two states for most lines. Or one schedule is
-//! followed, by chance; then it is one state.
+//! happens, that one never shows an old byte where this one does not, unless other lines' bytes are expected there. What is left is one or two
+//! states for most lines. Or one schedule is followed, by chance; then it is one state.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -98,8 +98,9 @@ impl States {
         }
     }
 
-    /// The least that stands for these states; `cut` as above.
-    pub fn least(states: Vec<State>, shape: Shape, newest: &[u8], cut: &mut u64) -> Self {
+    /// The least that stands for these states; `cut` as above. If these bytes may be met where another line's are expected (`strays`), each
+    /// value counts, as long as that leaves few enough.
+    pub fn least(states: Vec<State>, shape: Shape, newest: &[u8], strays: bool, cut: &mut u64) -> Self {
         if states.len() <= 1 {
             return Self(states);
         }
@@ -112,19 +113,20 @@ impl States {
             (Reverse((dirty, state.held.len())), new.sum::<usize>())
         };
         next.sort_by_cached_key(weight);
-        let (mut kept, mut covered) = (Vec::<State>::new(), BTreeSet::new());
-        for state in next {
-            if covered.iter().any(|other: &State| other.is_worse(&state, newest)) {
-                continue;
+        if strays {
+            let (kept, lost) = keep(&next, shape, None);
+            if lost == 0 {
+                return Self(kept);
             }
-            if kept.len() == MOST {
-                *cut += 1;
-                break;
-            }
-            *cut += u64::from(!add(&mut covered, state.clone(), shape));
-            kept.push(state);
         }
+        let (kept, lost) = keep(&next, shape, Some(newest));
+        *cut += lost + u64::from(strays);
         Self(kept)
+    }
+
+    /// Those that are kept.
+    pub fn as_they_are(&self) -> &[State] {
+        &self.0
     }
 
     /// The places that hold the line in any of them.
@@ -145,6 +147,24 @@ impl States {
     pub fn bytes(&self) -> usize {
         self.0.iter().map(|state| state.memory.len() * (1 + state.held.len())).sum()
     }
+}
+
+/// Of these states, those that no other one before them stands for, and how often there were more than are gone through; `newest` as
+/// [`State::is_worse`] has it.
+fn keep(states: &[State], shape: Shape, newest: Option<&[u8]>) -> (Vec<State>, u64) {
+    let (mut kept, mut covered, mut cut) = (Vec::<State>::new(), BTreeSet::new(), 0);
+    for state in states {
+        if covered.iter().any(|other: &State| other.is_worse(state, newest)) {
+            continue;
+        }
+        if kept.len() == MOST {
+            cut += 1;
+            break;
+        }
+        cut += u64::from(!add(&mut covered, state.clone(), shape));
+        kept.push(state.clone());
+    }
+    (kept, cut)
 }
 
 /// Adds a state and all that hardware may make of it; false if that was too much.

@@ -15,7 +15,7 @@ use crate::heads::LAST_EPOCH;
 use crate::{CodeCache, Config, Shadow, VirtualTags};
 
 /// What there is to do with this many virtual pages and two frames.
-fn every_step(shape: Shape) -> Vec<RemapStep> {
+pub(super) fn every_step(shape: Shape) -> Vec<RemapStep> {
     let mut steps = Vec::new();
     for frame in 0..2 {
         for op in [Op::Load, Op::Store] {
@@ -48,13 +48,13 @@ fn every_step(shape: Shape) -> Vec<RemapStep> {
 }
 
 /// Line 1 of two frames, and the virtual pages.
-struct Stage {
-    geometry: CacheGeometry,
-    shape: Shape,
+pub(super) struct Stage {
+    pub geometry: CacheGeometry,
+    pub shape: Shape,
 }
 
 impl Stage {
-    fn new(shape: Shape) -> Self {
+    pub fn new(shape: Shape) -> Self {
         // As many colours as virtual pages, so that each has a set of its own. Short pages: the judge is copied at every event. Lines
         // no longer than what can be accessed quietly.
         let way = 1024 * u32::from(shape.colours);
@@ -64,13 +64,17 @@ impl Stage {
     }
 
     fn judge(&self, last_epoch: u32) -> Shadow {
+        Shadow::with_last_epoch(self.config(), last_epoch)
+    }
+
+    pub fn config(&self) -> Config {
         let mut config = Config::new(self.geometry);
         config.write_allocate = self.shape.write_allocate;
         config.writes_through = self.shape.writes_through;
         if let Some(code) = self.code() {
             config = config.with_code(CodeCache::new(code)).unwrap();
         }
-        Shadow::with_last_epoch(config.with_virtual_tags(VirtualTags::Untagged).unwrap(), last_epoch)
+        config.with_virtual_tags(VirtualTags::Untagged).unwrap()
     }
 
     fn code(&self) -> Option<CacheGeometry> {
@@ -78,12 +82,12 @@ impl Stage {
         self.shape.code.map(|code| CacheGeometry::with_page(way * u32::from(code.ways), code.ways.into(), 64, 1024).unwrap())
     }
 
-    fn bytes(&self, groups: Groups) -> (u64, u32) {
+    pub fn bytes(&self, groups: Groups) -> (u64, u32) {
         let group = self.geometry.line() / u32::from(self.shape.groups);
         (u64::from(groups.trailing_zeros() * group), groups.count_ones() * group)
     }
 
-    fn paddr(&self, frame: u8) -> PhysAddr {
+    pub fn paddr(&self, frame: u8) -> PhysAddr {
         PhysAddr(u64::from(3 + frame) * 1024 + 64)
     }
 
@@ -91,7 +95,7 @@ impl Stage {
         VirtAddr((u64::from(page) + 16) * 1024 + 64)
     }
 
-    fn event(&self, step: RemapStep, site: Site) -> Event {
+    pub fn event(&self, step: RemapStep, site: Site) -> Event {
         match step {
             RemapStep::Access(op, page, frame, groups) => {
                 let (start, size) = self.bytes(groups);

@@ -4,8 +4,9 @@
 //! `homonyms`: the same for virtual tags. `random`: the whole judge, long runs over many lines. `ledger`: what the ledger calls
 //! redundant can be left out. `settled`: a fetch that was quiet stays so until it is said.
 //! `remedies`: what a finding heals is what its remedy would have healed. `earned`: every report has a schedule that
-//! shows the old bytes.
+//! shows the old bytes. `old`, `astray`: those bytes themselves, with physical tags and with virtual ones.
 
+mod astray;
 mod earned;
 mod homonyms;
 mod ledger;

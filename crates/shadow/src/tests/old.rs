@@ -18,7 +18,7 @@ use super::sequences::{in_order, one_group};
 use super::{Place, config, cpu_of, every_step, pages_of};
 use crate::heads::LAST_EPOCH;
 use crate::old::Schedules;
-use crate::{Config, ConfigError, Shadow, VirtualTags};
+use crate::{CodeCache, Config, ConfigError, Shadow};
 
 /// Most groups of a line, and places that may hold it.
 const GROUPS: usize = 2;
@@ -231,6 +231,8 @@ struct Pair {
     shadow: Shadow,
     all: Everything,
     given: u64,
+    /// What devices would be given.
+    foreseen: u64,
     /// Whether every old byte that is possible is given.
     worst: bool,
 }
@@ -253,6 +255,7 @@ impl Pair {
             shadow,
             all: Everything::new(shape),
             given: 0,
+            foreseen: 0,
             worst: schedules == Schedules::Worst,
         }
     }
@@ -267,10 +270,26 @@ impl Pair {
             let (start, len) = place.bytes(mask);
             self.shadow.tell_storing(place.paddr.add(start), &vec![self.all.stores + 1; len as usize]);
         }
+        let foreseen = match event {
+            Event::Dma { paddr, len, .. } => self.shadow.old_in_memory(paddr, len),
+            _ => Vec::new(),
+        };
         self.shadow.apply(&event);
         let old = self.shadow.take_old_bytes();
         let seen = self.all.step(step);
         let bytes = old.map(|old| old.bytes).unwrap_or_default();
+        if matches!(step, Step::Past(Bypass::Dma, Op::Load, _)) {
+            assert!(!self.worst || foreseen == bytes, "{shape:?}: after {so_far:#?}\nat {step:?}: {foreseen:?} was foreseen");
+            for (at, value) in foreseen {
+                let group = ((at.0 - place.paddr.0) as u32 / place.group) as usize;
+                let possible = seen.iter().any(|(seen, versions)| *seen == group && versions.contains(&value));
+                assert!(
+                    possible && value != self.all.newest[group],
+                    "{shape:?}: after {so_far:#?}\nat {step:?}: {value} was foreseen"
+                );
+                self.foreseen += 1;
+            }
+        }
         let mut expected = 0;
         for (group, versions) in &seen {
             let (start, len) = place.bytes(1 << group);
@@ -356,7 +375,7 @@ fn five_events_written_through_or_without_allocation() {
 /// Long sequences. What is possible grows with their length, so lines are begun anew now and then.
 fn long(shape: Shape, seeds: u64, seeded: bool) {
     let steps = every_step(shape);
-    let mut given = 0;
+    let (mut given, mut foreseen) = (0, 0);
     for seed in 1..=seeds {
         let mut random = Random::new(seed);
         let mut pair = Pair::new(
@@ -371,9 +390,10 @@ fn long(shape: Shape, seeds: u64, seeded: bool) {
             so_far.push(step);
         }
         given += pair.given;
+        foreseen += pair.foreseen;
     }
-    println!("{shape:?}, seeds 1 to {seeds}: {given} old bytes");
-    assert!(given > 1000, "{shape:?}: too tame");
+    println!("{shape:?}, seeds 1 to {seeds}: {given} old bytes, {foreseen} that devices would be given");
+    assert!(given > 1000 && foreseen > 100, "{shape:?}: too tame");
 }
 
 #[test]
@@ -410,9 +430,6 @@ fn caches_of_which_old_bytes_are_not_known_are_refused_whichever_is_asked_for_fi
     let of = |text: &str| Config::new(text.parse().unwrap());
     let worst = Schedules::Worst;
     let aliasing = of("32K,4,32");
-    let tagged = aliasing.with_virtual_tags(VirtualTags::Untagged).unwrap();
-    assert_eq!(tagged.with_bytes(worst).err(), Some(ConfigError::Bytes));
-    assert_eq!(aliasing.with_bytes(worst).unwrap().with_virtual_tags(VirtualTags::Untagged).err(), Some(ConfigError::Bytes));
     let alone = of("16K,4,32");
     assert_eq!(alone.speculating().unwrap().with_bytes(worst).err(), Some(ConfigError::Bytes));
     assert_eq!(alone.with_bytes(worst).unwrap().speculating().err(), Some(ConfigError::Bytes));
@@ -421,6 +438,26 @@ fn caches_of_which_old_bytes_are_not_known_are_refused_whichever_is_asked_for_fi
     let page = judge.page(congruent_geometry::Frame(1));
     judge.tell_page(page, &[1; 4096]);
     assert!(!judge.keeps_bytes() && !judge.lacks_bytes(page) && judge.take_old_bytes().is_none());
+}
+
+#[test]
+fn what_a_load_is_given_is_blamed_on_no_fetch() {
+    let config = Config::new("32K,4,32".parse().unwrap()).with_code(CodeCache::new("16K,4,32".parse().unwrap())).unwrap();
+    let mut judge = Shadow::new(config.with_bytes(Schedules::Worst).unwrap());
+    let site = Site(1);
+    let access = |kind, page: u64, offset: u64| {
+        let (vaddr, paddr) = (VirtAddr(page << 12 | offset), PhysAddr(0x4000 + offset));
+        Event::Access { kind, vaddr, paddr, size: 4, site }
+    };
+    // Of two lines, one is fetched from and one is loaded from.
+    for offset in [0, 64] {
+        judge.tell_storing(PhysAddr(0x4000 + offset), &[1; 4]);
+        judge.apply(&access(AccessKind::Store, 0, offset));
+    }
+    assert!(judge.apply(&Event::Fetch { vaddr: VirtAddr(0), paddr: PhysAddr(0x4000), size: 4, site }), "it is dirty");
+    judge.apply(&access(AccessKind::Load, 1, 64));
+    let blamed = judge.take_old_bytes().and_then(|old| old.finding).map(|finding| judge.findings()[finding as usize].class);
+    assert_eq!(blamed, Some(crate::HazardClass::ReadDirtyElsewhere));
 }
 
 #[test]
