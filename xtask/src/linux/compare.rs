@@ -122,13 +122,33 @@ fn millions(number: u64) -> String {
 }
 
 const BEGIN: &str = "<!-- `cargo xtask linux` writes what follows -->\n";
-const END: &str = "\n<!-- until here -->";
+const END: &str = "<!-- until here -->";
 
 fn write(table: &str) -> Result<()> {
     let path = place::root().join("docs/linux.md");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let (before, rest) = text.split_once(BEGIN).context("docs/linux.md has no place for the table")?;
-    let (_, after) = rest.split_once(END).context("docs/linux.md has no end of the table")?;
-    fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}"))?;
-    Ok(())
+    let text = with_table(&text, table).context("docs/linux.md has no place for the table")?;
+    Ok(fs::write(&path, text)?)
+}
+
+/// The text with this table in the place of the one that it has.
+fn with_table(text: &str, table: &str) -> Option<String> {
+    let (before, rest) = text.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}{table}\n{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_written_where_there_was_one_or_none() {
+        let empty = format!("before\n{BEGIN}{END}\nafter\n");
+        let once = with_table(&empty, "| a |").unwrap();
+        assert_eq!(once, format!("before\n{BEGIN}| a |\n{END}\nafter\n"));
+        assert_eq!(with_table(&once, "| a |").unwrap(), once);
+        let committed = fs::read_to_string(place::root().join("docs/linux.md")).unwrap();
+        assert!(with_table(&committed, "").is_some());
+    }
 }
