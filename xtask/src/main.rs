@@ -155,6 +155,9 @@ enum Task {
         /// Where that goes.
         #[arg(long, requires = "source")]
         tree: Option<PathBuf>,
+        /// The newest Linux that Debian has the source of instead, with the library alone, and no table.
+        #[arg(long, conflicts_with_all = ["source", "tree"])]
+        next: bool,
     },
     /// Run random workloads on random computers under random policies, and make what goes wrong a short script in target/soak.
     Soak {
@@ -238,7 +241,8 @@ fn perform(task: Task) -> Result<()> {
         Task::Test { quick: true, .. } => test::quick(),
         Task::Test { qemu, quick: false } => test::everything(&qemu),
         Task::Demo => demo::perform(),
-        Task::Linux { source: Some(source), tree: Some(tree) } => linux::wire(&source, &tree),
+        Task::Linux { source: Some(source), tree: Some(tree), .. } => linux::wire(&source, &tree),
+        Task::Linux { next: true, .. } => linux::next(),
         Task::Linux { .. } => linux::perform(),
         Task::Soak { seconds, seed } => soak::perform(seconds, seed),
         Task::Bench { qemu, rounds } => bench::perform(qemu, rounds),

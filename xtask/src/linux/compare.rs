@@ -45,6 +45,24 @@ struct Outcome {
     windows: [u64; 2],
 }
 
+/// Runs all of it on the newest Linux that Debian has the source of, with the library alone.
+///
+/// # Errors
+/// If the kernel does not build, a program fails, or there is a finding.
+pub fn next() -> Result<()> {
+    guests::prepare(&[Guest::PortedNext], &[Qemu::V10_0], Choice::Stock)?;
+    e2e::build()?;
+    let mut wrong = Vec::new();
+    for (about, programs, devices) in WORKLOADS {
+        let outcome = outcome(Guest::PortedNext, programs, *devices)?;
+        println!("{:>4} findings  {:>9} operations  {about}", outcome.findings, millions(outcome.operations));
+        if outcome.findings > 0 {
+            wrong.push(*about);
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { bail!("there are findings: {}", wrong.join(", ")) }
+}
+
 /// Runs all of it, and writes the table.
 ///
 /// # Errors

@@ -16,7 +16,7 @@ use crate::guests::debian::Debian;
 use crate::guests::machine::Guest;
 use crate::place;
 
-pub use compare::perform;
+pub use compare::{next, perform};
 
 /// Makes `tree` the kernel's `source` with the library in it.
 ///
