@@ -181,7 +181,7 @@ fn kernel(report: &Value) -> Option<&str> {
 
 /// Whether a row can be told apart from others: what it expects is written down finding by finding.
 const fn shares(run: &Run) -> bool {
-    matches!((run.load, run.expect), (Load::Linux { .. }, Expect::Clean | Expect::Exactly(_)))
+    matches!((run.load, run.expect), (Load::Linux { .. }, Expect::Clean | Expect::Exactly(_) | Expect::AtMost(_)))
 }
 
 fn same_but_for_programs(one: &Run, other: &Run) -> bool {
@@ -207,7 +207,7 @@ const fn programs(run: &Run) -> &'static str {
 
 const fn expected(run: &Run) -> &'static [Pair] {
     match run.expect {
-        Expect::Exactly(pairs) | Expect::AtLeast(pairs) => pairs,
+        Expect::Exactly(pairs) | Expect::AtMost(pairs) | Expect::AtLeast(pairs) => pairs,
         _ => &[],
     }
 }

@@ -100,6 +100,8 @@ pub enum Expect {
     Incomplete(&'static str),
     /// Each of these, and nothing else: anything else would be a false alarm.
     Exactly(&'static [Pair]),
+    /// Nothing but these, and perhaps none of them: whether they show hangs on where the boot has put something.
+    AtMost(&'static [Pair]),
     /// At least each of these: the kernel is broken on purpose or by configuration, and the damage shows in many places.
     AtLeast(&'static [Pair]),
 }

@@ -58,7 +58,12 @@ fn not_incomplete(report: &Value, word: &str, names: &str) -> Option<String> {
 }
 
 fn unexpected(word: &str, findings: &[Value], cases: &[&str], expect: Expect) -> Option<String> {
-    let wanted = if matches!(expect, Expect::Clean) { "clean" } else { "findings" };
+    let wanted = match expect {
+        Expect::Clean => "clean",
+        // Of nothing but these there may be none.
+        Expect::AtMost(_) if findings.is_empty() => "clean",
+        _ => "findings",
+    };
     if word != wanted {
         let first = findings.first().map(|finding| format!(", first: {}", told(finding))).unwrap_or_default();
         return Some(format!("expected {wanted}{first}"));
@@ -66,14 +71,20 @@ fn unexpected(word: &str, findings: &[Value], cases: &[&str], expect: Expect) ->
     let (pairs, only) = match expect {
         Expect::Clean | Expect::Incomplete(_) => return None,
         Expect::AsNamed(count) => return misnamed(findings, cases, count),
+        Expect::AtMost(pairs) => return alien(findings, pairs),
         Expect::Exactly(pairs) => (pairs, true),
         Expect::AtLeast(pairs) => (pairs, false),
     };
     if let Some(missing) = pairs.iter().find(|pair| !findings.iter().any(|finding| matches(pair, finding))) {
         return Some(format!("no finding {missing:?}"));
     }
+    if only { alien(findings, pairs) } else { None }
+}
+
+/// The first finding that is none of these.
+fn alien(findings: &[Value], pairs: &[Pair]) -> Option<String> {
     let alien = findings.iter().find(|finding| !pairs.iter().any(|pair| matches(pair, finding)));
-    alien.filter(|_| only).map(|finding| format!("a finding that should not be: {}", told(finding)))
+    alien.map(|finding| format!("a finding that should not be: {}", told(finding)))
 }
 
 /// The cases that did not come out as their names say, or are not as many as they should be.
@@ -218,6 +229,10 @@ mod tests {
         let more = report("findings", &json!([finding("reads+0x8", "kernel"), finding("other", "kernel")]));
         assert!(complaint(&more, 1, Expect::Exactly(&[PAIR])).is_some());
         assert_eq!(complaint(&more, 1, Expect::AtLeast(&[PAIR])), None);
+        assert!(complaint(&more, 1, Expect::AtMost(&[PAIR])).is_some());
+        assert_eq!(complaint(&right, 1, Expect::AtMost(&[PAIR])), None);
+        assert_eq!(complaint(&report("clean", &json!([])), 0, Expect::AtMost(&[PAIR])), None);
+        assert!(complaint(&report("findings", &json!([])), 1, Expect::AtMost(&[PAIR])).is_some());
     }
 
     #[test]

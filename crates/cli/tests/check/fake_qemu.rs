@@ -194,9 +194,13 @@ impl Fake {
                 print(format!("key {:02x}\n", key[0]).as_bytes());
             }
             "wait-for-sigterm" => wait_for(&self.terminated),
-            "hang" => loop {
-                std::thread::sleep(Duration::from_secs(1));
-            },
+            // For ever, unless whoever started it is gone: nobody else would end it then.
+            "hang" => {
+                let parent = std::os::unix::process::parent_id();
+                while std::os::unix::process::parent_id() == parent {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+            }
             "crash" => std::process::abort(),
             "exit" => std::process::exit(argument.parse().unwrap()),
             unknown => panic!("the fake QEMU knows no step {unknown:?}"),
