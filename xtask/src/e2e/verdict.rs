@@ -219,6 +219,7 @@ mod tests {
     fn every_named_finding_must_be_there() {
         let right = report("findings", &json!([finding("reads+0x8", "kernel")]));
         assert_eq!(complaint(&right, 1, Expect::Exactly(&[PAIR])), None);
+        assert_eq!(complaint(&right, 1, Expect::AtMost(&[PAIR])), None);
         for wrong in [finding("reads_not+0x8", "kernel"), finding("reads+0x8", "user")] {
             assert!(complaint(&report("findings", &json!([wrong])), 1, Expect::AtLeast(&[PAIR])).is_some());
         }
@@ -230,7 +231,6 @@ mod tests {
         assert!(complaint(&more, 1, Expect::Exactly(&[PAIR])).is_some());
         assert_eq!(complaint(&more, 1, Expect::AtLeast(&[PAIR])), None);
         assert!(complaint(&more, 1, Expect::AtMost(&[PAIR])).is_some());
-        assert_eq!(complaint(&right, 1, Expect::AtMost(&[PAIR])), None);
         assert_eq!(complaint(&report("clean", &json!([])), 0, Expect::AtMost(&[PAIR])), None);
         assert!(complaint(&report("findings", &json!([])), 1, Expect::AtMost(&[PAIR])).is_some());
     }
