@@ -54,13 +54,20 @@ pub fn next() -> Result<()> {
     e2e::build()?;
     let mut wrong = Vec::new();
     for (about, programs, devices) in WORKLOADS {
-        let outcome = outcome(Guest::PortedNext, programs, *devices)?;
-        println!("{:>4} findings  {:>9} operations  {about}", outcome.findings, millions(outcome.operations));
-        if outcome.findings > 0 {
-            wrong.push(*about);
+        match outcome(Guest::PortedNext, programs, *devices) {
+            Ok(Outcome { findings, operations, .. }) => {
+                println!("{findings:>4} findings  {:>9} operations  {about}", millions(operations));
+                if findings > 0 {
+                    wrong.push(*about);
+                }
+            }
+            Err(error) => {
+                println!("   ? {about}: {error:#}");
+                wrong.push(*about);
+            }
         }
     }
-    if wrong.is_empty() { Ok(()) } else { bail!("there are findings: {}", wrong.join(", ")) }
+    if wrong.is_empty() { Ok(()) } else { bail!("findings, or programs that fail: {}", wrong.join(", ")) }
 }
 
 /// Runs all of it, and writes the table.
