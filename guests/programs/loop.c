@@ -3,29 +3,12 @@
  * see, and the program what is written to the device.
  */
 #define _GNU_SOURCE
-#include "colours.h"
+#include "pages.h"
 
 #include <linux/loop.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-
-NOT_INLINED static void program_stores_page(volatile uint32_t *words, uint32_t page, uint32_t round)
-{
-	uint32_t i;
-
-	for (i = 0; i < WORDS; i++)
-		words[i] = pattern(page, i, round);
-}
-
-NOT_INLINED static uint32_t program_loads_page(const volatile uint32_t *words, uint32_t page, uint32_t round)
-{
-	uint32_t i;
-
-	for (i = 0; i < WORDS && words[i] == pattern(page, i, round); i++)
-		;
-	return i;
-}
 
 int main(int argc, char **argv)
 {

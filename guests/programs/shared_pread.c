@@ -2,15 +2,7 @@
  * Stores through a shared file mapping, then reads the same bytes of the file with pread: the kernel, through its own mapping of the
  * frame, must see what the program stored. On a file system that lives in the page cache only, so that no device is in between.
  */
-#include "colours.h"
-
-NOT_INLINED static void program_stores_page(volatile uint32_t *words, uint32_t page, uint32_t round)
-{
-	uint32_t i;
-
-	for (i = 0; i < WORDS; i++)
-		words[i] = pattern(page, i, round);
-}
+#include "pages.h"
 
 /* The first wrong word, or WORDS. */
 NOT_INLINED static uint32_t program_checks_copy(const volatile uint32_t *words, uint32_t page, uint32_t round)

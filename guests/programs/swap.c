@@ -2,7 +2,7 @@
  * Pages that go to a disk and come back: to swap, by the device's own reads and writes of frames that the program has used at every colour.
  */
 #define _GNU_SOURCE
-#include "colours.h"
+#include "pages.h"
 
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -13,23 +13,6 @@
 #endif
 
 #define SOME 256u
-
-NOT_INLINED static void program_stores_page(volatile uint32_t *words, uint32_t page, uint32_t round)
-{
-	uint32_t i;
-
-	for (i = 0; i < WORDS; i++)
-		words[i] = pattern(page, i, round);
-}
-
-NOT_INLINED static uint32_t program_loads_page(const volatile uint32_t *words, uint32_t page, uint32_t round)
-{
-	uint32_t i;
-
-	for (i = 0; i < WORDS && words[i] == pattern(page, i, round); i++)
-		;
-	return i;
-}
 
 /* What mkswap(8) writes (Linux, include/linux/swap.h, union swap_header). */
 static void make_swap(const char *path)

@@ -3,17 +3,9 @@
  * mapping, for what a pipe was lent is what the page holds when it is read (Linux, vmsplice(2)).
  */
 #define _GNU_SOURCE
-#include "colours.h"
+#include "pages.h"
 
 #include <sys/uio.h>
-
-NOT_INLINED static void program_stores_page(volatile uint32_t *words, uint32_t page, uint32_t round)
-{
-	uint32_t i;
-
-	for (i = 0; i < WORDS; i++)
-		words[i] = pattern(page, i, round);
-}
 
 int main(int argc, char **argv)
 {

@@ -71,7 +71,7 @@ void __init congruent_begin(void)
 	if (colours > CONGRUENT_COLOURS)
 		panic("congruent: %u colours, of %u", colours, CONGRUENT_COLOURS);
 	windows = ALIGN(windows, colours << PAGE_SHIFT);
-	answer = congruent_start(cache.size, cache.ways, cache.line, windows, cache.speculates);
+	answer = congruent_start(cache.size, cache.ways, cache.line, windows, CONGRUENT_PLACES, cache.speculates);
 	if (answer)
 		panic("congruent: this cache cannot be served (%d)", answer);
 	is_ready = true;
@@ -131,8 +131,6 @@ void congruent_returned(struct page *page, unsigned int order)
 		unsigned int colour;
 		int answer;
 
-		if (pfn >= frame_count)
-			return;
 		if (!frame->is_known) {
 			unsigned long address = congruent_permanent(pfn);
 
@@ -143,9 +141,11 @@ void congruent_returned(struct page *page, unsigned int order)
 			continue;
 		}
 		frame->is_given = false;
-		for (colour = 0; colour < colours; colour++)
-			if (frame->entries[colour])
+		for (colour = 0; colour < colours; colour++) {
+			if (frame->entries[colour] && frame->entries[colour] != CONGRUENT_MANY)
 				congruent_unserved("freeing with users", pfn, frame->entries[colour]);
+			frame->entries[colour] = frame->writers[colour] = 0;
+		}
 		answer = congruent_freed(pfn);
 		if (answer)
 			congruent_unserved("freeing", pfn, answer);
@@ -166,11 +166,6 @@ void *congruent_word(unsigned long pfn)
 void *congruent_slots(u32 cpu)
 {
 	return &slots;
-}
-
-unsigned long congruent_linear(unsigned long pfn)
-{
-	return congruent_permanent(pfn);
 }
 
 /* The processor in the upper bytes, the level in the last: threads, softirqs, interrupts. */
@@ -239,18 +234,6 @@ u32 congruent_revoke(unsigned long pfn, u32 but)
 void congruent_bug(u32 line)
 {
 	panic("congruent: the library stopped at its line %u", line);
-}
-
-/* Devices. */
-
-void congruent_dma_begins(phys_addr_t start, size_t size)
-{
-	congruent_sync_for_device(start, size);
-}
-
-void congruent_dma_ends(phys_addr_t start, size_t size)
-{
-	congruent_sync_for_cpu(start, size);
 }
 
 /* Areas of vmalloc and vmap, whose pages kernel code uses at any time. */

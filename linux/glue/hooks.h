@@ -18,8 +18,10 @@
 
 /* The most colours for which there is place. */
 #define CONGRUENT_COLOURS	8
-/* Pages for the library's own windows: as many places as linux/library asks for, of each colour, and what it takes to begin at colour 0. */
-#define CONGRUENT_PAGES		((11 + 1) * CONGRUENT_COLOURS)
+/* Places for the library's own windows: as many as it says that it needs when it starts (linux/library/src/kernel.rs). */
+#define CONGRUENT_PLACES	11
+/* Pages for them, of each colour, and what it takes to begin at colour 0. */
+#define CONGRUENT_PAGES		((CONGRUENT_PLACES + 1) * CONGRUENT_COLOURS)
 
 struct page;
 struct folio;
@@ -31,8 +33,8 @@ void congruent_begin(void);
 void congruent_allocated(struct page *page, unsigned int order, gfp_t gfp);
 void congruent_returned(struct page *page, unsigned int order);
 struct folio *congruent_alloc_folio(gfp_t gfp, unsigned int order, unsigned long index);
-void congruent_dma_begins(phys_addr_t start, size_t size);
-void congruent_dma_ends(phys_addr_t start, size_t size);
+void congruent_sync_for_device(u64 start, u64 len);
+void congruent_sync_for_cpu(u64 start, u64 len);
 void congruent_set_ptes(struct mm_struct *mm, unsigned long address, pte_t *ptep, pte_t pte, unsigned int nr);
 void congruent_pte_clear(struct mm_struct *mm, unsigned long address, pte_t *ptep);
 

@@ -6,6 +6,9 @@
 #include <linux/congruent.h>
 #include <linux/mm.h>
 
+/* So many entries that they are not counted any more: whoever maps a page that often has it taken for mapped until it is free. */
+#define CONGRUENT_MANY		U16_MAX
+
 /* What is known of a frame. */
 struct congruent_frame {
 	/* The library's, zero at first. */
@@ -55,7 +58,6 @@ pte_t congruent_unstored(pte_t pte);
 /* What the library asks of the kernel (linux/library/src/kernel.rs). */
 void *congruent_word(unsigned long pfn);
 void *congruent_slots(u32 cpu);
-unsigned long congruent_linear(unsigned long pfn);
 u32 congruent_enter(void);
 void congruent_leave(void);
 void congruent_begin_busy(void);
@@ -66,7 +68,7 @@ u32 congruent_revoke(unsigned long pfn, u32 but);
 void congruent_bug(u32 line);
 
 /* What the library does. */
-int congruent_start(u32 size, u32 ways, u32 line, unsigned long windows, bool speculates);
+int congruent_start(u32 size, u32 ways, u32 line, unsigned long windows, u32 places, bool speculates);
 u32 congruent_home(unsigned long pfn);
 int congruent_touches(unsigned long pfn, u32 colour);
 int congruent_stored(unsigned long pfn, u32 colour);
@@ -77,8 +79,6 @@ int congruent_give(unsigned long pfn);
 int congruent_freed(unsigned long pfn);
 int congruent_hold(unsigned long pfn, u32 colour);
 int congruent_release(unsigned long pfn);
-void congruent_sync_for_device(u64 start, u64 len);
-void congruent_sync_for_cpu(u64 start, u64 len);
 int congruent_sync_instructions(unsigned long pfn);
 
 #endif

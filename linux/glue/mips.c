@@ -5,6 +5,7 @@
  */
 #include <linux/init.h>
 #include <linux/kernel.h>
+#include <linux/log2.h>
 #include <linux/mm.h>
 #include <asm/cacheops.h>
 #include <asm/cpu-features.h>
@@ -34,10 +35,12 @@ static int __init parse_dcache(char *text)
 {
 	unsigned int n;
 
-	for (n = 0; n < ARRAY_SIZE(told) && text && *text; n++) {
+	for (n = 0; n < ARRAY_SIZE(told); n++) {
 		told[n] = memparse(text, &text);
 		text += *text == ',';
 	}
+	if (*text || !is_power_of_2(told[0]) || !is_power_of_2(told[1]) || !is_power_of_2(told[2]))
+		panic("congruent.dcache wants SIZE,WAYS,LINE, each a power of two: congruent.dcache=64K,4,32");
 	return 0;
 }
 early_param("congruent.dcache", parse_dcache);
@@ -46,7 +49,7 @@ void congruent_probed(void)
 {
 	struct cache_desc *cache = &current_cpu_data.dcache;
 
-	if (!told[0] || !told[1] || !told[2])
+	if (!told[0])
 		return;
 	cache->ways = told[1];
 	cache->linesz = told[2];

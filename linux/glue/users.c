@@ -6,16 +6,22 @@
 #include <linux/highmem.h>
 #include "internal.h"
 
-static void count(pte_t pte, unsigned long address, int change)
+static void change(u16 *count, int by)
+{
+	if (*count != CONGRUENT_MANY)
+		*count += by;
+}
+
+static void count(pte_t pte, unsigned long address, int by)
 {
 	struct congruent_frame *frame = congruent_frame(pte_pfn(pte));
 	unsigned int colour = congruent_colour(address);
 
 	if (!frame || !congruent_is_cached(pte))
 		return;
-	frame->entries[colour] += change;
+	change(&frame->entries[colour], by);
 	if (pte_write(pte))
-		frame->writers[colour] += change;
+		change(&frame->writers[colour], by);
 }
 
 /* Whether whatever the new entry allows, the old one did. */

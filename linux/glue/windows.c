@@ -61,10 +61,13 @@ pte_t congruent_window_opens(unsigned long address, pte_t pte)
 	return congruent_unstored(pte);
 }
 
-/* Also after it was opened. */
+/* A task's windows are opened again when it comes back; before a window is opened the first time, its place has no entry. */
 void congruent_window_returns(unsigned long address, pte_t pte)
 {
-	touches(address, pte);
+	struct kmap_ctrl *windows = &current->kmap_ctrl;
+
+	if (!pte_none(windows->pteval[windows->idx - 1]))
+		touches(address, pte);
 	congruent_forget_translation(address);
 }
 
@@ -78,4 +81,14 @@ void congruent_window_closes(unsigned long address)
 	congruent_counts.stored++;
 	if (congruent_is_ready() && frame && !frame->is_given)
 		congruent_stored(pte_pfn(pte), congruent_colour(address));
+}
+
+/* kmap has no window: it answers with an address of whatever colour, for as long as it likes. */
+void congruent_kmap(unsigned long address)
+{
+	unsigned long pfn = address < VMALLOC_START ? PHYS_PFN(__pa(address)) : pte_pfn(ptep_get(virt_to_kpte(address)));
+	struct congruent_frame *frame = congruent_frame(pfn);
+
+	if (congruent_is_ready() && frame && !frame->is_given)
+		congruent_unserved("kmap", pfn, 0);
 }

@@ -12,6 +12,11 @@ int congruent_window_index_at(int depth, unsigned long address);
 pte_t congruent_window_opens(unsigned long address, pte_t pte);
 void congruent_window_returns(unsigned long address, pte_t pte);
 void congruent_window_closes(unsigned long address);
+void congruent_kmap(unsigned long address);
+
+#ifndef CONGRUENT_OWN
+#define kmap_flush_tlb(address)				(congruent_kmap(address), (kmap_flush_tlb)(address))
+#endif
 
 #undef flush_cache_kmaps
 #define flush_cache_kmaps()				do { } while (0)

@@ -28,7 +28,7 @@ mod glue {
         pub safe fn congruent_slots(cpu: u32) -> &'static CpuSlots;
         pub safe fn congruent_window_map(slot: usize, frame: usize);
         pub safe fn congruent_window_unmap(slot: usize);
-        pub safe fn congruent_linear(frame: usize) -> usize;
+        pub safe fn congruent_permanent(frame: usize) -> usize;
         pub safe fn congruent_revoke(frame: usize, but: u32) -> u32;
         #[cfg(target_os = "none")]
         pub safe fn congruent_bug(line: u32) -> !;
@@ -93,7 +93,7 @@ unsafe impl WindowMapper for Linux {
         glue::congruent_window_unmap(slot.0 as usize);
     }
     fn linear(&self, frame: Frame) -> Option<VirtAddr> {
-        match glue::congruent_linear(frame.0 as usize) {
+        match glue::congruent_permanent(frame.0 as usize) {
             0 => None,
             address => Some(VirtAddr(address as u64)),
         }

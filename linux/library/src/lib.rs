@@ -53,15 +53,20 @@ fn answer(result: Result<(), Error>) -> Answer {
     }
 }
 
-/// The machine is like this: a data cache of `size` bytes in `ways` ways of lines of `line` bytes, windows from `windows` on, a
-/// core that speculates or not. Empties the caches: from now on frames that have a word are the library's.
+/// The machine is like this: a data cache of `size` bytes in `ways` ways of lines of `line` bytes, windows from `windows` on for so many
+/// `places` of each colour, a core that speculates or not. Empties the caches: from now on frames that have a word are the library's.
+///
+/// 0, or what cannot be: 1 the cache, 2 its windows, or a second start, 3 the number of places.
 #[unsafe(no_mangle)]
-extern "C" fn congruent_start(size: u32, ways: u32, line: u32, windows: usize, speculative: bool) -> Answer {
+extern "C" fn congruent_start(size: u32, ways: u32, line: u32, windows: usize, places: u32, speculative: bool) -> Answer {
     let Ok(geometry) = CacheGeometry::new(size, ways, line) else {
         return 1;
     };
     let area =
         WindowArea::new(VirtAddr(windows as u64), kernel::THREAD_SLOTS, kernel::INTERRUPT_SLOTS).with_levels(kernel::LEVELS);
+    if area.slots() != places {
+        return 3;
+    }
     let mut config = Config::new(geometry, area);
     config.speculative = speculative;
     let made = Congruent::new(Linux, config).ok();

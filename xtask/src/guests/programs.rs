@@ -85,7 +85,7 @@ pub fn build(guest: Guest, compiler: &Tools) -> Result<PathBuf> {
     let machine = guest.machine();
     let sources = place::guest_sources().join("programs");
     let mut recipe = Recipe::new(machine.of("programs")).made_from(&compiler.recipe).input("names 2");
-    for header in ["colours.h", "child.h"] {
+    for header in ["colours.h", "child.h", "pages.h"] {
         recipe = recipe.file(&sources.join(header))?;
     }
     for (index, program) in of(guest) {

@@ -23,7 +23,8 @@ const WORKLOADS: &[(&str, &str, Devices)] = &[
     ("`process_vm_writev`", "vm_writev,counts", Devices::None),
     ("a debugger's stores", "ptrace_pokedata,counts", Devices::None),
     ("a debugger's loads", "ptrace_peekdata,counts", Devices::None),
-    ("a debugger's breakpoints, code that is written", "jit,breakpoint,counts", Devices::None),
+    ("code that is written", "jit,counts", Devices::None),
+    ("a debugger's breakpoints", "breakpoint,counts", Devices::None),
     ("`pread` beside a shared mapping", "shared_pread,counts", Devices::None),
     ("`pwrite` beside a shared mapping", "pwrite_mapped,counts", Devices::None),
     ("files written, then mapped", "write_then_map,counts", Devices::None),
@@ -35,6 +36,12 @@ const WORKLOADS: &[(&str, &str, Devices)] = &[
     ("direct I/O to the IDE disk", "disk:direct,counts", Devices::Disk),
     ("buffered I/O to the IDE disk", "disk:buffered,counts", Devices::Disk),
 ];
+
+/// A program that says nothing on the newest Linux, and why.
+const NOT_NEXT: (&str, &str) = (
+    "breakpoint",
+    "it reads files into folios of several pages, each at the colour of its mapping: the relation that it is about is not there",
+);
 
 /// What a run came to.
 struct Outcome {
@@ -54,20 +61,17 @@ pub fn next() -> Result<()> {
     e2e::build()?;
     let mut wrong = Vec::new();
     for (about, programs, devices) in WORKLOADS {
-        match outcome(Guest::PortedNext, programs, *devices) {
-            Ok(Outcome { findings, operations, .. }) => {
-                println!("{findings:>4} findings  {:>9} operations  {about}", millions(operations));
-                if findings > 0 {
-                    wrong.push(*about);
-                }
-            }
-            Err(error) => {
-                println!("   ? {about}: {error:#}");
-                wrong.push(*about);
-            }
+        if programs.split(',').any(|program| program == NOT_NEXT.0) {
+            println!("  -- left out: {about}: {}", NOT_NEXT.1);
+            continue;
+        }
+        let Outcome { findings, operations, .. } = outcome(Guest::PortedNext, programs, *devices)?;
+        println!("{findings:>4} findings  {:>9} operations  {about}", millions(operations));
+        if findings > 0 {
+            wrong.push(*about);
         }
     }
-    if wrong.is_empty() { Ok(()) } else { bail!("findings, or programs that fail: {}", wrong.join(", ")) }
+    if wrong.is_empty() { Ok(()) } else { bail!("there are findings: {}", wrong.join(", ")) }
 }
 
 /// Runs all of it, and writes the table.

@@ -46,6 +46,18 @@ pub enum How {
     Append,
 }
 
+/// The names of our functions for a file that calls some, behind a line that includes others.
+const fn names(file: &'static str, anchor: &'static str, of: Of) -> Edit {
+    let (how, text) = (How::After, "#include <linux/congruent.h>\n");
+    Edit { file, anchor, how, text, reason: "the functions that are called below", of }
+}
+
+/// Another call in the place of one that allocates a page of a file.
+const fn page_of_file(file: &'static str, anchor: &'static str, text: &'static str, of: Of) -> Edit {
+    let reason = "a file's page that is used at its permanent address has the colour at which users map it";
+    Edit { file, anchor, how: How::Instead, text, reason, of }
+}
+
 /// What is done to Linux 6.12 and 7.2.
 pub const EDITS: &[Edit] = &[
     Edit {
@@ -68,7 +80,7 @@ pub const EDITS: &[Edit] = &[
         file: "arch/mips/mm/Makefile",
         anchor: "",
         how: How::Append,
-        text: "CFLAGS_cache.o += -DCONGRUENT_OWN\nCFLAGS_c-r4k.o += -DCONGRUENT_OWN\nCFLAGS_init.o += -DCONGRUENT_OWN\n",
+        text: "CFLAGS_cache.o += -DCONGRUENT_OWN\nCFLAGS_c-r4k.o += -DCONGRUENT_OWN\nCFLAGS_highmem.o += -DCONGRUENT_OWN\nCFLAGS_init.o += -DCONGRUENT_OWN\n",
         reason: "these define the functions that callers do not call any more",
         of: Of::Any,
     },
@@ -180,7 +192,7 @@ pub const EDITS: &[Edit] = &[
         file: "arch/mips/mm/dma-noncoherent.c",
         anchor: "void arch_sync_dma_for_device(",
         how: How::Enter,
-        text: "#ifdef CONFIG_CONGRUENT\n\tcongruent_dma_begins(paddr, size);\n\treturn;\n#endif\n",
+        text: "#ifdef CONFIG_CONGRUENT\n\tcongruent_sync_for_device(paddr, size);\n\treturn;\n#endif\n",
         reason: "the library knows where the newest bytes are",
         of: Of::Any,
     },
@@ -188,7 +200,7 @@ pub const EDITS: &[Edit] = &[
         file: "arch/mips/mm/dma-noncoherent.c",
         anchor: "void arch_sync_dma_for_cpu(",
         how: How::Enter,
-        text: "#ifdef CONFIG_CONGRUENT\n\tif (dir != DMA_TO_DEVICE)\n\t\tcongruent_dma_ends(paddr, size);\n\treturn;\n#endif\n",
+        text: "#ifdef CONFIG_CONGRUENT\n\tif (dir != DMA_TO_DEVICE)\n\t\tcongruent_sync_for_cpu(paddr, size);\n\treturn;\n#endif\n",
         reason: "and what has become old",
         of: Of::Any,
     },
@@ -200,70 +212,34 @@ pub const EDITS: &[Edit] = &[
         reason: "io_uring maps its rings to users at the colour that they have in the kernel",
         of: Of::Any,
     },
-    Edit {
-        file: "mm/filemap.c",
-        anchor: "filemap_alloc_folio(alloc_gfp, order)",
-        how: How::Instead,
-        text: "congruent_alloc_folio(alloc_gfp, order, index)",
-        reason: "a file's page that is used at its permanent address has the colour at which users map it",
-        of: Of::Before7,
-    },
-    Edit {
-        file: "mm/filemap.c",
-        anchor: "filemap_alloc_folio(mapping_gfp_mask(mapping), min_order)",
-        how: How::Instead,
-        text: "congruent_alloc_folio(mapping_gfp_mask(mapping), min_order, pos >> PAGE_SHIFT)",
-        reason: "as above",
-        of: Of::Before7,
-    },
-    Edit {
-        file: "mm/readahead.c",
-        anchor: "filemap_alloc_folio(gfp_mask,\n\t\t\t\t\t    mapping_min_folio_order(mapping))",
-        how: How::Instead,
-        text: "congruent_alloc_folio(gfp_mask, mapping_min_folio_order(mapping), index + i)",
-        reason: "as above",
-        of: Of::Before7,
-    },
-    Edit {
-        file: "mm/readahead.c",
-        anchor: "filemap_alloc_folio(gfp, order)",
-        how: How::Instead,
-        text: "congruent_alloc_folio(gfp, order, index)",
-        reason: "as above",
-        of: Of::Before7,
-    },
-    Edit {
-        file: "mm/readahead.c",
-        anchor: "filemap_alloc_folio(gfp_mask, min_order)",
-        how: How::Instead,
-        text: "congruent_alloc_folio(gfp_mask, min_order, index)",
-        reason: "as above",
-        of: Of::Before7,
-    },
-    Edit {
-        file: "mm/filemap.c",
-        anchor: "#include <linux/pagemap.h>",
-        how: How::After,
-        text: "#include <linux/congruent.h>\n",
-        reason: "the function that is called below",
-        of: Of::Any,
-    },
-    Edit {
-        file: "mm/readahead.c",
-        anchor: "#include <linux/pagemap.h>",
-        how: How::After,
-        text: "#include <linux/congruent.h>\n",
-        reason: "the function that is called below",
-        of: Of::Any,
-    },
-    Edit {
-        file: "mm/mm_init.c",
-        anchor: "#include <linux/init.h>",
-        how: How::After,
-        text: "#include <linux/congruent.h>\n",
-        reason: "the functions that are called below",
-        of: Of::From7,
-    },
+    page_of_file(
+        "mm/filemap.c",
+        "filemap_alloc_folio(alloc_gfp, order)",
+        "congruent_alloc_folio(alloc_gfp, order, index)",
+        Of::Before7,
+    ),
+    page_of_file(
+        "mm/filemap.c",
+        "filemap_alloc_folio(mapping_gfp_mask(mapping), min_order)",
+        "congruent_alloc_folio(mapping_gfp_mask(mapping), min_order, pos >> PAGE_SHIFT)",
+        Of::Before7,
+    ),
+    page_of_file(
+        "mm/readahead.c",
+        "filemap_alloc_folio(gfp_mask,\n\t\t\t\t\t    mapping_min_folio_order(mapping))",
+        "congruent_alloc_folio(gfp_mask, mapping_min_folio_order(mapping), index + i)",
+        Of::Before7,
+    ),
+    page_of_file("mm/readahead.c", "filemap_alloc_folio(gfp, order)", "congruent_alloc_folio(gfp, order, index)", Of::Before7),
+    page_of_file(
+        "mm/readahead.c",
+        "filemap_alloc_folio(gfp_mask, min_order)",
+        "congruent_alloc_folio(gfp_mask, min_order, index)",
+        Of::Before7,
+    ),
+    names("mm/filemap.c", "#include <linux/pagemap.h>", Of::Any),
+    names("mm/readahead.c", "#include <linux/pagemap.h>", Of::Any),
+    names("mm/mm_init.c", "#include <linux/init.h>", Of::From7),
     Edit {
         file: "mm/mm_init.c",
         anchor: "memblock_free_all();",
@@ -280,30 +256,24 @@ pub const EDITS: &[Edit] = &[
         reason: "high memory is given to the page allocator",
         of: Of::From7,
     },
-    Edit {
-        file: "mm/filemap.c",
-        anchor: "filemap_alloc_folio(alloc_gfp, order, policy)",
-        how: How::Instead,
-        text: "congruent_alloc_folio(alloc_gfp, order, index)",
-        reason: "a file's page that is used at its permanent address has the colour at which users map it",
-        of: Of::From7,
-    },
-    Edit {
-        file: "mm/filemap.c",
-        anchor: "filemap_alloc_folio(mapping_gfp_mask(mapping), min_order, NULL)",
-        how: How::Instead,
-        text: "congruent_alloc_folio(mapping_gfp_mask(mapping), min_order, iocb->ki_pos >> PAGE_SHIFT)",
-        reason: "as above",
-        of: Of::From7,
-    },
-    Edit {
-        file: "mm/readahead.c",
-        anchor: "filemap_alloc_folio(gfp_mask, order, NULL)",
-        how: How::Instead,
-        text: "congruent_alloc_folio(gfp_mask, order, ractl->_index + ractl->_nr_pages)",
-        reason: "as above",
-        of: Of::From7,
-    },
+    page_of_file(
+        "mm/filemap.c",
+        "filemap_alloc_folio(alloc_gfp, order, policy)",
+        "congruent_alloc_folio(alloc_gfp, order, index)",
+        Of::From7,
+    ),
+    page_of_file(
+        "mm/filemap.c",
+        "filemap_alloc_folio(mapping_gfp_mask(mapping), min_order, NULL)",
+        "congruent_alloc_folio(mapping_gfp_mask(mapping), min_order, iocb->ki_pos >> PAGE_SHIFT)",
+        Of::From7,
+    ),
+    page_of_file(
+        "mm/readahead.c",
+        "filemap_alloc_folio(gfp_mask, order, NULL)",
+        "congruent_alloc_folio(gfp_mask, order, ractl->_index + ractl->_nr_pages)",
+        Of::From7,
+    ),
     Edit {
         file: "include/linux/sched.h",
         anchor: "pteval[KM_MAX_IDX];",
@@ -312,14 +282,7 @@ pub const EDITS: &[Edit] = &[
         reason: "a task's windows keep their colours while others run",
         of: Of::Any,
     },
-    Edit {
-        file: "mm/page_alloc.c",
-        anchor: "#include <linux/mm.h>",
-        how: How::After,
-        text: "#include <linux/congruent.h>\n",
-        reason: "the functions that are called below",
-        of: Of::Any,
-    },
+    names("mm/page_alloc.c", "#include <linux/mm.h>", Of::Any),
     Edit {
         file: "mm/page_alloc.c",
         anchor: "arch_alloc_page(page, order);",

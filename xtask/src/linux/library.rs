@@ -29,7 +29,7 @@ pub fn build(compiler: &Tools, to: &Path) -> Result<()> {
     fs::write(&sections, SECTIONS).with_context(|| format!("cannot write {}", sections.display()))?;
     let mut link = Command::new(compiler.program("mipsel-linux-gnu-ld"));
     link.args(["-m", "elf32ltsmip", "-r", "--gc-sections", "--entry=congruent_start", "-T"]).arg(&sections);
-    link.args(FUNCTIONS.map(|name| format!("--undefined={PREFIX}{name}"))).arg("-o").arg(to).arg(&archive);
+    link.arg("-o").arg(to).arg(&archive);
     run::quietly(&mut link)?;
     let mut hide = Command::new(compiler.program("mipsel-linux-gnu-objcopy"));
     hide.args(["--wildcard", &format!("--keep-global-symbol={PREFIX}*")]);
@@ -39,27 +39,31 @@ pub fn build(compiler: &Tools, to: &Path) -> Result<()> {
 }
 
 const SECTIONS: &str = "SECTIONS {
-    .text : { *(.text .text.*) }
+    .text : { KEEP(*(.text.congruent_*)) *(.text .text.*) }
     .rodata : { *(.rodata .rodata.*) }
     .data : { *(.data .data.*) }
     .bss : { *(.bss .bss.* COMMON) }
 }
 ";
 
-/// The functions of `linux/library/src/lib.rs`.
-const FUNCTIONS: [&str; 14] = [
-    "start",
-    "home",
-    "touches",
-    "stored",
-    "map",
-    "copy",
-    "clear",
-    "give",
-    "freed",
-    "hold",
-    "release",
-    "sync_for_device",
-    "sync_for_cpu",
-    "sync_instructions",
-];
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The names behind each of these words, up to the bracket.
+    fn named<'t>(text: &'t str, words: &'t str) -> impl Iterator<Item = &'t str> {
+        text.match_indices(words).filter_map(move |(at, _)| text[at + words.len()..].split('(').next())
+    }
+
+    #[test]
+    fn what_the_library_does_and_asks_for_is_declared_for_the_glue() {
+        let read = |path: &str| fs::read_to_string(place::root().join("linux").join(path)).unwrap();
+        let (does, asks) = (read("library/src/lib.rs"), read("library/src/kernel.rs"));
+        let declared = read("glue/internal.h") + &read("glue/hooks.h");
+        let names: Vec<&str> = named(&does, "extern \"C\" fn ").chain(named(&asks, "pub safe fn ")).collect();
+        assert!(names.len() > 20, "{names:?}");
+        for name in names {
+            assert!(name.starts_with(PREFIX) && declared.contains(&format!("{name}(")), "{name} is not declared in linux/glue");
+        }
+    }
+}

@@ -12,6 +12,7 @@ use congruent_machine::{Groups, Op, RemapStep, Shape};
 use congruent_trace::{Maintenance, Site};
 
 use super::homonyms::{Stage, every_step};
+use super::old::{close, groups, groups_of};
 use super::random::Random;
 use crate::heads::LAST_EPOCH;
 use crate::old::Schedules;
@@ -58,18 +59,13 @@ struct Everything {
     stores: u8,
 }
 
-fn groups(mask: Groups) -> impl Iterator<Item = usize> {
-    (0..GROUPS).filter(move |group| mask >> group & 1 != 0)
-}
-
 impl State {
     fn write_back(&mut self, shape: Shape, page: usize, unit: u8) {
         let Some(held) = &mut self.held[page] else { return };
         if held.dirty >> unit & 1 != 0 {
             held.dirty &= !(1 << unit);
-            let per = usize::from(shape.groups_per_unit);
-            let first = usize::from(unit) * per;
-            self.memory[held.frame][first..first + per].copy_from_slice(&held.bytes[first..first + per]);
+            let unit = groups_of(shape, unit);
+            self.memory[held.frame][unit.clone()].copy_from_slice(&held.bytes[unit]);
         }
     }
 
@@ -144,10 +140,7 @@ impl Everything {
     }
 
     fn close(&mut self) {
-        let mut left: Vec<State> = self.states.iter().copied().collect();
-        while let Some(state) = left.pop() {
-            left.extend(state.on_its_own(self.shape).into_iter().filter(|next| self.states.insert(*next)));
-        }
+        close(&mut self.states, |state| state.on_its_own(self.shape));
     }
 
     /// Takes a step; of each group that it loads, what it may see.

@@ -49,8 +49,23 @@ struct Everything {
     stores: u8,
 }
 
-fn groups(mask: Groups) -> impl Iterator<Item = usize> {
+/// The groups of a set.
+pub(super) fn groups(mask: Groups) -> impl Iterator<Item = usize> {
     (0..GROUPS).filter(move |group| mask >> group & 1 != 0)
+}
+
+/// The groups of a unit of writing back.
+pub(super) fn groups_of(shape: Shape, unit: u8) -> core::ops::Range<usize> {
+    let per = usize::from(shape.groups_per_unit);
+    usize::from(unit) * per..(usize::from(unit) + 1) * per
+}
+
+/// Adds whatever states those that are there become by themselves.
+pub(super) fn close<S: Copy + Ord>(states: &mut BTreeSet<S>, on_its_own: impl Fn(S) -> Vec<S>) {
+    let mut left: Vec<S> = states.iter().copied().collect();
+    while let Some(state) = left.pop() {
+        left.extend(on_its_own(state).into_iter().filter(|next| states.insert(*next)));
+    }
 }
 
 impl State {
@@ -64,9 +79,8 @@ impl State {
         let Some(held) = &mut self.held[colour] else { return };
         if held.dirty >> unit & 1 != 0 {
             held.dirty &= !(1 << unit);
-            let per = usize::from(shape.groups_per_unit);
-            let first = usize::from(unit) * per;
-            self.memory[first..first + per].copy_from_slice(&held.bytes[first..first + per]);
+            let unit = groups_of(shape, unit);
+            self.memory[unit.clone()].copy_from_slice(&held.bytes[unit]);
         }
     }
 
@@ -137,10 +151,7 @@ impl Everything {
     }
 
     fn close(&mut self) {
-        let mut left: Vec<State> = self.states.iter().copied().collect();
-        while let Some(state) = left.pop() {
-            left.extend(state.on_its_own(self.shape).into_iter().filter(|next| self.states.insert(*next)));
-        }
+        close(&mut self.states, |state| state.on_its_own(self.shape));
     }
 
     /// Takes a step. Of each group that it loads, every version that some schedule gives.
